@@ -1,0 +1,1 @@
+//! The configuration file: read, validated, every fault at once.

@@ -1,0 +1,1 @@
+//! The whole gateway with nothing installed: plant simulator, in-process brokers, scripted faults.

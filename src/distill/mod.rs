@@ -1,0 +1,1 @@
+//! Inferences to events (pure).

@@ -1,0 +1,1 @@
+//! Windows to feature vectors (pure).

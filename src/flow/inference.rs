@@ -1,0 +1,106 @@
+//! What a model said about a window or a report.
+
+use std::time::Duration;
+
+use super::{AssetId, Completeness, FeatureVector, ModelId, Report, StreamId, TimeSpan};
+use crate::clock::{EventTime, Uptime};
+
+/// The raw result of one piece of work: every piece of work ends in exactly one of these.
+pub struct Inference {
+    /// What was judged.
+    pub subject: Subject,
+    /// By which model.
+    pub model: ModelId,
+    /// What came out.
+    pub outcome: Outcome,
+    /// When the work was queued.
+    pub queued: Uptime,
+    /// Time spent computing features or tokens and running the model.
+    pub took: Duration,
+}
+
+/// What was judged.
+pub struct Subject {
+    /// The stream.
+    pub stream: StreamId,
+    /// The source within the stream.
+    pub asset: AssetId,
+    /// The span of the window or the time of the report.
+    pub when: When,
+    /// How much of the window is real; `None` for reports.
+    pub completeness: Option<Completeness>,
+    /// The report, carried along for the plant's own event; `None` for windows.
+    pub report: Option<Report>,
+}
+
+/// Event time of a subject.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum When {
+    /// A window.
+    Span(TimeSpan),
+    /// A report.
+    At(EventTime),
+}
+
+/// What came out of the engine.
+pub enum Outcome {
+    /// The model ran.
+    Judged {
+        /// One per task of the manifest, in its order.
+        judgements: Vec<Judgement>,
+        /// The features the stream forwards or shows, in the order of its feature layout; empty for reports.
+        features: FeatureVector,
+    },
+    /// It did not; the reason is counted and the work is gone.
+    Failed(FailureReason),
+}
+
+/// Why a model gave no result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FailureReason {
+    /// It did not finish before its deadline.
+    Deadline,
+    /// It panicked; the model is quarantined.
+    Panicked,
+    /// It produced NaN or an infinity; the model is quarantined.
+    NonFinite,
+    /// It returned an error; the model is quarantined.
+    Errored,
+    /// It was already in quarantine.
+    Quarantined,
+}
+
+/// The result of one task.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Judgement {
+    /// Index of the winning label in the task's label list.
+    pub label: u16,
+    /// Calibrated probability of the winning label.
+    pub score: f32,
+    /// Calibrated probability of every label, in the task's order.
+    pub scores: Vec<f32>,
+    /// Whether the answer can be used as it is.
+    pub verdict: Verdict,
+}
+
+/// Whether an answer can be used as it is. Ordered: worse is greater.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Verdict {
+    /// Use it.
+    Accepted,
+    /// Below the calibrated threshold: a person or a bigger model should look.
+    Uncertain,
+    /// The input is unlike what the model was made for.
+    OutOfScope,
+}
+
+impl Verdict {
+    /// The word used in events.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::Uncertain => "uncertain",
+            Self::OutOfScope => "out-of-scope",
+        }
+    }
+}

@@ -1,0 +1,25 @@
+//! What flows through the gateway: plain data with its invariants, no behaviour.
+//!
+//! # Never
+//! No room's logic, no I/O, no clock. Raw samples and reports have no `Debug` and no `Serialize`.
+
+mod budget;
+mod event;
+mod features;
+mod ids;
+mod inference;
+mod report;
+mod sample;
+mod window;
+
+pub use budget::{Admit, Budget, BudgetReason, Level};
+pub use event::{
+    Change, Entity, Event, EventId, Facts, Local, LocalEntity, Named, Outbound, Priority, StreamKind,
+    TaskResult,
+};
+pub use features::FeatureVector;
+pub use ids::{AssetId, ModelId, SignalId, StreamId};
+pub use inference::{FailureReason, Inference, Judgement, Outcome, Subject, Verdict, When};
+pub use report::{Private, Report};
+pub use sample::{BadWhy, Quality, Sample, SampleBatch};
+pub use window::{Completeness, Series, TimeSpan, Window};

@@ -1,0 +1,1 @@
+//! Delivery session to upstream (pure).

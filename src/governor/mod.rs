@@ -1,0 +1,1 @@
+//! Readings of heat and memory to a budget (pure).

@@ -1,0 +1,1 @@
+//! Feature vectors and texts to inferences (pure computation).

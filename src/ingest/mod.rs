@@ -1,0 +1,1 @@
+//! Bytes of the plant to samples and reports (pure).

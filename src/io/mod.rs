@@ -1,0 +1,1 @@
+//! The outside world: every adapter, and only adapters.

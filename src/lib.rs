@@ -1,0 +1,28 @@
+//! tidegate: sensor streams and reports in over MQTT, small models on the spot, only distilled features out.
+
+pub mod units;
+pub mod clock;
+pub mod tally;
+
+pub mod flow;
+pub mod ingest;
+pub mod window;
+pub mod features;
+pub mod text;
+pub mod infer;
+pub mod distill;
+pub mod egress;
+pub mod wire;
+pub mod outbox;
+pub mod forward;
+pub mod governor;
+pub mod board;
+
+pub mod pipeline;
+pub mod config;
+pub mod telemetry;
+pub mod io;
+pub mod runtime;
+pub mod cli;
+#[cfg(feature = "demo")]
+pub mod demo;

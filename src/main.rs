@@ -1,0 +1,3 @@
+//! Parses the arguments, calls the command, maps its error to an exit code; nothing else.
+
+fn main() {}

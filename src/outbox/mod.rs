@@ -1,0 +1,1 @@
+//! Durable queue of opaque records; knows nothing of events.

@@ -1,0 +1,1 @@
+//! The only home of tokio and threads: one shell per task.

@@ -1,0 +1,1 @@
+//! Samples to windows, in event time (pure).

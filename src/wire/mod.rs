@@ -1,0 +1,1 @@
+//! The upstream format (pure): records, batches, event JSON.
