@@ -1,0 +1,157 @@
+//! The fields a stream wants from its JSON objects, and the walk that finds them.
+
+use crate::ingest::decode::scan::{Scalar, Scanner, Text, Token};
+use crate::tally::DropReason;
+
+/// Names of wanted fields as a tree of keys: `motor.current` is the key `current` in the object `motor`, and also the
+/// key `motor.current`.
+pub(crate) struct Fields {
+    /// The first node is the object itself.
+    nodes: Vec<Node>,
+}
+
+/// Keys of one object in alphabetical order.
+#[derive(Default)]
+struct Node {
+    keys: Vec<(Box<str>, Wanted)>,
+}
+
+/// What a key leads to.
+#[derive(Clone, Copy, Default)]
+struct Wanted {
+    /// Index of the field, if the value is one.
+    field: Option<u16>,
+    /// The node of the object below, if there are fields in it.
+    node: Option<u16>,
+}
+
+/// Memory of a walk, reused from message to message.
+#[derive(Default)]
+pub(crate) struct Walk {
+    /// The node of each open container; `None` where nothing is wanted.
+    open: Vec<Option<u16>>,
+    /// Keys with escapes are read into this.
+    key: String,
+}
+
+/// Takes the fields of a row.
+pub(crate) trait Row {
+    /// A wanted field: its index among the names, its value; `None` for an object or array.
+    fn field(&mut self, field: u16, value: Option<Scalar<'_>>) -> Result<(), DropReason>;
+    /// The row is complete.
+    fn end(&mut self) -> Result<(), DropReason>;
+}
+
+impl Fields {
+    /// The tree of the names; a field's index is its place among them.
+    pub(crate) fn new<'a>(names: impl IntoIterator<Item = &'a str>) -> Self {
+        let mut fields = Self { nodes: vec![Node::default()] };
+        for (name, index) in names.into_iter().zip(0..) {
+            fields.want(0, name, |wanted| wanted.field = Some(index));
+            let (path, last) = name.rsplit_once('.').unwrap_or(("", name));
+            let mut node = Some(0);
+            for key in path.split('.').filter(|_| !path.is_empty()) {
+                node = node.and_then(|node| fields.below(node, key));
+            }
+            if let Some(node) = node {
+                fields.want(node, last, |wanted| wanted.field = Some(index));
+            }
+        }
+        fields
+    }
+
+    /// Walks an object, or an array of objects, and gives each row its fields.
+    pub(crate) fn walk(
+        &self,
+        scanner: &mut Scanner<'_>,
+        walk: &mut Walk,
+        row: &mut impl Row,
+    ) -> Result<(), DropReason> {
+        match scanner.next()? {
+            Token::ObjectStart => self.row(scanner, walk, row)?,
+            Token::ArrayStart => loop {
+                match scanner.next()? {
+                    Token::ObjectStart => self.row(scanner, walk, row)?,
+                    Token::End => break,
+                    Token::ArrayStart | Token::Key(_) | Token::Scalar(_) | Token::Finish => {
+                        return Err(DropReason::Malformed);
+                    }
+                }
+            },
+            Token::End | Token::Key(_) | Token::Scalar(_) | Token::Finish => {
+                return Err(DropReason::Malformed);
+            }
+        }
+        match scanner.next()? {
+            Token::Finish => Ok(()),
+            Token::ObjectStart | Token::ArrayStart | Token::End | Token::Key(_) | Token::Scalar(_) => {
+                Err(DropReason::Malformed)
+            }
+        }
+    }
+
+    /// Walks one object whose start has been read.
+    fn row(&self, scanner: &mut Scanner<'_>, walk: &mut Walk, row: &mut impl Row) -> Result<(), DropReason> {
+        walk.open.clear();
+        walk.open.push(Some(0));
+        let mut wanted = Wanted::default();
+        loop {
+            match scanner.next()? {
+                Token::Key(key) => {
+                    let node = walk.open.last().copied().flatten();
+                    wanted = node.map_or_else(Wanted::default, |node| self.find(node, key, &mut walk.key));
+                }
+                Token::Scalar(value) => {
+                    if let Some(field) = wanted.field {
+                        row.field(field, Some(value))?;
+                    }
+                }
+                Token::ObjectStart | Token::ArrayStart => {
+                    if let Some(field) = wanted.field {
+                        row.field(field, None)?;
+                    }
+                    walk.open.push(wanted.node);
+                    wanted = Wanted::default();
+                }
+                Token::End => {
+                    walk.open.pop();
+                    if walk.open.is_empty() {
+                        return row.end();
+                    }
+                    wanted = Wanted::default();
+                }
+                Token::Finish => return Err(DropReason::Malformed),
+            }
+        }
+    }
+
+    fn find(&self, node: u16, key: Text<'_>, scratch: &mut String) -> Wanted {
+        let Some(node) = self.nodes.get(usize::from(node)) else { return Wanted::default() };
+        let key = key.read(scratch);
+        let place = node.keys.binary_search_by(|(name, _)| name.as_ref().cmp(key)).ok();
+        place.and_then(|place| node.keys.get(place)).map_or_else(Wanted::default, |(_, wanted)| *wanted)
+    }
+
+    /// The node below a key, made if it is not there. `None` beyond 65,536 nodes.
+    fn below(&mut self, node: u16, key: &str) -> Option<u16> {
+        let fresh = u16::try_from(self.nodes.len()).ok()?;
+        let below = self.want(node, key, |wanted| *wanted.node.get_or_insert(fresh))?;
+        if below == fresh {
+            self.nodes.push(Node::default());
+        }
+        Some(below)
+    }
+
+    /// Changes the entry of a key in a node, made if it is not there.
+    fn want<T>(&mut self, node: u16, key: &str, change: impl FnOnce(&mut Wanted) -> T) -> Option<T> {
+        let keys = &mut self.nodes.get_mut(usize::from(node))?.keys;
+        let place = match keys.binary_search_by(|(name, _)| name.as_ref().cmp(key)) {
+            Ok(place) => place,
+            Err(place) => {
+                keys.insert(place, (key.into(), Wanted::default()));
+                place
+            }
+        };
+        keys.get_mut(place).map(|(_, wanted)| change(wanted))
+    }
+}

@@ -1,0 +1,16 @@
+//! One file per payload format; total functions over bytes.
+
+mod csv;
+mod decoder;
+mod fields;
+mod json;
+mod nmea;
+mod packed;
+mod report;
+mod rows;
+mod scan;
+mod senml;
+mod time;
+
+pub(crate) use decoder::{Decoder, Envelope, Output};
+pub use time::parse_time;
