@@ -1,6 +1,6 @@
 //! The fields a stream wants from its JSON objects, and the walk that finds them.
 
-use crate::ingest::decode::scan::{Scalar, Scanner, Text, Token};
+use crate::ingest::decode::scan::{Scalar, Scanner, Token};
 use crate::tally::DropReason;
 
 /// Names of wanted fields as a tree of keys: `motor.current` is the key `current` in the object `motor`, and also the
@@ -38,6 +38,10 @@ pub(crate) struct Walk {
 pub(crate) trait Row {
     /// A wanted field: its index among the names, its value; `None` for an object or array.
     fn field(&mut self, field: u16, value: Option<Scalar<'_>>) -> Result<(), DropReason>;
+    /// A key of the row itself that is not wanted.
+    fn other(&mut self, _key: &str) -> Result<(), DropReason> {
+        Ok(())
+    }
     /// The row is complete.
     fn end(&mut self) -> Result<(), DropReason>;
 }
@@ -98,8 +102,12 @@ impl Fields {
         loop {
             match scanner.next()? {
                 Token::Key(key) => {
-                    let node = walk.open.last().copied().flatten();
-                    wanted = node.map_or_else(Wanted::default, |node| self.find(node, key, &mut walk.key));
+                    let key = key.read(&mut walk.key);
+                    let found = walk.open.last().copied().flatten().and_then(|node| self.find(node, key));
+                    if found.is_none() && walk.open.len() == 1 {
+                        row.other(key)?;
+                    }
+                    wanted = found.unwrap_or_default();
                 }
                 Token::Scalar(value) => {
                     if let Some(field) = wanted.field {
@@ -125,11 +133,10 @@ impl Fields {
         }
     }
 
-    fn find(&self, node: u16, key: Text<'_>, scratch: &mut String) -> Wanted {
-        let Some(node) = self.nodes.get(usize::from(node)) else { return Wanted::default() };
-        let key = key.read(scratch);
-        let place = node.keys.binary_search_by(|(name, _)| name.as_ref().cmp(key)).ok();
-        place.and_then(|place| node.keys.get(place)).map_or_else(Wanted::default, |(_, wanted)| *wanted)
+    fn find(&self, node: u16, key: &str) -> Option<Wanted> {
+        let keys = &self.nodes.get(usize::from(node))?.keys;
+        let place = keys.binary_search_by(|(name, _)| name.as_ref().cmp(key)).ok()?;
+        keys.get(place).map(|(_, wanted)| *wanted)
     }
 
     /// The node below a key, made if it is not there. `None` beyond 65,536 nodes.

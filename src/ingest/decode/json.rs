@@ -108,3 +108,36 @@ pub(crate) fn time_of(
     };
     time.ok_or(DropReason::BadTime)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn what_serde_json_writes_is_read_back(
+            rows in prop::collection::vec((any::<f32>(), any::<Option<f32>>(), 0_i64..4_000_000_000_000_000), 1..5),
+            noise in "[\\PC\"]{0,10}",
+        ) {
+            let written: Vec<_> = rows.iter().map(|(a, b, at)| {
+                serde_json::json!({ "a": a, "n": { noise.as_str(): [noise.as_str(), { "a": 1 }] }, "m": { "b": b }, "ts": at })
+            }).collect();
+            let time = TimeField { name: "ts".to_owned(), unit: TimeUnit::Micros };
+            let mut decoder = JsonDecoder::new(&["a".to_owned(), "m.b".to_owned()], Some(&time));
+            let mut samples = Vec::new();
+            let text = serde_json::to_string(&written).unwrap();
+            let outcome = decoder.decode(&text, EventTime(0), &Limits::default(), &mut samples);
+            prop_assert_eq!(outcome, Ok(()));
+            let expected: Vec<_> = rows.iter().flat_map(|(a, b, at)| {
+                [(0, Some(*a)), (1, *b)].map(|(signal, value)| {
+                    // JSON has no NaN and no infinity: serde_json writes null.
+                    let (value, quality) = value.filter(|value| value.is_finite()).map_or(rows::MISSING, rows::reading);
+                    Sample { signal: SignalId(signal), at: EventTime(*at), value, quality }
+                })
+            }).collect();
+            prop_assert_eq!(samples, expected);
+        }
+    }
+}

@@ -318,3 +318,70 @@ fn hex4(text: &str) -> (u32, &str) {
     let (digits, rest) = text.split_at_checked(4).unwrap_or((text, ""));
     (u32::from_str_radix(digits, 16).unwrap_or(0xfffd), rest)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Whether the scanner takes a text to its end.
+    fn accepts(text: &str) -> bool {
+        let limits = Limits { depth: 64, keys: u32::MAX, ..Limits::default() };
+        let mut scanner = Scanner::new(text, &limits);
+        loop {
+            match scanner.next() {
+                Ok(Token::Finish) => return true,
+                Ok(_) => {}
+                Err(_) => return false,
+            }
+        }
+    }
+
+    fn is_json(text: &str) -> bool {
+        serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok()
+    }
+
+    #[test]
+    fn the_words_for_what_is_not_finite_are_the_only_addition_to_json() {
+        for text in ["NaN", "Infinity", "-Infinity", "[NaN,-Infinity]"] {
+            assert!(accepts(text), "{text}");
+            assert!(!is_json(text));
+        }
+        for text in
+            ["nan", "+Infinity", "-NaN", "NaNa", "inf", ".5", "5.", "1e", "+1", "0x1", "'a'", "[1,]", "{,}"]
+        {
+            assert!(!accepts(text), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn texts_near_json_are_taken_exactly_if_they_are_json(
+            text in r#"[\[{]?([\[\]{},: ]|-?[0-9.eE+]{1,4}|"[a\\"u0-9]{0,4}"?|true|fals?e|null){0,8}[\]}]?"#,
+        ) {
+            prop_assert_eq!(accepts(&text), is_json(&text), "{}", text);
+        }
+
+        #[test]
+        fn strings_read_as_serde_json_reads_them(text in "\\PC{0,20}|[\\x00-\\x7f]{0,20}") {
+            let written = serde_json::to_string(&text).unwrap();
+            let mut scanner = Scanner::new(&written, &Limits::default());
+            let Ok(Token::Scalar(Scalar::Text(found))) = scanner.next() else { panic!("{written}") };
+            let mut scratch = String::new();
+            prop_assert_eq!(found.read(&mut scratch), text);
+        }
+
+        #[test]
+        fn any_escape_reads_as_serde_json_reads_it(written in "\"(\\\\[\"\\\\/bfnrt]|\\\\u[0-9a-fA-F]{4}|\\\\ud83d\\\\ude0[0-9]|x){0,6}\"") {
+            let mut scanner = Scanner::new(&written, &Limits::default());
+            let Ok(Token::Scalar(Scalar::Text(found))) = scanner.next() else { panic!("{written}") };
+            let mut scratch = String::new();
+            match serde_json::from_str::<String>(&written) {
+                Ok(text) => prop_assert_eq!(found.read(&mut scratch), text),
+                // Half a pair of surrogates.
+                Err(_) => prop_assert!(found.read(&mut scratch).contains(char::REPLACEMENT_CHARACTER)),
+            }
+        }
+    }
+}

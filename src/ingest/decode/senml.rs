@@ -138,6 +138,11 @@ impl Row for RecordRow<'_> {
         Ok(())
     }
 
+    /// A label that ends with `_` changes what the record means (RFC 8428 section 4.4).
+    fn other(&mut self, key: &str) -> Result<(), DropReason> {
+        if key.ends_with('_') { Err(DropReason::Malformed) } else { Ok(()) }
+    }
+
     fn end(&mut self) -> Result<(), DropReason> {
         // A record may hold base fields only.
         if let Some(value) = self.record.value {
