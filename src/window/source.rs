@@ -18,6 +18,9 @@ const REMEMBERED: usize = 8;
 /// Earlier than every stamp.
 const NOTHING_CLOSED: EventTime = EventTime(i64::MIN);
 
+/// The distance between two instants next to each other.
+const MICROSECOND: Duration = Duration::from_micros(1);
+
 /// One asset of a stream.
 pub(crate) struct Source {
     asset: AssetId,
@@ -97,8 +100,7 @@ impl Source {
         self.observe(at, now);
         let signal = usize::from(sample.signal.0);
         if self.columns.get(signal).is_some_and(|column| column.len() >= shape.samples_max) {
-            // A long batch fills the buffer before its end. What lies strictly before its newest instant can go.
-            self.close_due(shape, Duration::from_micros(1), out);
+            self.make_room(shape, out);
             if at < self.closed {
                 self.drop_late(out);
                 return;
@@ -119,13 +121,25 @@ impl Source {
         }
     }
 
-    /// Closes the windows the watermark has passed, less a margin.
-    pub(crate) fn close_due(&mut self, shape: &Shape, margin: Duration, out: &mut Outlet) {
+    /// Closes the windows the watermark has passed.
+    pub(crate) fn close_due(&mut self, shape: &Shape, out: &mut Outlet) {
         let Some(until) = self.watermark.allowed(shape.lateness) else { return };
-        let until = until.before(margin);
         match shape.frame {
             Frame::Time(grid) => self.close_spans(grid, until, Closing::Due, shape, out),
             Frame::Count { samples, hop } => self.close_rows(samples, hop, until, shape, out),
+        }
+    }
+
+    /// Closes what can close before the end of a batch that fills the buffer.
+    fn make_room(&mut self, shape: &Shape, out: &mut Outlet) {
+        match shape.frame {
+            Frame::Time(_) => self.close_due(shape, out),
+            Frame::Count { samples, hop } => {
+                // The newest row may still lack the channels that follow in the batch.
+                if let Some(until) = self.watermark.allowed(shape.lateness) {
+                    self.close_rows(samples, hop, until.before(MICROSECOND), shape, out);
+                }
+            }
         }
     }
 
@@ -291,5 +305,5 @@ impl Source {
 }
 
 fn just_after(at: EventTime) -> EventTime {
-    at.after(Duration::from_micros(1))
+    at.after(MICROSECOND)
 }
