@@ -1,0 +1,78 @@
+//! The held samples of one channel, in order of time.
+
+use std::collections::VecDeque;
+
+use crate::clock::EventTime;
+use crate::flow::{Series, TimeSpan};
+
+/// Samples of one channel as two queues of equal length, times strictly increasing.
+#[derive(Default)]
+pub(crate) struct Column {
+    at: VecDeque<EventTime>,
+    values: VecDeque<f32>,
+}
+
+/// What became of a sample handed to a column.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Filed {
+    /// After all others.
+    Appended,
+    /// Before one already there.
+    Reordered,
+    /// Its instant is taken; the first one stays.
+    Duplicate,
+}
+
+impl Column {
+    pub(crate) fn file(&mut self, at: EventTime, value: f32) -> Filed {
+        if self.at.back().is_none_or(|&last| last < at) {
+            self.at.push_back(at);
+            self.values.push_back(value);
+            return Filed::Appended;
+        }
+        match self.at.binary_search(&at) {
+            Ok(_) => Filed::Duplicate,
+            Err(place) => {
+                self.at.insert(place, at);
+                self.values.insert(place, value);
+                Filed::Reordered
+            }
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.at.len()
+    }
+
+    pub(crate) fn first(&self) -> Option<EventTime> {
+        self.at.front().copied()
+    }
+
+    pub(crate) fn last(&self) -> Option<EventTime> {
+        self.at.back().copied()
+    }
+
+    /// Replaces the series by the samples of a span.
+    pub(crate) fn copy_into(&self, span: TimeSpan, series: &mut Series) {
+        series.at.clear();
+        series.values.clear();
+        let from = self.at.partition_point(|&at| at < span.from);
+        let to = self.at.partition_point(|&at| at < span.to).max(from);
+        series.at.extend(self.at.range(from..to));
+        series.values.extend(self.values.range(from..to));
+    }
+
+    /// Forgets the samples before an instant; returns how many.
+    pub(crate) fn release_before(&mut self, at: EventTime) -> u64 {
+        let count = self.at.partition_point(|&held| held < at);
+        self.at.drain(..count);
+        self.values.drain(..count);
+        count as u64
+    }
+
+    /// Gives the memory of an empty column back.
+    pub(crate) fn shrink(&mut self) {
+        self.at.shrink_to_fit();
+        self.values.shrink_to_fit();
+    }
+}

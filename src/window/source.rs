@@ -1,0 +1,309 @@
+//! The samples of one source until their windows close.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use crate::clock::{EventTime, Uptime};
+use crate::flow::{AssetId, BadWhy, Completeness, Quality, Sample, TimeSpan};
+use crate::tally::DropReason;
+use crate::window::column::{Column, Filed};
+use crate::window::grid::Grid;
+use crate::window::outlet::{Outlet, gaps};
+use crate::window::shape::{Frame, Shape};
+use crate::window::watermark::Watermark;
+
+/// Windows whose largest number of samples stands for a gapless one where no period is configured.
+const REMEMBERED: usize = 8;
+
+/// Earlier than every stamp.
+const NOTHING_CLOSED: EventTime = EventTime(i64::MIN);
+
+/// The distance between two instants next to each other.
+const MICROSECOND: Duration = Duration::from_micros(1);
+
+/// One asset of a stream.
+pub(crate) struct Source {
+    asset: AssetId,
+    pub(crate) watermark: Watermark,
+    columns: Vec<Column>,
+    /// Distinct instants of the held samples, in order; count windows only.
+    rows: VecDeque<EventTime>,
+    /// Rows still to pass before the next count window begins, where the hop is longer than the window.
+    skip: usize,
+    /// End of the last closed window: anything earlier is late.
+    closed: EventTime,
+    /// When the last sample came that was not late.
+    touched: Uptime,
+    late: u32,
+    recent: [u32; REMEMBERED],
+    turn: usize,
+}
+
+/// Why a window closes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Closing {
+    /// The watermark has passed its end.
+    Due,
+    /// Its source is silent or the gateway stops.
+    Early,
+}
+
+impl Source {
+    pub(crate) fn new(asset: AssetId, shape: &Shape) -> Self {
+        let mut columns = Vec::new();
+        columns.resize_with(shape.channels, Column::default);
+        Self {
+            asset,
+            watermark: Watermark::default(),
+            columns,
+            rows: VecDeque::new(),
+            skip: 0,
+            closed: NOTHING_CLOSED,
+            touched: Uptime::ZERO,
+            late: 0,
+            recent: [0; REMEMBERED],
+            turn: 0,
+        }
+    }
+
+    /// Samples held.
+    pub(crate) fn held(&self) -> u64 {
+        self.columns.iter().map(|column| column.len() as u64).sum()
+    }
+
+    /// When the open windows close for want of samples; `None` without any.
+    pub(crate) fn idle_at(&self, idle: Duration) -> Option<Uptime> {
+        self.columns.iter().any(|column| column.len() > 0).then(|| self.touched.after(idle))
+    }
+
+    /// Files one sample under a time, or drops it for a reason.
+    pub(crate) fn push(
+        &mut self,
+        sample: Sample,
+        at: EventTime,
+        now: Uptime,
+        shape: &Shape,
+        out: &mut Outlet,
+    ) {
+        out.tally.received += 1;
+        if let Some(reason) = self.refusal(sample, at, shape) {
+            out.tally.drop(reason, 1);
+            if at >= self.closed {
+                self.observe(at, now);
+            }
+            return;
+        }
+        if at < self.closed {
+            self.drop_late(out);
+            return;
+        }
+        self.observe(at, now);
+        let signal = usize::from(sample.signal.0);
+        if self.columns.get(signal).is_some_and(|column| column.len() >= shape.samples_max) {
+            self.make_room(shape, out);
+            if at < self.closed {
+                self.drop_late(out);
+                return;
+            }
+        }
+        let Some(column) = self.columns.get_mut(signal) else { return };
+        if column.len() >= shape.samples_max {
+            out.tally.drop(DropReason::WindowFull, 1);
+            return;
+        }
+        match column.file(at, sample.value) {
+            Filed::Appended => self.note_row(at, shape),
+            Filed::Reordered => {
+                out.counts.reordered += 1;
+                self.note_row(at, shape);
+            }
+            Filed::Duplicate => out.tally.drop(DropReason::Duplicate, 1),
+        }
+    }
+
+    /// Closes the windows the watermark has passed.
+    pub(crate) fn close_due(&mut self, shape: &Shape, out: &mut Outlet) {
+        let Some(until) = self.watermark.allowed(shape.lateness) else { return };
+        match shape.frame {
+            Frame::Time(grid) => self.close_spans(grid, until, Closing::Due, shape, out),
+            Frame::Count { samples, hop } => self.close_rows(samples, hop, until, shape, out),
+        }
+    }
+
+    /// Closes what can close before the end of a batch that fills the buffer.
+    fn make_room(&mut self, shape: &Shape, out: &mut Outlet) {
+        match shape.frame {
+            Frame::Time(_) => self.close_due(shape, out),
+            Frame::Count { samples, hop } => {
+                // The newest row may still lack the channels that follow in the batch.
+                if let Some(until) = self.watermark.allowed(shape.lateness) {
+                    self.close_rows(samples, hop, until.before(MICROSECOND), shape, out);
+                }
+            }
+        }
+    }
+
+    /// Closes all windows that hold samples, and gives the memory back.
+    pub(crate) fn close_all(&mut self, shape: &Shape, out: &mut Outlet) {
+        match shape.frame {
+            Frame::Time(grid) => {
+                if let Some(newest) = self.columns.iter().filter_map(Column::last).max() {
+                    let end = grid.last_starting_by(newest).to;
+                    self.close_spans(grid, end, Closing::Early, shape, out);
+                }
+            }
+            Frame::Count { samples, hop } => {
+                self.close_rows(samples, hop, EventTime(i64::MAX), shape, out);
+                self.close_rest(shape, out);
+            }
+        }
+        self.columns.iter_mut().for_each(Column::shrink);
+        self.rows.shrink_to_fit();
+    }
+
+    /// Why a sample can be in no window, whatever the time is.
+    fn refusal(&self, sample: Sample, at: EventTime, shape: &Shape) -> Option<DropReason> {
+        match sample.quality {
+            Quality::Bad(BadWhy::NonFinite) => return Some(DropReason::NonFinite),
+            Quality::Bad(BadWhy::Missing) => return Some(DropReason::MissingValue),
+            Quality::Good => {}
+        }
+        if usize::from(sample.signal.0) >= self.columns.len() {
+            return Some(DropReason::Malformed);
+        }
+        match shape.frame {
+            Frame::Time(grid) => (!grid.covers(at)).then_some(DropReason::BetweenHops),
+            Frame::Count { .. } => None,
+        }
+    }
+
+    fn observe(&mut self, at: EventTime, now: Uptime) {
+        self.watermark.observe(at, now);
+        self.touched = now;
+    }
+
+    fn drop_late(&mut self, out: &mut Outlet) {
+        out.tally.drop(DropReason::Late, 1);
+        self.late = self.late.saturating_add(1);
+    }
+
+    fn note_row(&mut self, at: EventTime, shape: &Shape) {
+        match shape.frame {
+            Frame::Time(_) => {}
+            Frame::Count { .. } => {
+                if self.rows.back().is_none_or(|&last| last < at) {
+                    self.rows.push_back(at);
+                } else if let Err(place) = self.rows.binary_search(&at) {
+                    self.rows.insert(place, at);
+                }
+            }
+        }
+    }
+
+    /// Closes the time windows that end by an instant. Visits only windows that hold samples.
+    fn close_spans(
+        &mut self,
+        grid: Grid,
+        until: EventTime,
+        closing: Closing,
+        shape: &Shape,
+        out: &mut Outlet,
+    ) {
+        while let Some(oldest) = self.columns.iter().filter_map(Column::first).min() {
+            let span = grid.first_ending_after(oldest.max(self.closed));
+            if span.to > until {
+                break;
+            }
+            if self.closed > NOTHING_CLOSED {
+                out.counts.empty += grid.ends_between(self.closed, span.to).saturating_sub(1);
+            }
+            self.emit(span, closing, shape, out);
+            self.closed = span.to;
+            out.tally.passed += self.release_before(grid.next_start(span));
+        }
+        let end = grid.last_end_by(until);
+        if end > self.closed {
+            if self.closed > NOTHING_CLOSED {
+                out.counts.empty += grid.ends_between(self.closed, end);
+            }
+            self.closed = end;
+        }
+    }
+
+    /// Closes the full count windows whose rows all lie at or before an instant.
+    fn close_rows(&mut self, samples: usize, hop: usize, until: EventTime, shape: &Shape, out: &mut Outlet) {
+        loop {
+            self.skip_rows(until, out);
+            let (Some(&from), Some(&last)) = (self.rows.front(), self.rows.get(samples - 1)) else { return };
+            if self.skip > 0 || last > until {
+                return;
+            }
+            let to = just_after(last);
+            self.emit(TimeSpan { from, to }, Closing::Due, shape, out);
+            self.closed = to;
+            // The next window begins inside this one, or after it.
+            let next = self.rows.get(hop).copied().filter(|_| hop < samples).unwrap_or(to);
+            out.tally.passed += self.release_before(next);
+            self.rows.drain(..hop.min(samples));
+            self.skip = hop.saturating_sub(samples);
+        }
+    }
+
+    fn skip_rows(&mut self, until: EventTime, out: &mut Outlet) {
+        while self.skip > 0 {
+            let Some(&row) = self.rows.front().filter(|&&row| row <= until) else { return };
+            self.rows.pop_front();
+            self.skip -= 1;
+            self.closed = just_after(row);
+            let released = self.release_before(self.closed);
+            out.tally.drop(DropReason::BetweenHops, released);
+        }
+    }
+
+    /// Closes the last, unfilled count window if it holds a row that no window held yet.
+    fn close_rest(&mut self, shape: &Shape, out: &mut Outlet) {
+        if let (Some(&from), Some(&last)) = (self.rows.front(), self.rows.back()) {
+            let to = just_after(last);
+            if last >= self.closed {
+                self.emit(TimeSpan { from, to }, Closing::Early, shape, out);
+                self.closed = to;
+            }
+            out.tally.passed += self.release_before(to);
+            self.rows.clear();
+        }
+        self.skip = 0;
+    }
+
+    fn release_before(&mut self, at: EventTime) -> u64 {
+        self.columns.iter_mut().map(|column| column.release_before(at)).sum()
+    }
+
+    fn emit(&mut self, span: TimeSpan, closing: Closing, shape: &Shape, out: &mut Outlet) {
+        let mut window = out.blank(shape, self.asset, span);
+        let (mut present, mut gap_count) = (0, 0);
+        for (column, series) in self.columns.iter().zip(&mut window.series) {
+            column.copy_into(span, series);
+            present += u32::try_from(series.at.len()).unwrap_or(u32::MAX);
+            gap_count += gaps(&series.at, shape.period);
+        }
+        if let Some(slot) = self.recent.get_mut(self.turn) {
+            *slot = present;
+        }
+        self.turn = (self.turn + 1) % REMEMBERED;
+        let observed = self.recent.iter().copied().max().unwrap_or(present);
+        window.completeness = Completeness {
+            expected: shape.expected.unwrap_or(observed),
+            present,
+            late_dropped: std::mem::take(&mut self.late),
+            gaps: gap_count,
+        };
+        out.counts.windows += 1;
+        out.counts.partial += u64::from(closing == Closing::Early);
+        out.counts.gaps += u64::from(gap_count);
+        out.ready.push_back(window);
+    }
+}
+
+fn just_after(at: EventTime) -> EventTime {
+    at.after(MICROSECOND)
+}
