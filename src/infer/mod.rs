@@ -1,1 +1,25 @@
 //! Feature vectors and texts to inferences (pure computation).
+//!
+//! A model is admitted first (digest, cost, golden vectors, in a child process), then loaded from the same bytes.
+//!
+//! # Never
+//! No path and no file: models come as bytes. No clock: a deadline is a question the caller answers.
+
+pub mod admission;
+pub mod digest;
+pub mod engine;
+pub mod judge;
+pub mod manifest;
+pub mod model;
+pub mod queue;
+pub mod registry;
+pub mod tensor;
+
+pub use admission::{AdmissionError, AdmissionLimits, AdmissionReport, VariantReport, examine};
+pub use digest::Digest;
+pub use engine::{Draft, Engine, EngineError, Footprint, RunError};
+pub use judge::{Evidence, judge};
+pub use manifest::{Manifest, ManifestFault};
+pub use model::{Model, ModelInput};
+pub use queue::{Pushed, Work, WorkInput, WorkQueue};
+pub use registry::{ModelState, ModelStatus, Registry};

@@ -1,0 +1,355 @@
+//! Whether a model may be loaded: digests, size, cost predicted without running it, golden vectors.
+//!
+//! # Invariants
+//! Nothing is parsed before its digest is right. Nothing is run before its predicted cost is within the limits.
+//!
+//! # Why
+//! Called in a short-lived child process (`io::admission`): some malformed graphs overflow the stack, which no
+//! `catch_unwind` stops, and some quantised graphs load well and compute nonsense, which only golden vectors show.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::infer::digest::Digest;
+use crate::infer::engine::{Draft, EngineError, Footprint};
+use crate::infer::manifest::{Manifest, ManifestFault, Variant};
+use crate::infer::model::Model;
+
+/// What a model may cost.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AdmissionLimits {
+    /// Bytes of one file. Loading takes about twice that much memory for a moment.
+    pub file_bytes: u64,
+    /// Numbers in one network.
+    pub parameters: u64,
+    /// Multiply-adds per item. A Cortex-A53 does about 10^9 a second on one core.
+    pub operations: u64,
+    /// Constants and scratch of one variant, in bytes, over all plans.
+    pub memory_bytes: u64,
+    /// Cases in a golden file.
+    pub golden_cases: usize,
+    /// Batch sizes a plan is made for, ascending.
+    pub batches: Vec<usize>,
+}
+
+/// What was found out about a model. Numbers and names only: it comes from a process that is not trusted.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AdmissionReport {
+    /// `name@version`.
+    pub model: String,
+    /// Digest of the manifest the child read.
+    pub manifest_sha256: Digest,
+    /// Digest of the golden file the child read.
+    pub golden_sha256: Digest,
+    /// One per variant of the manifest, in its order.
+    pub variants: Vec<VariantReport>,
+}
+
+/// What was found out about one variant.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VariantReport {
+    /// Its name.
+    pub name: String,
+    /// Digest of the file the child read.
+    pub sha256: Digest,
+    /// Numbers in the network.
+    pub parameters: u64,
+    /// Multiply-adds per item.
+    pub operations: u64,
+    /// Constants of all plans plus the scratch of the largest, in bytes.
+    pub memory_bytes: u64,
+    /// Golden cases replayed.
+    pub golden_cases: u64,
+    /// Largest difference of a logit, relative to its size where that is above 1.
+    pub golden_error_max: f32,
+}
+
+/// Why a model is not admitted.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum AdmissionError {
+    /// The manifest is wrong.
+    #[error("the manifest has {} faults: {}; correct it", .faults.len(), list(.faults))]
+    Manifest {
+        /// All of them.
+        faults: Vec<ManifestFault>,
+    },
+    /// A file is not there or cannot be read.
+    #[error("model {model}: {file} cannot be read: copy the model again")]
+    Missing {
+        /// `name@version`.
+        model: Arc<str>,
+        /// Name of the file.
+        file: Arc<str>,
+    },
+    /// A file is not the one the manifest was written for.
+    #[error("model {model}: {file} has digest {found}, the manifest says {expected}: copy the model again")]
+    Digest {
+        /// `name@version`.
+        model: Arc<str>,
+        /// Name of the file.
+        file: Arc<str>,
+        /// In the manifest.
+        expected: Digest,
+        /// Of the file.
+        found: Digest,
+    },
+    /// It costs more than it may.
+    #[error(
+        "model {model}: {file} takes {found} {what}, allowed are {limit}: use a smaller model or raise the budget"
+    )]
+    Cost {
+        /// `name@version`.
+        model: Arc<str>,
+        /// Name of the file.
+        file: Arc<str>,
+        /// Of what.
+        what: &'static str,
+        /// As found.
+        found: u64,
+        /// At most.
+        limit: u64,
+    },
+    /// The graph cannot be used.
+    #[error(
+        "model {model}: {file} cannot be used: export it again with the operators and shapes of docs/models.md"
+    )]
+    Graph {
+        /// `name@version`.
+        model: Arc<str>,
+        /// Name of the file.
+        file: Arc<str>,
+        /// Why.
+        #[source]
+        source: EngineError,
+    },
+    /// The golden vectors are wrong or the graph does not reproduce them.
+    #[error("model {model}: {file}: {why}: export model and golden vectors together")]
+    Golden {
+        /// `name@version`.
+        model: Arc<str>,
+        /// Name of the golden file or of the graph.
+        file: Arc<str>,
+        /// What is wrong.
+        why: String,
+    },
+}
+
+/// The golden file.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawGolden {
+    cases: Vec<RawCase>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawCase {
+    input: Vec<f64>,
+    outputs: BTreeMap<String, Vec<f64>>,
+}
+
+impl Default for AdmissionLimits {
+    fn default() -> Self {
+        Self {
+            file_bytes: 64 << 20,
+            parameters: 50_000_000,
+            operations: 500_000_000,
+            memory_bytes: 256 << 20,
+            golden_cases: 1000,
+            batches: vec![1],
+        }
+    }
+}
+
+/// Examines every variant of a model. `files` gives the bytes of a file beside the manifest; `step` is told what
+/// is about to be done, so that a process that dies leaves word of where.
+pub fn examine(
+    manifest_text: &str,
+    files: &dyn Fn(&str) -> Option<Vec<u8>>,
+    limits: &AdmissionLimits,
+    step: &mut dyn FnMut(&str),
+) -> Result<AdmissionReport, AdmissionError> {
+    step("read the manifest");
+    let manifest = Manifest::parse(manifest_text).map_err(|faults| AdmissionError::Manifest { faults })?;
+    let manifest = Arc::new(manifest);
+    step("check the digests");
+    let read = |file, expected| trusted(&manifest, file, expected, files, limits);
+    let golden_bytes = read(&manifest.golden.file, manifest.golden.sha256)?;
+    let mut graphs = Vec::new();
+    for variant in &manifest.variants {
+        graphs.push(read(&variant.file, variant.sha256)?);
+    }
+    step("read the golden vectors");
+    let golden = golden(&manifest, &golden_bytes, limits)?;
+    let mut variants = Vec::new();
+    for (variant, bytes) in manifest.variants.iter().zip(&graphs) {
+        variants.push(examine_variant(&manifest, variant, bytes, &golden, limits, step)?);
+    }
+    Ok(AdmissionReport {
+        model: manifest.id().to_string(),
+        manifest_sha256: Digest::of(manifest_text.as_bytes()),
+        golden_sha256: Digest::of(&golden_bytes),
+        variants,
+    })
+}
+
+/// Bytes of a file whose size and digest are right.
+fn trusted(
+    manifest: &Manifest,
+    file: &Arc<str>,
+    expected: Digest,
+    files: &dyn Fn(&str) -> Option<Vec<u8>>,
+    limits: &AdmissionLimits,
+) -> Result<Vec<u8>, AdmissionError> {
+    let model = manifest.id();
+    let missing = || AdmissionError::Missing { model: model.clone(), file: file.clone() };
+    let bytes = files(file).ok_or_else(missing)?;
+    within(manifest, file, "bytes", bytes.len() as u64, limits.file_bytes)?;
+    let found = Digest::of(&bytes);
+    if found == expected {
+        Ok(bytes)
+    } else {
+        Err(AdmissionError::Digest { model: model.clone(), file: file.clone(), expected, found })
+    }
+}
+
+fn within(
+    manifest: &Manifest,
+    file: &Arc<str>,
+    what: &'static str,
+    found: u64,
+    limit: u64,
+) -> Result<(), AdmissionError> {
+    if found <= limit {
+        return Ok(());
+    }
+    Err(AdmissionError::Cost { model: manifest.id().clone(), file: file.clone(), what, found, limit })
+}
+
+fn examine_variant(
+    manifest: &Arc<Manifest>,
+    variant: &Variant,
+    bytes: &[u8],
+    golden: &RawGolden,
+    limits: &AdmissionLimits,
+    step: &mut dyn FnMut(&str),
+) -> Result<VariantReport, AdmissionError> {
+    let file = &variant.file;
+    let graph = |source| AdmissionError::Graph { model: manifest.id().clone(), file: file.clone(), source };
+    step(&format!("parse {file}"));
+    let draft = Draft::parse(&manifest.spec(), bytes).map_err(graph)?;
+    step(&format!("predict the cost of {file}"));
+    let (mut per_item, mut constants, mut scratch) = (Footprint::default(), 0_u64, 0_u64);
+    for bucket in manifest.buckets(&limits.batches) {
+        let footprint = draft.footprint(bucket).map_err(graph)?;
+        constants = constants.saturating_add(footprint.parameter_bytes);
+        scratch = scratch.max(footprint.scratch_bytes);
+        per_item.parameters = per_item.parameters.max(footprint.parameters);
+        let items = u64::try_from(bucket.items).unwrap_or(1).max(1);
+        per_item.operations = per_item.operations.max(footprint.operations.div_ceil(items));
+    }
+    let memory_bytes = constants.saturating_add(scratch);
+    within(manifest, file, "parameters", per_item.parameters, limits.parameters)?;
+    within(manifest, file, "multiply-adds per item", per_item.operations, limits.operations)?;
+    within(manifest, file, "bytes of memory", memory_bytes, limits.memory_bytes)?;
+    drop(draft);
+    step(&format!("load {file}"));
+    let mut model = Model::load(Arc::clone(manifest), bytes, &limits.batches).map_err(graph)?;
+    step(&format!("replay the golden vectors on {file}"));
+    let golden_error_max = replay(manifest, variant, &mut model, golden, limits)?;
+    Ok(VariantReport {
+        name: variant.name.to_string(),
+        sha256: variant.sha256,
+        parameters: per_item.parameters,
+        operations: per_item.operations,
+        memory_bytes,
+        golden_cases: golden.cases.len() as u64,
+        golden_error_max,
+    })
+}
+
+/// Reads the golden file and compares its form with the manifest.
+fn golden(manifest: &Manifest, bytes: &[u8], limits: &AdmissionLimits) -> Result<RawGolden, AdmissionError> {
+    let fault = |why: String| golden_error(manifest, &manifest.golden.file, why);
+    let golden: RawGolden = serde_json::from_slice(bytes).map_err(|error| fault(error.to_string()))?;
+    if !(1..=limits.golden_cases).contains(&golden.cases.len()) {
+        let (found, limit) = (golden.cases.len(), limits.golden_cases);
+        return Err(fault(format!("{found} cases, allowed are 1 to {limit}")));
+    }
+    let lengths = manifest.input.lengths();
+    for (index, case) in golden.cases.iter().enumerate() {
+        if !lengths.contains(&case.input.len()) {
+            return Err(fault(format!("case {index} has {} inputs, not {lengths:?}", case.input.len())));
+        }
+        for task in &manifest.tasks {
+            let found = case.outputs.get(&*task.output).map_or(0, Vec::len);
+            if found != task.labels.len() {
+                let (output, wanted) = (&task.output, task.labels.len());
+                return Err(fault(format!("case {index} has {found} values of {output}, not {wanted}")));
+            }
+        }
+    }
+    Ok(golden)
+}
+
+/// Replays every case through every plan; the largest difference if all are within the tolerance.
+fn replay(
+    manifest: &Manifest,
+    variant: &Variant,
+    model: &mut Model,
+    golden: &RawGolden,
+    limits: &AdmissionLimits,
+) -> Result<f32, AdmissionError> {
+    let tolerance = manifest.tolerance(variant);
+    let mut error_max = 0.0_f32;
+    for &batch in &limits.batches {
+        let mut done = 0;
+        for cases in golden
+            .cases
+            .chunk_by(|a, b| a.input.len() == b.input.len())
+            .flat_map(|same| same.chunks(batch.max(1)))
+        {
+            let inputs: Vec<&[f64]> = cases.iter().map(|case| case.input.as_slice()).collect();
+            let outputs = model.replay(&inputs, &mut || false);
+            let outputs = outputs
+                .map_err(|error| golden_error(manifest, &variant.file, format!("case {done}: {error}")))?;
+            for (item, case) in cases.iter().enumerate() {
+                for (index, task) in manifest.tasks.iter().enumerate() {
+                    let found = outputs.f32(index, item).unwrap_or(&[]);
+                    let expected = case.outputs.get(&*task.output).map_or(&[][..], Vec::as_slice);
+                    let error = difference(found, expected);
+                    if error > tolerance {
+                        let (case, output) = (done + item, &task.output);
+                        let why = format!("case {case}: {output} differs by {error}, allowed is {tolerance}");
+                        return Err(golden_error(manifest, &variant.file, why));
+                    }
+                    error_max = error_max.max(error);
+                }
+            }
+            done += cases.len();
+        }
+    }
+    Ok(error_max)
+}
+
+/// Largest difference of two rows, relative to the expected size where that is above 1.
+fn difference(found: &[f32], expected: &[f64]) -> f32 {
+    let pairs = found.iter().zip(expected);
+    let errors =
+        pairs.map(|(found, expected)| (f64::from(*found) - expected).abs() / expected.abs().max(1.0));
+    #[expect(clippy::cast_possible_truncation, reason = "a difference is compared, not accumulated")]
+    let largest = errors.fold(0.0_f64, f64::max) as f32;
+    if found.len() == expected.len() { largest } else { f32::INFINITY }
+}
+
+fn golden_error(manifest: &Manifest, file: &Arc<str>, why: String) -> AdmissionError {
+    AdmissionError::Golden { model: manifest.id().clone(), file: file.clone(), why }
+}
+
+fn list(faults: &[ManifestFault]) -> String {
+    faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}

@@ -1,0 +1,444 @@
+//! Runs a graph: the only file that knows tract.
+//!
+//! # Invariants
+//! A graph comes from memory, never from a path: external tensors are refused and what was checked is what is run.
+//! A panic inside the library ends here. The numbers that leave are finite.
+//!
+//! # Why
+//! One plan per fixed shape: symbolic plans take up to twice as long. The tract crates are pinned, because their
+//! interface is not stable.
+
+use std::io::Cursor;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use tract_onnx::prelude::*;
+use tract_onnx::tract_hir::infer::Factoid as _;
+use tract_onnx::tract_hir::internal::Cost;
+use tract_onnx::tract_hir::tract_core::ops::konst::Const;
+use tract_onnx::tract_hir::tract_core::plan;
+
+use crate::infer::tensor::{Bucket, Column, Dtype, Input, OutputPort, Outputs, Rows, Spec};
+
+/// Characters of a message of the library that are kept: some print a whole graph.
+const REASON_CHARS: usize = 300;
+
+/// Why a graph cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EngineError {
+    /// The bytes are no graph, or the graph uses what the library lacks.
+    #[error("parse the graph: {reason}")]
+    Parse {
+        /// The library's words.
+        reason: String,
+    },
+    /// The graph has not the inputs and outputs the manifest names.
+    #[error("compare the graph with the manifest: {reason}")]
+    Interface {
+        /// What differs.
+        reason: String,
+    },
+    /// The graph cannot be prepared for a shape.
+    #[error("prepare the graph for {items} x {length}: {reason}")]
+    Prepare {
+        /// Rows.
+        items: usize,
+        /// Numbers per row.
+        length: usize,
+        /// The library's words.
+        reason: String,
+    },
+    /// The library panicked.
+    #[error("the graph makes the library panic: {reason}")]
+    Panicked {
+        /// The message of the panic.
+        reason: String,
+    },
+}
+
+/// Why a run gave nothing. Carries nothing of the input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RunError {
+    /// The caller's deadline passed between two nodes.
+    #[error("the deadline passed")]
+    Deadline,
+    /// The library panicked.
+    #[error("the graph panicked")]
+    Panicked,
+    /// An output is NaN or infinite.
+    #[error("output {output} is not finite")]
+    NonFinite {
+        /// Index of the output in the spec.
+        output: usize,
+    },
+    /// The input fits no bucket or no port.
+    #[error("the input fits no bucket")]
+    Shape,
+    /// The library returned an error.
+    #[error("the graph failed")]
+    Failed,
+}
+
+/// What a graph costs at one shape, predicted without running it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Footprint {
+    /// Numbers in the constants the wanted outputs depend on.
+    pub parameters: u64,
+    /// Their bytes.
+    pub parameter_bytes: u64,
+    /// Multiply-adds and divisions of one run.
+    pub operations: u64,
+    /// Largest sum of tensors alive at once during a run, in bytes.
+    pub scratch_bytes: u64,
+}
+
+/// A parsed graph whose interface agrees with its spec.
+pub struct Draft {
+    graph: InferenceModel,
+    spec: Spec,
+    /// Index into `spec.inputs` of each graph input.
+    order: Vec<usize>,
+}
+
+/// A graph ready to run: one plan and one state per bucket.
+pub struct Engine {
+    spec: Spec,
+    plans: Vec<Prepared>,
+    outputs: Outputs,
+}
+
+struct Prepared {
+    bucket: Bucket,
+    plan: Arc<TypedRunnableModel>,
+    state: TypedSimpleState,
+    /// One tensor per graph input with the index of its port, kept from run to run.
+    inputs: Vec<(usize, Arc<Tensor>)>,
+}
+
+impl Draft {
+    /// Parses a graph and compares its inputs and outputs with the spec.
+    pub fn parse(spec: &Spec, bytes: &[u8]) -> Result<Self, EngineError> {
+        guarded(|| {
+            let parse_error = |error: TractError| EngineError::Parse { reason: words(&error) };
+            let mut graph = onnx()
+                .with_ignore_value_info(true)
+                .model_for_read(&mut Cursor::new(bytes))
+                .map_err(parse_error)?;
+            let order = match_inputs(&graph, spec)?;
+            select_outputs(&mut graph, spec)?;
+            Ok(Self { graph, spec: spec.clone(), order })
+        })
+    }
+
+    /// Predicts what the graph costs at one shape.
+    pub fn footprint(&self, bucket: Bucket) -> Result<Footprint, EngineError> {
+        guarded(|| {
+            let typed = self.typed(bucket)?;
+            footprint(&typed).map_err(|error| prepare_error(bucket, &error))
+        })
+    }
+
+    /// The graph at a fixed shape, simplified, its outputs compared with the spec.
+    fn typed(&self, bucket: Bucket) -> Result<TypedModel, EngineError> {
+        let mut graph = self.graph.clone();
+        for (index, port) in self.order.iter().enumerate() {
+            let Some(port) = self.spec.inputs.get(*port) else { continue };
+            let shape = [bucket.items, bucket.length];
+            graph
+                .set_input_fact(index, InferenceFact::dt_shape(datum(port.dtype), shape))
+                .map_err(|error| prepare_error(bucket, &error))?;
+        }
+        let typed = graph
+            .into_typed()
+            .and_then(TypedModel::into_decluttered)
+            .map_err(|error| prepare_error(bucket, &error))?;
+        for (index, port) in self.spec.outputs.iter().enumerate() {
+            let fact = typed.output_fact(index).map_err(|error| prepare_error(bucket, &error))?;
+            check_output(port, fact, bucket)?;
+        }
+        Ok(typed)
+    }
+
+    fn prepare(&self, bucket: Bucket) -> Result<Prepared, EngineError> {
+        let plan = self
+            .typed(bucket)?
+            .into_optimized()
+            .and_then(IntoRunnable::into_runnable)
+            .map_err(|error| prepare_error(bucket, &error))?;
+        let state = plan.spawn().map_err(|error| prepare_error(bucket, &error))?;
+        let mut inputs = Vec::new();
+        for &port in &self.order {
+            let dtype = self.spec.inputs.get(port).map_or(Dtype::F32, |port| port.dtype);
+            let tensor = Tensor::zero_dt(datum(dtype), &[bucket.items, bucket.length])
+                .map_err(|error| prepare_error(bucket, &error))?;
+            inputs.push((port, Arc::new(tensor)));
+        }
+        Ok(Prepared { bucket, plan, state, inputs })
+    }
+}
+
+impl Engine {
+    /// Parses a graph and prepares one plan per bucket, smallest first.
+    pub fn load(spec: &Spec, bytes: &[u8], buckets: &[Bucket]) -> Result<Self, EngineError> {
+        let draft = Draft::parse(spec, bytes)?;
+        guarded(|| {
+            let mut buckets = buckets.to_vec();
+            buckets.sort_by_key(|bucket| (bucket.length, bucket.items));
+            let plans = buckets.into_iter().map(|bucket| draft.prepare(bucket));
+            let plans = plans.collect::<Result<Vec<_>, _>>()?;
+            Ok(Self { spec: spec.clone(), plans, outputs: Outputs::for_spec(spec) })
+        })
+    }
+
+    /// The shapes it can run, smallest first.
+    pub fn buckets(&self) -> impl Iterator<Item = Bucket> + '_ {
+        self.plans.iter().map(|prepared| prepared.bucket)
+    }
+
+    /// What it was loaded for.
+    pub fn spec(&self) -> &Spec {
+        &self.spec
+    }
+
+    /// Runs the smallest bucket that holds the input; asks `expired` before each node and stops when it says so.
+    ///
+    /// Rows and columns beyond the input are zero. After an error the next run starts afresh.
+    pub fn run(
+        &mut self,
+        input: &Input<'_>,
+        expired: &mut dyn FnMut() -> bool,
+    ) -> Result<&Outputs, RunError> {
+        let fits = |bucket: Bucket| bucket.items >= input.items && bucket.length >= input.length;
+        let prepared = self.plans.iter_mut().find(|prepared| fits(prepared.bucket)).ok_or(RunError::Shape)?;
+        if input.ports.len() != self.spec.inputs.len() || input.items == 0 {
+            return Err(RunError::Shape);
+        }
+        prepared.fill(input)?;
+        let outputs = &mut self.outputs;
+        let ran = catch_unwind(AssertUnwindSafe(|| prepared.run(expired, input.items, outputs)));
+        let result = ran.unwrap_or(Err(RunError::Panicked));
+        if result.is_err() {
+            prepared.renew();
+        }
+        result?;
+        Ok(&self.outputs)
+    }
+}
+
+impl Prepared {
+    /// Copies the rows into the tensors kept for them.
+    fn fill(&mut self, input: &Input<'_>) -> Result<(), RunError> {
+        let bucket = self.bucket;
+        for (port, tensor) in &mut self.inputs {
+            let rows = input.ports.get(*port).ok_or(RunError::Shape)?;
+            if rows.len() != input.items * input.length {
+                return Err(RunError::Shape);
+            }
+            if Arc::get_mut(tensor).is_none() {
+                // An output is the input itself, or an aborted run still holds it.
+                *tensor = Arc::new(tensor.deep_clone());
+            }
+            let tensor = Arc::get_mut(tensor).ok_or(RunError::Failed)?;
+            let mut view = tensor.try_as_plain_ram_mut().map_err(|_| RunError::Failed)?;
+            let filled = match *rows {
+                Rows::F32(rows) => view.as_slice_mut().map(|to| copy(rows, to, input, bucket)),
+                Rows::I64(rows) => view.as_slice_mut().map(|to| copy(rows, to, input, bucket)),
+                Rows::I8(rows) => view.as_slice_mut().map(|to| copy(rows, to, input, bucket)),
+                Rows::U8(rows) => view.as_slice_mut().map(|to| copy(rows, to, input, bucket)),
+            };
+            filled.map_err(|_| RunError::Shape)?;
+        }
+        Ok(())
+    }
+
+    /// Runs node by node and copies the wanted outputs.
+    fn run(
+        &mut self,
+        expired: &mut dyn FnMut() -> bool,
+        items: usize,
+        outputs: &mut Outputs,
+    ) -> Result<(), RunError> {
+        let inputs = self.inputs.iter().map(|(_, tensor)| TValue::from_const(Arc::clone(tensor))).collect();
+        let mut late = false;
+        let ran = self.state.run_plan_with_eval(inputs, |context, state, node, inputs| {
+            if expired() {
+                late = true;
+                return Err(TractError::msg("deadline"));
+            }
+            plan::eval(context, state, node, inputs)
+        });
+        let values = match ran {
+            Ok(values) => values,
+            Err(_) if late => return Err(RunError::Deadline),
+            Err(_) => return Err(RunError::Failed),
+        };
+        for (index, (value, (width, column))) in values.iter().zip(&mut outputs.columns).enumerate() {
+            take(value, items * *width, column).ok_or(RunError::Failed)?;
+            match column {
+                Column::F32(values) if values.iter().any(|value| !value.is_finite()) => {
+                    return Err(RunError::NonFinite { output: index });
+                }
+                Column::F32(_) | Column::I64(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Forgets what an unfinished run left behind; a state from before a panic is not trusted.
+    fn renew(&mut self) {
+        if let Ok(state) = self.plan.spawn() {
+            self.state = state;
+        }
+    }
+}
+
+/// Runs a piece of the library and turns its panic into an error. The state it may leave half-made is dropped.
+fn guarded<T>(work: impl FnOnce() -> Result<T, EngineError>) -> Result<T, EngineError> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+        let reason = panic
+            .downcast_ref::<String>()
+            .map(String::as_str)
+            .or_else(|| panic.downcast_ref::<&str>().copied())
+            .unwrap_or("without a message");
+        Err(EngineError::Panicked { reason: reason.chars().take(REASON_CHARS).collect() })
+    })
+}
+
+/// Finds the port of each graph input and compares type and shape.
+fn match_inputs(graph: &InferenceModel, spec: &Spec) -> Result<Vec<usize>, EngineError> {
+    let interface = |reason: String| EngineError::Interface { reason };
+    let outlets = graph.input_outlets().map_err(|error| interface(words(&error)))?;
+    let mut order = Vec::new();
+    for outlet in outlets {
+        let name = graph.node(outlet.node).name.as_str();
+        let Some(index) = spec.inputs.iter().position(|port| *port.name == *name) else {
+            return Err(interface(format!("the graph has an input {name:?} the manifest does not name")));
+        };
+        let fact = graph.outlet_fact(*outlet).map_err(|error| interface(words(&error)))?;
+        let wanted = spec.inputs.get(index).map_or(Dtype::F32, |port| port.dtype);
+        if let Some(found) = fact.datum_type.concretize().filter(|found| *found != datum(wanted)) {
+            let wanted = wanted.as_str();
+            return Err(interface(format!("input {name:?} is {found:?}, the manifest says {wanted}")));
+        }
+        if fact.shape.rank().concretize().is_some_and(|rank| rank != 2) {
+            return Err(interface(format!("input {name:?} is not of shape [items, length]")));
+        }
+        order.push(index);
+    }
+    for (index, port) in spec.inputs.iter().enumerate() {
+        if order.iter().filter(|found| **found == index).count() != 1 {
+            return Err(interface(format!("the graph has no input {:?}", port.name)));
+        }
+    }
+    Ok(order)
+}
+
+/// Restricts the graph to the wanted outputs, so that nothing else is computed.
+fn select_outputs(graph: &mut InferenceModel, spec: &Spec) -> Result<(), EngineError> {
+    let interface = |reason: String| EngineError::Interface { reason };
+    let declared = graph.output_outlets().map_err(|error| interface(words(&error)))?.to_vec();
+    let mut wanted = Vec::new();
+    for port in &spec.outputs {
+        let named = |outlet: &&OutletId| graph.outlet_label(**outlet) == Some(&*port.name);
+        match declared.iter().find(named) {
+            Some(outlet) => wanted.push(*outlet),
+            None => return Err(interface(format!("the graph has no output {:?}", port.name))),
+        }
+    }
+    graph.select_output_outlets(&wanted).map_err(|error| interface(words(&error)))
+}
+
+fn check_output(port: &OutputPort, fact: &TypedFact, bucket: Bucket) -> Result<(), EngineError> {
+    let interface = |reason: String| EngineError::Interface { reason };
+    let name = &port.name;
+    if fact.datum_type != datum(port.dtype) {
+        let (found, wanted) = (fact.datum_type, port.dtype.as_str());
+        return Err(interface(format!("output {name:?} is {found:?}, {wanted} is needed")));
+    }
+    let shape = fact.shape.as_concrete().unwrap_or(&[]);
+    let volume = shape.iter().try_fold(1_usize, |volume, dim| volume.checked_mul(*dim));
+    let wanted = bucket.items.checked_mul(port.width);
+    if shape.first() != Some(&bucket.items) || volume != wanted {
+        let width = port.width;
+        return Err(interface(format!(
+            "output {name:?} has shape {:?}, [items, {width}] is needed",
+            fact.shape
+        )));
+    }
+    Ok(())
+}
+
+/// Sums up what the library predicts of each node. Counts that do not fit are as large as can be.
+fn footprint(typed: &TypedModel) -> TractResult<Footprint> {
+    let number = |dim: &TDim| dim.to_i64().ok().and_then(|n| u64::try_from(n).ok()).unwrap_or(u64::MAX);
+    let mut sum = Footprint::default();
+    let order = typed.eval_order()?;
+    for &id in &order {
+        let node = typed.node(id);
+        let (inputs, _) = typed.node_facts(id)?;
+        for (cost, count) in node.op.cost(&inputs)? {
+            let count = number(&count);
+            match cost {
+                Cost::Params(datum) => {
+                    let bytes = u64::try_from(datum.size_of()).unwrap_or(8);
+                    sum.parameters = sum.parameters.saturating_add(count);
+                    sum.parameter_bytes = sum.parameter_bytes.saturating_add(count.saturating_mul(bytes));
+                }
+                Cost::FMA(_) | Cost::Div(_) | Cost::Custom(true, _) => {
+                    sum.operations = sum.operations.saturating_add(count);
+                }
+                Cost::Buffer(_) | Cost::Custom(false, _) => {}
+            }
+        }
+    }
+    let steps = typed.eval_tmp_memory_usage(&order, |node| !node.op_is::<Const>())?;
+    sum.scratch_bytes = steps.iter().map(|(_, bytes)| number(bytes)).max().unwrap_or(0);
+    Ok(sum)
+}
+
+/// Copies rows of `input.length` into rows of `bucket.length`, zero beyond.
+fn copy<T: Copy + Default>(from: &[T], to: &mut [T], input: &Input<'_>, bucket: Bucket) {
+    to.fill(T::default());
+    if input.length > 0 && bucket.length > 0 {
+        for (from, to) in from.chunks(input.length).zip(to.chunks_mut(bucket.length)) {
+            if let Some(to) = to.get_mut(..from.len()) {
+                to.copy_from_slice(from);
+            }
+        }
+    }
+}
+
+/// Copies the first numbers of a tensor; `None` if it is not what was checked at loading.
+fn take(value: &Tensor, count: usize, column: &mut Column) -> Option<()> {
+    let view = value.try_as_plain_ram().ok()?;
+    match column {
+        Column::F32(to) => {
+            to.clear();
+            to.extend_from_slice(view.as_slice::<f32>().ok()?.get(..count)?);
+        }
+        Column::I64(to) => {
+            to.clear();
+            to.extend_from_slice(view.as_slice::<i64>().ok()?.get(..count)?);
+        }
+    }
+    Some(())
+}
+
+fn datum(dtype: Dtype) -> DatumType {
+    match dtype {
+        Dtype::F32 => DatumType::F32,
+        Dtype::I64 => DatumType::I64,
+        Dtype::I8 => DatumType::I8,
+        Dtype::U8 => DatumType::U8,
+    }
+}
+
+fn prepare_error(bucket: Bucket, error: &TractError) -> EngineError {
+    EngineError::Prepare { items: bucket.items, length: bucket.length, reason: words(error) }
+}
+
+/// The causes of an error of the library on one line, cut.
+fn words(error: &TractError) -> String {
+    let text = format!("{error:#}");
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(REASON_CHARS).collect()
+}

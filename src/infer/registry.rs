@@ -1,0 +1,190 @@
+//! The models in memory: what each is, costs and achieves, and whether it can still be trusted.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::flow::{FailureReason, Judgement, ModelId};
+use crate::infer::digest::Digest;
+use crate::infer::manifest::Manifest;
+use crate::infer::model::{Model, ModelInput};
+
+/// Sub-buckets per power of two: an error of at most an eighth.
+const STEPS: u32 = 4;
+/// Powers of two: 1 µs to 2^30 µs, 18 minutes.
+const OCTAVES: u32 = 30;
+/// Runs after which old ones count half, so that percentiles follow the present.
+const RUNS_REMEMBERED: u32 = 8192;
+
+/// Whether a model can be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ModelState {
+    /// It judges.
+    Ready,
+    /// It failed at run time and is not asked again until it is loaded anew.
+    Quarantined(FailureReason),
+    /// It was not admitted or could not be loaded.
+    Refused(String),
+}
+
+/// What is shown of a model.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ModelStatus {
+    /// `name@version`, or the configured name if it was refused.
+    pub id: Arc<str>,
+    /// Digest of the loaded file.
+    pub sha256: Option<Digest>,
+    /// Heap it takes, in bytes.
+    pub memory_bytes: u64,
+    /// Whether it can be used.
+    pub state: ModelState,
+    /// Inputs judged.
+    pub judged: u64,
+    /// Inputs it failed on.
+    pub failed: u64,
+    /// Half of the recent runs took at most about this long.
+    pub p50: Option<Duration>,
+    /// 99 of 100 recent runs took at most about this long.
+    pub p99: Option<Duration>,
+}
+
+/// The models by [`ModelId`], in the order of the configuration.
+#[derive(Default)]
+pub struct Registry {
+    slots: Vec<Slot>,
+}
+
+struct Slot {
+    model: Option<Model>,
+    status: ModelStatus,
+    latency: Latency,
+}
+
+/// Histogram of durations with steps of a fixed ratio.
+struct Latency {
+    counts: [u32; (STEPS * OCTAVES) as usize],
+    total: u32,
+}
+
+impl Registry {
+    /// Without models.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a loaded model.
+    pub fn add(&mut self, model: Model, sha256: Digest, memory_bytes: u64) -> Option<ModelId> {
+        let id = model.manifest().id().clone();
+        self.push(Some(model), id, Some(sha256), memory_bytes, ModelState::Ready)
+    }
+
+    /// Adds the place of a model that was not admitted, so that ids keep the order of the configuration.
+    pub fn refuse(&mut self, name: &str, why: String) -> Option<ModelId> {
+        self.push(None, name.into(), None, 0, ModelState::Refused(why))
+    }
+
+    /// What a model is; `None` if it was refused.
+    pub fn manifest(&self, id: ModelId) -> Option<&Arc<Manifest>> {
+        self.slots.get(usize::from(id.0))?.model.as_ref().map(Model::manifest)
+    }
+
+    /// Asks a model. A panic, an error and a number that is not finite put it into quarantine.
+    pub fn judge(
+        &mut self,
+        id: ModelId,
+        input: &ModelInput<'_>,
+        expired: &mut dyn FnMut() -> bool,
+    ) -> Result<Vec<Judgement>, FailureReason> {
+        let slot = self.slots.get_mut(usize::from(id.0)).ok_or(FailureReason::Quarantined)?;
+        let (ModelState::Ready, Some(model)) = (&slot.status.state, &mut slot.model) else {
+            return Err(FailureReason::Quarantined);
+        };
+        let judged = model.judge(input, expired);
+        match judged {
+            Ok(_) => slot.status.judged += 1,
+            Err(reason) => {
+                slot.status.failed += 1;
+                match reason {
+                    FailureReason::Panicked | FailureReason::NonFinite | FailureReason::Errored => {
+                        slot.status.state = ModelState::Quarantined(reason);
+                    }
+                    FailureReason::Deadline | FailureReason::Quarantined => {}
+                }
+            }
+        }
+        judged
+    }
+
+    /// Records how long a judgement took, features included.
+    pub fn record(&mut self, id: ModelId, took: Duration) {
+        if let Some(slot) = self.slots.get_mut(usize::from(id.0)) {
+            slot.latency.record(took);
+        }
+    }
+
+    /// What is shown of each model, by [`ModelId`].
+    pub fn status(&self) -> impl Iterator<Item = ModelStatus> + '_ {
+        self.slots.iter().map(|slot| ModelStatus {
+            p50: slot.latency.quantile(0.5),
+            p99: slot.latency.quantile(0.99),
+            ..slot.status.clone()
+        })
+    }
+
+    /// Heap all of them take, in bytes.
+    pub fn memory_bytes(&self) -> u64 {
+        self.slots.iter().map(|slot| slot.status.memory_bytes).sum()
+    }
+
+    fn push(
+        &mut self,
+        model: Option<Model>,
+        id: Arc<str>,
+        sha256: Option<Digest>,
+        memory_bytes: u64,
+        state: ModelState,
+    ) -> Option<ModelId> {
+        let next = ModelId(u16::try_from(self.slots.len()).ok()?);
+        let status =
+            ModelStatus { id, sha256, memory_bytes, state, judged: 0, failed: 0, p50: None, p99: None };
+        self.slots.push(Slot { model, status, latency: Latency::new() });
+        Some(next)
+    }
+}
+
+impl Latency {
+    const fn new() -> Self {
+        Self { counts: [0; (STEPS * OCTAVES) as usize], total: 0 }
+    }
+
+    fn record(&mut self, took: Duration) {
+        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX).max(1);
+        let octave = micros.ilog2();
+        // The two bits below the leading one.
+        let step = if octave >= 2 { (micros >> (octave - 2)) & 3 } else { (micros << (2 - octave)) & 3 };
+        let index = (octave * STEPS) as usize + usize::try_from(step).unwrap_or(0);
+        let last = self.counts.len() - 1;
+        if let Some(count) = self.counts.get_mut(index.min(last)) {
+            *count += 1;
+            self.total += 1;
+        }
+        if self.total >= RUNS_REMEMBERED {
+            self.counts.iter_mut().for_each(|count| *count /= 2);
+            self.total = self.counts.iter().sum();
+        }
+    }
+
+    /// Upper edge of the bucket in which the share is reached; `None` without runs.
+    fn quantile(&self, share: f64) -> Option<Duration> {
+        let wanted = f64::from(self.total) * share;
+        let mut seen = 0_u32;
+        for (index, count) in (0_u32..).zip(&self.counts) {
+            seen += count;
+            if *count > 0 && f64::from(seen) >= wanted {
+                let (octave, step) = (index / STEPS, index % STEPS);
+                let base = 1_u64 << octave;
+                return Some(Duration::from_micros(base + base * u64::from(step + 1) / u64::from(STEPS)));
+            }
+        }
+        None
+    }
+}
