@@ -1,3 +1,4 @@
 //! The outside world: every adapter, and only adapters.
 
 pub mod admission;
+pub mod mqtt;

@@ -1,0 +1,153 @@
+//! What can go wrong with a connection, and which kind of trouble it is.
+
+use std::error::Error;
+use std::io;
+use std::path::PathBuf;
+
+/// Why a connection could not be opened or has ended.
+#[derive(Debug, thiserror::Error)]
+pub enum MqttError {
+    /// The endpoint contradicts itself. Trying again does not help.
+    #[error("open connection to {broker}: {fault}")]
+    Config {
+        /// Host and port.
+        broker: String,
+        /// What is wrong and how to write it.
+        fault: &'static str,
+    },
+    /// A file for TLS cannot be used.
+    #[error("read {what} {} for {broker}", path.display())]
+    TlsFile {
+        /// Host and port.
+        broker: String,
+        /// Key in the configuration.
+        what: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: Box<dyn Error + Send + Sync>,
+    },
+    /// The broker's certificate or ours was not accepted.
+    #[error("agree on TLS with {broker}; check ca_file, the host name in its certificate and the clock")]
+    Tls {
+        /// Host and port.
+        broker: String,
+        /// What rustls says.
+        source: Box<dyn Error + Send + Sync>,
+    },
+    /// Nobody answers, or not in time.
+    #[error("connect to {broker}: {reason}; check the address and that the broker runs")]
+    Unreachable {
+        /// Host and port.
+        broker: String,
+        /// What happened.
+        reason: String,
+        /// What the operating system says.
+        source: Option<io::Error>,
+    },
+    /// The broker answered and does not want this client.
+    #[error("log in to {broker}: the broker refused: {reason}; {remedy}")]
+    Refused {
+        /// Host and port.
+        broker: String,
+        /// The broker's reason.
+        reason: String,
+        /// What to check.
+        remedy: &'static str,
+    },
+    /// A packet is larger than the endpoint takes. On a kept session it comes again and again: connect once with
+    /// `clean_start`.
+    #[error(
+        "receive from {broker}: a packet of {size} bytes is larger than the {limit} allowed; raise the packet limit or find who sends it"
+    )]
+    Oversize {
+        /// Host and port.
+        broker: String,
+        /// Its size, bytes.
+        size: u64,
+        /// The limit, bytes.
+        limit: u32,
+    },
+    /// The connection was there and is no more.
+    #[error("keep connection to {broker}: {reason}")]
+    Lost {
+        /// Host and port.
+        broker: String,
+        /// What happened.
+        reason: String,
+        /// What the operating system says.
+        source: Option<io::Error>,
+    },
+}
+
+/// The kind of trouble: what the runtime decides upon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// Ours; trying again does not help until the configuration or a file changes.
+    Config,
+    /// The broker does not want us, or TLS does not trust: try again, slowly, and tell someone.
+    Refused,
+    /// Nobody there: try again with back-off.
+    Unreachable,
+    /// A packet that cannot be taken: connect once with `clean_start`, count it.
+    Oversize,
+    /// It worked until now: try again.
+    Lost,
+}
+
+/// What a client library reported, in one form for both versions of MQTT.
+pub(in crate::io::mqtt) enum Failure {
+    /// The connect timeout ran out.
+    Timeout,
+    /// CONNACK with a refusal that needs a person.
+    Refused { reason: String, remedy: &'static str },
+    /// CONNACK with a refusal that may pass.
+    Unavailable(String),
+    /// The socket or TLS failed.
+    Io(io::Error),
+    /// TLS failed otherwise.
+    Tls(Box<dyn Error + Send + Sync>),
+    /// A packet above the limit.
+    Oversize(u64),
+    /// Anything else: protocol trouble, a missing ping.
+    Other(String),
+}
+
+impl MqttError {
+    /// The kind of trouble.
+    pub fn classify(&self) -> Fault {
+        match self {
+            Self::Config { .. } | Self::TlsFile { .. } => Fault::Config,
+            Self::Tls { .. } | Self::Refused { .. } => Fault::Refused,
+            Self::Unreachable { .. } => Fault::Unreachable,
+            Self::Oversize { .. } => Fault::Oversize,
+            Self::Lost { .. } => Fault::Lost,
+        }
+    }
+}
+
+impl Failure {
+    /// The error for a broker, given whether it had welcomed us and the packet limit, bytes.
+    pub(in crate::io::mqtt) fn error(self, broker: String, connected: bool, limit: u32) -> MqttError {
+        let failed = |broker, reason, source| {
+            if connected {
+                MqttError::Lost { broker, reason, source }
+            } else {
+                MqttError::Unreachable { broker, reason, source }
+            }
+        };
+        match self {
+            Self::Timeout => failed(broker, "no answer within connect_timeout".into(), None),
+            Self::Refused { reason, remedy } => MqttError::Refused { broker, reason, remedy },
+            Self::Unavailable(reason) => failed(broker, format!("the broker says {reason}"), None),
+            // rustls reports distrust, ours or the broker's, as invalid data.
+            Self::Io(source) if source.kind() == io::ErrorKind::InvalidData && !connected => {
+                MqttError::Tls { broker, source: source.into() }
+            }
+            Self::Io(source) => failed(broker, "the network failed".into(), Some(source)),
+            Self::Tls(source) => MqttError::Tls { broker, source },
+            Self::Oversize(size) => MqttError::Oversize { broker, size, limit },
+            Self::Other(reason) => failed(broker, reason, None),
+        }
+    }
+}

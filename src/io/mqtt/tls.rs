@@ -1,0 +1,56 @@
+//! TLS from PEM files: rustls with the ring provider, no built-in authorities.
+
+use std::error::Error;
+use std::path::Path;
+use std::sync::Arc;
+
+use rumqttc::{TlsConfiguration, Transport};
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+
+use crate::io::mqtt::{Endpoint, MqttError, TlsFiles};
+
+/// The transport an endpoint asks for; reads its files.
+pub(in crate::io::mqtt) fn transport(endpoint: &Endpoint) -> Result<Transport, MqttError> {
+    let Some(files) = &endpoint.tls else { return Ok(Transport::tcp()) };
+    let config = client_config(files).map_err(|(what, path, source)| MqttError::TlsFile {
+        broker: endpoint.address.to_string(),
+        what,
+        path: path.to_owned(),
+        source,
+    })?;
+    Ok(Transport::tls_with_config(TlsConfiguration::Rustls(Arc::new(config))))
+}
+
+/// Which file, its path, what is wrong with it.
+type FileFault<'a> = (&'static str, &'a Path, Box<dyn Error + Send + Sync>);
+
+fn client_config(files: &TlsFiles) -> Result<ClientConfig, FileFault<'_>> {
+    let ca = |source| ("ca_file", files.ca.as_path(), source);
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates(&files.ca).map_err(ca)? {
+        roots.add(certificate).map_err(|fault| ca(fault.into()))?;
+    }
+    let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(|fault| ca(fault.into()))?
+        .with_root_certificates(roots);
+    let Some((chain_path, key_path)) = &files.client else { return Ok(builder.with_no_client_auth()) };
+    let chain = certificates(chain_path).map_err(|source| ("cert_file", chain_path.as_path(), source))?;
+    let key = PrivateKeyDer::from_pem_file(key_path)
+        .map_err(|fault| ("key_file", key_path.as_path(), fault.into()))?;
+    builder
+        .with_client_auth_cert(chain, key)
+        .map_err(|fault| ("cert_file", chain_path.as_path(), fault.into()))
+}
+
+/// All certificates of a PEM file; a file without one is a fault.
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Box<dyn Error + Send + Sync>> {
+    let found = CertificateDer::pem_file_iter(path)?.collect::<Result<Vec<_>, _>>()?;
+    if found.is_empty() {
+        return Err("it holds no PEM certificate".into());
+    }
+    Ok(found)
+}
