@@ -1,1 +1,3 @@
 //! The outside world: every adapter, and only adapters.
+
+pub mod disk;
