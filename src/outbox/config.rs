@@ -1,0 +1,67 @@
+//! What the operator may set of the outbox.
+
+use std::time::Duration;
+
+use crate::units::Bytes;
+
+/// Settings of the outbox, validated.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OutboxConfig {
+    /// Most the outbox takes on disk over all lanes, cursor files included; at least [`OutboxConfig::size_min`].
+    pub size_max: Bytes,
+    /// Records older than this are dropped.
+    pub age_max: Duration,
+    /// What gives way when `size_max` is reached.
+    pub when_full: WhenFull,
+    /// Length at which a segment is sealed; what is dropped and removed at once.
+    pub segment_bytes: Bytes,
+    /// How long an appended record may wait for the sync it shares with others. Used by the shell.
+    pub sync_interval: Duration,
+    /// Records after which the shell syncs without waiting for the interval.
+    pub batch_records_max: u32,
+}
+
+/// What happens to a record that does not fit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WhenFull {
+    /// The oldest segment of the least urgent lane goes, so that the new record fits. A lane never evicts a more urgent
+    /// one.
+    DropOldest,
+    /// What is stored stays. New records are refused; two segments are kept free for alarms.
+    RejectNew,
+}
+
+/// Segments each lane must have room for: one to append to, one to send from.
+pub(crate) const SEGMENTS_PER_LANE_MIN: u64 = 2;
+
+/// Shortest segment that makes sense: one flash page cluster; a shorter one is mostly header.
+pub const SEGMENT_BYTES_MIN: Bytes = Bytes(4 << 10);
+
+/// Longest segment: what is lost at once when the outbox is full stays a small part of it.
+pub const SEGMENT_BYTES_MAX: Bytes = Bytes(64 << 20);
+
+impl OutboxConfig {
+    /// Smallest `size_max` that goes with a segment length: two segments for each of the three lanes and the small files.
+    pub fn size_min(segment_bytes: Bytes) -> Bytes {
+        Bytes(
+            (segment_bytes.0.saturating_add(crate::outbox::segment::BLOCK_BYTES))
+                .saturating_mul(SEGMENTS_PER_LANE_MIN * 3)
+                .saturating_add(crate::outbox::cursor::SMALL_FILES_BYTES),
+        )
+    }
+}
+
+impl Default for OutboxConfig {
+    fn default() -> Self {
+        Self {
+            size_max: Bytes(256 << 20),
+            age_max: Duration::from_hours(30 * 24),
+            when_full: WhenFull::DropOldest,
+            // The erase block of common eMMC is 0.5 to 4 MiB.
+            segment_bytes: Bytes(1 << 20),
+            sync_interval: Duration::from_millis(200),
+            // Where write amplification stops falling: 2.0 at 32 records a sync, 1.3 at 128.
+            batch_records_max: 128,
+        }
+    }
+}

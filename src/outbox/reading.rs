@@ -1,0 +1,160 @@
+//! One lane: reading what is durable, in order, over damage.
+
+use std::time::Duration;
+
+use crate::clock::{EARLIEST_PLAUSIBLE, EventTime};
+use crate::outbox::disk::DiskRead;
+use crate::outbox::error::OutboxError;
+use crate::outbox::log::{Log, Position};
+use crate::outbox::record::{Record, Seq};
+use crate::outbox::scan::{Extent, Found, ScanBuffer};
+use crate::outbox::segment::{FRAMES_OFFSET, Segment};
+
+/// How much to read at once.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ReadLimit {
+    pub(crate) records: usize,
+    pub(crate) bytes: usize,
+}
+
+impl Log {
+    /// Appends durable records from `from` on to `out`, and returns how many records were found to be gone.
+    pub(crate) fn read<D: DiskRead>(
+        &mut self,
+        disk: &mut D,
+        buffer: &mut ScanBuffer,
+        from: u64,
+        limit: ReadLimit,
+        out: &mut Vec<Record>,
+    ) -> Result<u64, OutboxError> {
+        let from = from.max(self.acked.saturating_add(1));
+        let mut position = self.seek(from, self.read_hint);
+        let (mut records, mut bytes) = (0, 0_usize);
+        let mut gap: Option<u64> = None;
+        while records < limit.records {
+            let before = position;
+            let Some(found) = self.step(disk, buffer, &mut position)? else {
+                if position.after.max(from - 1) < self.durable {
+                    gap = gap.or(Some(before.first));
+                }
+                break;
+            };
+            if found.header.seq > before.after + 1 {
+                gap = gap.or(Some(before.first));
+            }
+            if found.header.seq < from {
+                continue;
+            }
+            let payload = buffer.payload(&found);
+            if records > 0 && bytes.saturating_add(payload.len()) > limit.bytes {
+                position = before;
+                break;
+            }
+            records += 1;
+            bytes += payload.len();
+            out.push(Record {
+                seq: Seq(found.header.seq),
+                at: EventTime(found.header.at),
+                payload: payload.to_vec(),
+            });
+        }
+        self.read_hint = position;
+        gap.map_or(Ok(0), |first| self.recount_range(disk, buffer, first, position.first))
+    }
+
+    /// Number of the last record that is older than `age_max`, if the front of the lane is.
+    ///
+    /// A record with a time before the gateway knew the time counts as older than its successor; nothing else is known.
+    pub(crate) fn expired<D: DiskRead>(
+        &mut self,
+        disk: &mut D,
+        buffer: &mut ScanBuffer,
+        now: EventTime,
+        age_max: Duration,
+    ) -> Result<Option<u64>, OutboxError> {
+        let cutoff = now.before(age_max);
+        let mut position = self.seek(self.acked.saturating_add(1), self.oldest_hint);
+        let mut upto = None;
+        while let Some(found) = self.step(disk, buffer, &mut position)? {
+            let at = EventTime(found.header.at);
+            if found.header.seq <= self.acked || at < EARLIEST_PLAUSIBLE {
+                continue;
+            }
+            if at >= cutoff {
+                break;
+            }
+            upto = Some(found.header.seq);
+            self.oldest_hint = position;
+        }
+        Ok(upto)
+    }
+
+    /// Time of the oldest durable record that is not acknowledged.
+    pub(crate) fn oldest<D: DiskRead>(
+        &mut self,
+        disk: &mut D,
+        buffer: &mut ScanBuffer,
+    ) -> Result<Option<EventTime>, OutboxError> {
+        let mut position = self.seek(self.acked.saturating_add(1), self.oldest_hint);
+        loop {
+            self.oldest_hint = position;
+            let Some(found) = self.step(disk, buffer, &mut position)? else { return Ok(None) };
+            if found.header.seq > self.acked {
+                return Ok(Some(EventTime(found.header.at)));
+            }
+        }
+    }
+
+    /// A place at or before a record: the hint if it is in the same segment and not behind it.
+    fn seek(&self, seq: u64, hint: Position) -> Position {
+        let index = self.segments.partition_point(|segment| segment.first <= seq).saturating_sub(1);
+        match self.segments.get(index) {
+            Some(segment) if hint.first == segment.first && hint.after < seq => hint,
+            Some(segment) => start_of(segment),
+            None => Position::default(),
+        }
+    }
+
+    /// The next durable record.
+    fn step<D: DiskRead>(
+        &self,
+        disk: &mut D,
+        buffer: &mut ScanBuffer,
+        position: &mut Position,
+    ) -> Result<Option<Found>, OutboxError> {
+        let mut index = self.segments.partition_point(|segment| segment.first < position.first);
+        while let Some(segment) = self.segments.get(index) {
+            if segment.first != position.first {
+                *position = start_of(segment);
+            }
+            let extent = Extent { name: &segment.name, salt: segment.salt, end: segment.synced };
+            if let Some(found) = buffer.next_frame(disk, extent, position.offset, position.after)? {
+                position.offset = found.end();
+                position.after = found.header.seq;
+                return Ok(Some(found));
+            }
+            index += 1;
+        }
+        Ok(None)
+    }
+
+    fn recount_range<D: DiskRead>(
+        &mut self,
+        disk: &mut D,
+        buffer: &mut ScanBuffer,
+        first: u64,
+        last: u64,
+    ) -> Result<u64, OutboxError> {
+        let range =
+            self.segments.iter().map(|segment| segment.first).filter(|id| (first..=last).contains(id));
+        let mut lost = 0;
+        for id in range.collect::<Vec<_>>() {
+            lost += self.recount(disk, buffer, id)?;
+        }
+        Ok(lost)
+    }
+}
+
+fn start_of(segment: &Segment) -> Position {
+    Position { first: segment.first, offset: FRAMES_OFFSET, after: segment.first.saturating_sub(1) }
+}
