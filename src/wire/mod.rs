@@ -1,1 +1,33 @@
-//! The upstream format (pure): records, batches, event JSON.
+//! The upstream format (pure): records, batches, event JSON. `docs/wire.md` describes it to the byte.
+//!
+//! # Invariants
+//! Reading is total: any bytes give a value or an error, never a panic, and never more memory than the limits of
+//! [`limits`] allow. What is written reads back equal, given values at the resolution of the door.
+//!
+//! # Never
+//! Only facts that have passed the door are encoded for upstream. The local part is written in one place, the
+//! event JSON for the plant's own broker.
+//!
+//! # Why
+//! A record in the outbox is the column body of a batch of one: one format to document, to test and to keep
+//! readable. The columns are written by hand and not through serde: no intermediate copy, and every limit is
+//! checked before memory is taken.
+
+mod batch;
+mod columns;
+mod error;
+mod json;
+pub mod limits;
+mod parse;
+mod primitive;
+mod reader;
+mod record;
+mod rows;
+mod time;
+
+pub use batch::{Batch, Encoder, Origin, decode_batch};
+pub use error::WireError;
+pub use json::{encode_json, write_event};
+pub use parse::parse_event;
+pub use reader::{BatchReader, Fault};
+pub use record::{decode_record, encode_record};
