@@ -1,1 +1,31 @@
-//! The only home of tokio and threads: one shell per task.
+//! The only home of tokio and threads: one shell per task, each a loop around a pure core.
+//!
+//! ```text
+//! plant ──inputs──► analyze ──work──► infer (thread)
+//!                      ▲  └──────────────┘ results
+//!                      ├──decisions──► plant broker
+//!                      └──records──► outbox (thread) ◄──reads, cursors── forward ──► upstream broker
+//! governor ──budget──► analyze          status: everything on MQTT
+//! ```
+//!
+//! # Invariants
+//! Every channel is bounded and its capacity stands in `wiring`. A stage ends when its input ends.
+
+mod analyze;
+mod decisions;
+mod forward;
+mod governor;
+mod infer;
+mod models;
+mod outbox;
+mod plan;
+mod plant;
+mod retry;
+mod status;
+mod supervisor;
+mod wiring;
+
+pub use models::{ModelFault, Models, load_models};
+pub use plan::{Plan, plan};
+pub use supervisor::{Options, RunError, run};
+pub use wiring::WiringError;

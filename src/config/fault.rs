@@ -1,0 +1,52 @@
+//! What is wrong with a configuration, written for the person who must mend it.
+
+use std::cell::RefCell;
+use std::fmt;
+
+/// One fault: where, what is wrong, what is allowed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// Path of the key, like `streams[1].window.length`.
+    pub key: String,
+    /// What was found.
+    pub wrong: String,
+    /// What may stand there.
+    pub allowed: String,
+}
+
+/// Every fault found, in the order of the checks. Never empty when returned as an error.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub struct Faults(pub Vec<Fault>);
+
+/// Collects faults while the sections are read.
+#[derive(Default)]
+pub(in crate::config) struct Collector(RefCell<Vec<Fault>>);
+
+impl Collector {
+    pub(in crate::config) fn note(&self, key: &str, wrong: impl Into<String>, allowed: impl Into<String>) {
+        self.0.borrow_mut().push(Fault { key: key.to_owned(), wrong: wrong.into(), allowed: allowed.into() });
+    }
+
+    pub(in crate::config) fn finish(self) -> Result<(), Faults> {
+        let faults = self.0.into_inner();
+        if faults.is_empty() { Ok(()) } else { Err(Faults(faults)) }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}; allowed: {}", self.key, self.wrong, self.allowed)
+    }
+}
+
+impl fmt::Display for Faults {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, fault) in self.0.iter().enumerate() {
+            if index > 0 {
+                writeln!(f)?;
+            }
+            write!(f, "{fault}")?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,86 @@
+//! Small text files: configuration, secrets, board profiles. Never read without a limit.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+/// Longest configuration or profile: a thousand streams fit ten times.
+pub const TEXT_BYTES_MAX: u64 = 4 << 20;
+
+/// Longest secret: a password, not a document.
+const SECRET_BYTES_MAX: u64 = 4 << 10;
+
+/// Why a file cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum FileError {
+    /// It cannot be opened or read.
+    #[error("read {}", path.display())]
+    Read {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// It is longer than such a file can be.
+    #[error("read {}: longer than {limit} bytes", path.display())]
+    TooLong {
+        /// Which file.
+        path: PathBuf,
+        /// Bytes allowed.
+        limit: u64,
+    },
+    /// It is no text.
+    #[error("read {}: not text in UTF-8", path.display())]
+    NotText {
+        /// Which file.
+        path: PathBuf,
+    },
+}
+
+/// The text of a file.
+pub fn read_text(path: &Path) -> Result<String, FileError> {
+    read_limited(path, TEXT_BYTES_MAX)
+}
+
+/// The secret in a file, without the newline an editor leaves at its end.
+pub fn read_secret(path: &Path) -> Result<String, FileError> {
+    let mut secret = read_limited(path, SECRET_BYTES_MAX)?;
+    secret.truncate(secret.trim_end_matches(['\n', '\r']).len());
+    Ok(secret)
+}
+
+fn read_limited(path: &Path, limit: u64) -> Result<String, FileError> {
+    let read_error = |source| FileError::Read { path: path.to_owned(), source };
+    let file = File::open(path).map_err(read_error)?;
+    let mut bytes = Vec::new();
+    file.take(limit + 1).read_to_end(&mut bytes).map_err(read_error)?;
+    if bytes.len() as u64 > limit {
+        return Err(FileError::TooLong { path: path.to_owned(), limit });
+    }
+    String::from_utf8(bytes).map_err(|_| FileError::NotText { path: path.to_owned() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_loses_its_newline_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("password");
+        std::fs::write(&path, " se cret \r\n").unwrap();
+        assert_eq!(read_secret(&path).unwrap(), " se cret ");
+    }
+
+    #[test]
+    fn absent_long_and_binary_files_are_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x");
+        assert!(read_text(&path).unwrap_err().to_string().ends_with("/x"));
+        std::fs::write(&path, [0xff, 0xfe]).unwrap();
+        assert!(read_text(&path).unwrap_err().to_string().ends_with("/x: not text in UTF-8"));
+        std::fs::write(&path, vec![b'a'; 4097]).unwrap();
+        assert!(read_secret(&path).unwrap_err().to_string().ends_with("/x: longer than 4096 bytes"));
+    }
+}

@@ -1,0 +1,222 @@
+//! The brain's shell: decodes what comes in, feeds the models, tells the plant, stores what may leave.
+
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, watch};
+use tracing::info;
+
+use crate::clock::{Clock, EventTime, SystemClock, Uptime, UtcTime};
+use crate::flow::{Budget, Event, Priority, Report, SampleBatch};
+use crate::infer::Work;
+use crate::ingest::{Ingest, Message, Sink};
+use crate::io::mqtt::Inbound;
+use crate::outbox::Lane;
+use crate::pipeline::Pipeline;
+use crate::runtime::decisions::Decisions;
+use crate::runtime::infer::{DRAIN_MAX, Judged};
+use crate::runtime::outbox::OutboxRequest;
+use crate::runtime::plant::PlantInput;
+use crate::runtime::retry::IDLE_TURN;
+use crate::runtime::status::Topics;
+use crate::tally::Stage;
+use crate::telemetry::{Metric, Metrics, Progress, Task};
+use crate::wire::{Origin, encode_record, write_event};
+
+/// Messages taken in one turn before results and timers are looked at again.
+const TURN_MESSAGES: usize = 64;
+
+/// Pieces of work at the models' thread: one that runs, the rest so that it never waits for this task.
+pub(in crate::runtime) const WORK_IN_FLIGHT: u64 = 4;
+
+/// The shell of the brain.
+pub(in crate::runtime) struct Analyze {
+    pub(in crate::runtime) ingest: Ingest,
+    pub(in crate::runtime) pipeline: Pipeline,
+    pub(in crate::runtime) inputs: mpsc::Receiver<PlantInput>,
+    pub(in crate::runtime) work: mpsc::Sender<Work>,
+    pub(in crate::runtime) results: mpsc::Receiver<Judged>,
+    pub(in crate::runtime) outbox: mpsc::Sender<OutboxRequest>,
+    pub(in crate::runtime) budget: watch::Receiver<Budget>,
+    pub(in crate::runtime) decisions: Decisions,
+    pub(in crate::runtime) topics: Topics,
+    pub(in crate::runtime) origin: Origin,
+    pub(in crate::runtime) clock: SystemClock,
+    pub(in crate::runtime) metrics: Arc<Metrics>,
+    pub(in crate::runtime) progress: Arc<Progress>,
+}
+
+/// Puts what ingest decodes into the brain.
+struct Feed<'a> {
+    pipeline: &'a mut Pipeline,
+    wall: UtcTime,
+}
+
+impl Sink for Feed<'_> {
+    fn samples(&mut self, batch: &SampleBatch) {
+        self.pipeline.push_samples(batch, self.wall);
+    }
+
+    fn report(&mut self, report: Report) {
+        self.pipeline.push_report(report);
+    }
+}
+
+impl Analyze {
+    /// Runs until the input ends and the models have answered, or the outbox is gone.
+    pub(in crate::runtime) async fn run(mut self) {
+        let mut inputs = Vec::with_capacity(TURN_MESSAGES);
+        let mut reported = Uptime::ZERO;
+        loop {
+            let wake = self.wake();
+            tokio::select! {
+                biased;
+                Some(judged) = self.results.recv() => self.resolve(judged).await,
+                count = self.inputs.recv_many(&mut inputs, TURN_MESSAGES) => {
+                    if count == 0 || self.take(&mut inputs) {
+                        break;
+                    }
+                }
+                Ok(()) = self.budget.changed() => {}
+                () = tokio::time::sleep_until(wake) => {}
+            }
+            while let Ok(judged) = self.results.try_recv() {
+                self.resolve(judged).await;
+            }
+            let now = self.clock.uptime();
+            self.pipeline.set_budget(*self.budget.borrow());
+            self.pipeline.tick(now);
+            self.feed_models(now);
+            self.decisions.flush();
+            self.progress.tick(Task::Analyze, now);
+            if now.since(reported) >= IDLE_TURN {
+                reported = now;
+                self.report();
+            }
+        }
+        self.drain().await;
+        self.report();
+    }
+
+    /// When to wake at the latest: something closes, or it is time to tick.
+    fn wake(&self) -> tokio::time::Instant {
+        let idle = self.clock.uptime().after(IDLE_TURN);
+        let due = self.pipeline.poll_timeout().map_or(idle, |due| due.min(idle));
+        tokio::time::Instant::from_std(self.clock.instant(due))
+    }
+
+    /// Takes what came from the plant; true at the end of the input.
+    fn take(&mut self, inputs: &mut Vec<PlantInput>) -> bool {
+        let (received, wall) = (self.clock.uptime(), self.clock.utc());
+        let mut ended = false;
+        for input in inputs.drain(..) {
+            match input {
+                PlantInput::Message(message) => {
+                    let mut feed = Feed { pipeline: &mut self.pipeline, wall };
+                    accept(&mut self.ingest, &message, received, wall, &mut feed);
+                    self.metrics.add(Metric::PlantBytes, message.payload().len() as u64);
+                    if let Some(publisher) = self.decisions.publisher() {
+                        // If it cannot be acknowledged now, the broker sends it again: a duplicate, not a loss.
+                        drop(publisher.ack(&message));
+                    }
+                }
+                PlantInput::Up(publisher) => self.decisions.up(publisher),
+                PlantInput::Down => self.decisions.down(),
+                PlantInput::End => ended = true,
+            }
+        }
+        ended
+    }
+
+    fn feed_models(&mut self, now: Uptime) {
+        while self.pipeline.in_flight() < WORK_IN_FLIGHT {
+            let Some(work) = self.pipeline.next_work(now) else { return };
+            // Its capacity is the number in flight, so there is room; it is closed only after this task.
+            drop(self.work.try_send(work));
+        }
+    }
+
+    async fn resolve(&mut self, judged: Judged) {
+        if let Some(window) = judged.window {
+            self.pipeline.recycle(window);
+        }
+        let clock = self.clock.utc().quality;
+        let Some(event) = self.pipeline.resolve(judged.inference, clock) else { return };
+        self.tell_plant(&event);
+        if let Some(outbound) = self.pipeline.pass(&event) {
+            let mut payload = Vec::new();
+            if let Err(error) = encode_record(&outbound, &mut payload) {
+                tracing::error!(%error, "could not encode an event");
+                return;
+            }
+            let lane = lane_of(outbound.facts().priority);
+            let at = EventTime::from(self.clock.utc());
+            // A closed outbox ends the gateway: the supervisor has seen it too.
+            drop(self.outbox.send(OutboxRequest::Append { lane, payload, at }).await);
+        }
+    }
+
+    fn tell_plant(&mut self, event: &Event) {
+        let asset = self.ingest.asset_name(event.local.asset);
+        let mut payload = Vec::with_capacity(512);
+        write_event(&mut payload, &self.origin, &event.facts, Some((&event.local, asset)));
+        let source = (event.local.stream, event.local.asset);
+        if event.local.alarm_changed {
+            let topic = self.topics.alarm(event.local.stream);
+            let standing = event.local.alarm.is_some().then(|| payload.clone());
+            self.decisions.alarm(source, topic, standing);
+        }
+        self.metrics.add(Metric::Decisions, 1);
+        self.decisions.publish(self.topics.event(event.local.stream), payload);
+    }
+
+    /// The end of the input: open windows close, the models answer, the rest is counted.
+    async fn drain(&mut self) {
+        let now = self.clock.uptime();
+        self.pipeline.finish(now);
+        let until = tokio::time::Instant::from_std(self.clock.instant(now.after(DRAIN_MAX)));
+        loop {
+            self.feed_models(self.clock.uptime());
+            if self.pipeline.in_flight() == 0 {
+                break;
+            }
+            match tokio::time::timeout_at(until, self.results.recv()).await {
+                Ok(Some(judged)) => self.resolve(judged).await,
+                Ok(None) | Err(_) => break,
+            }
+        }
+        self.pipeline.abandon();
+        self.decisions.flush();
+        info!("drained the brain");
+    }
+
+    /// Hands the counts over to the metrics.
+    fn report(&self) {
+        self.metrics.record(Stage::Ingest, self.ingest.tally().clone(), 0);
+        for stage in [Stage::Window, Stage::Infer, Stage::Distill, Stage::Egress] {
+            let (tally, held) = self.pipeline.count(stage);
+            self.metrics.record(stage, tally, held);
+        }
+        let (tally, held) = self.decisions.count();
+        self.metrics.record(Stage::Plant, tally, held);
+        let totals = self.pipeline.window_totals();
+        self.metrics.set(Metric::Windows, totals.windows);
+        self.metrics.set(Metric::Reordered, totals.reordered);
+        self.metrics.set(Metric::Clamped, totals.clamped);
+        self.metrics.set(Metric::Series, self.ingest.series_count() as u64);
+        self.metrics.set(Metric::QueuedWork, self.pipeline.queued() as u64);
+    }
+}
+
+fn accept(ingest: &mut Ingest, message: &Inbound, received: Uptime, wall: UtcTime, feed: &mut Feed<'_>) {
+    let arrival = EventTime::from(wall);
+    ingest.accept(&Message { topic: message.topic(), payload: message.payload(), received, arrival }, feed);
+}
+
+/// The outbox's lane of a priority.
+pub(in crate::runtime) fn lane_of(priority: Priority) -> Lane {
+    match priority {
+        Priority::Alarm => Lane::Alarm,
+        Priority::Normal => Lane::Normal,
+        Priority::Bulk => Lane::Bulk,
+    }
+}

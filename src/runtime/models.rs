@@ -1,0 +1,84 @@
+//! Admits and loads the configured models. One that is refused does not stop the others.
+
+use std::sync::Arc;
+
+use crate::config::ModelEntry;
+use crate::infer::{Manifest, Registry};
+use crate::io::admission::Admission;
+use crate::units::Bytes;
+
+/// Address space of the admission child. The program itself maps about 30 MiB, and loading takes about twice the
+/// largest file allowed.
+const ADMISSION_MEMORY: Bytes = Bytes(1 << 30);
+
+/// Longest examination of one model. Ours take well under a second; a Pi 3 is about ten times slower than a desk.
+const ADMISSION_SECONDS: u32 = 30;
+
+/// Why a model cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ModelFault {
+    /// Index into the configured models.
+    pub index: usize,
+    /// What is wrong and what to do about it.
+    pub why: String,
+}
+
+/// The configured models: loaded, or refused with a reason.
+pub struct Models {
+    /// The engine's side, by `ModelId`.
+    pub registry: Registry,
+    /// What each model is; `None` where it was refused.
+    pub manifests: Vec<Option<Arc<Manifest>>>,
+    /// Why those were refused.
+    pub faults: Vec<ModelFault>,
+}
+
+/// Admits each model in a child process and loads the bytes that were examined.
+pub fn load_models(entries: &[ModelEntry]) -> std::io::Result<Models> {
+    let admission = Admission::by_this_program(ADMISSION_MEMORY, ADMISSION_SECONDS)?;
+    let mut models = Models { registry: Registry::new(), manifests: Vec::new(), faults: Vec::new() };
+    for (index, entry) in entries.iter().enumerate() {
+        match load(&admission, entry) {
+            Ok((model, digest, memory)) => {
+                models.manifests.push(Some(Arc::clone(model.manifest())));
+                models.registry.add(model, digest, memory);
+            }
+            Err(why) => {
+                models.registry.refuse(&entry.name, why.clone());
+                models.manifests.push(None);
+                models.faults.push(ModelFault { index, why });
+            }
+        }
+    }
+    Ok(models)
+}
+
+fn load(
+    admission: &Admission,
+    entry: &ModelEntry,
+) -> Result<(crate::infer::Model, crate::infer::Digest, u64), String> {
+    let admitted = admission.admit(&entry.path).map_err(|error| chain(&error))?;
+    if *admitted.manifest().name != *entry.name {
+        let found = &admitted.manifest().name;
+        return Err(format!("{} holds the model {found:?}, not {:?}: correct the name or the path", entry.path.display(), entry.name));
+    }
+    let variant = admitted.variant(None).ok_or("the manifest names no variant")?;
+    let (digest, memory) = (variant.sha256, variant.memory_bytes);
+    match admitted.load(None) {
+        Ok(Some(model)) => Ok((model, digest, memory)),
+        Ok(None) => Err("the manifest names no variant".to_owned()),
+        Err(error) => Err(chain(&error)),
+    }
+}
+
+/// An error with its causes in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(source) = cause {
+        text.push_str(": ");
+        text.push_str(&source.to_string());
+        cause = source.source();
+    }
+    text
+}

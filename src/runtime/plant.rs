@@ -1,0 +1,157 @@
+//! The link to the plant's broker: a loop that polls and forwards, nothing else.
+//!
+//! Each connection has a poller of its own; when it breaks, everything of it is thrown away and a new one is opened.
+//! The broker keeps the session, so unacknowledged messages come again.
+
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, watch};
+use tracing::{debug, info, warn};
+
+use crate::clock::{Clock, SystemClock};
+use crate::io::mqtt::{Arrival, Connection, Endpoint, Fault, Inbound, MqttError, Publisher, Qos, open};
+use crate::runtime::retry::Retry;
+use crate::telemetry::{Metric, Metrics, Progress, Task};
+
+/// What the link tells the brain's shell, in the order in which it happened.
+pub(in crate::runtime) enum PlantInput {
+    /// A connection came up; what is published goes through this.
+    Up(Publisher),
+    /// A message; to be acknowledged through the latest publisher.
+    Message(Inbound),
+    /// The connection is gone.
+    Down,
+    /// No more messages will come.
+    End,
+}
+
+/// The link's shell.
+pub(in crate::runtime) struct PlantLink {
+    pub(in crate::runtime) endpoint: Endpoint,
+    pub(in crate::runtime) filters: Vec<String>,
+    pub(in crate::runtime) inputs: mpsc::Sender<PlantInput>,
+    pub(in crate::runtime) publisher: watch::Sender<Option<Publisher>>,
+    pub(in crate::runtime) stopping: watch::Receiver<bool>,
+    pub(in crate::runtime) clock: SystemClock,
+    pub(in crate::runtime) metrics: Arc<Metrics>,
+    pub(in crate::runtime) progress: Arc<Progress>,
+}
+
+/// Why the poller of a connection ended.
+enum Ended {
+    /// We said goodbye.
+    Closed,
+    /// It broke.
+    Broken(MqttError),
+}
+
+impl PlantLink {
+    /// Runs until the gateway stops and the last connection has been closed.
+    pub(in crate::runtime) async fn run(mut self) {
+        let mut retry = Retry::plant();
+        let clean = self.endpoint.clean_start;
+        while !*self.stopping.borrow() {
+            self.progress.tick(Task::Ingest, self.clock.uptime());
+            let ended = match open(&self.endpoint) {
+                Ok((publisher, connection)) => self.serve(publisher, connection, &mut retry).await,
+                Err(error) => Ended::Broken(error),
+            };
+            self.publisher.send_replace(None);
+            let Ended::Broken(error) = ended else { break };
+            // A message over our limit comes again with every connection of this session: leave the session behind.
+            let oversize = matches!(error.classify(), Fault::Oversize);
+            self.endpoint.clean_start = clean || oversize;
+            if oversize {
+                self.metrics.add(Metric::PlantOversize, 1);
+                warn!(%error, "dropped the session on the plant broker to get past an oversize message");
+            }
+            if self.inputs.send(PlantInput::Down).await.is_err() {
+                break;
+            }
+            retry.failed(&error.to_string(), "plant broker");
+            self.pause(&mut retry).await;
+        }
+        // The brain may have ended already; then nobody needs to be told.
+        drop(self.inputs.send(PlantInput::End).await);
+        debug!("ended plant link");
+    }
+
+    async fn serve(&mut self, publisher: Publisher, mut connection: Connection, retry: &mut Retry) -> Ended {
+        let mut ending = false;
+        let mut stopping = self.stopping.clone();
+        loop {
+            // Polling is never cancelled half-way: only the pinned future is waited for again.
+            let mut next = std::pin::pin!(connection.next());
+            let arrival = loop {
+                tokio::select! {
+                    arrival = next.as_mut() => break arrival,
+                    () = stopped(&mut stopping), if !ending => {
+                        ending = true;
+                        drop(self.inputs.send(PlantInput::End).await);
+                    }
+                    () = tokio::time::sleep(crate::runtime::retry::IDLE_TURN) => {}
+                }
+                self.progress.tick(Task::Ingest, self.clock.uptime());
+            };
+            match arrival {
+                Err(error) => return Ended::Broken(error),
+                Ok(Arrival::Closed) => return Ended::Closed,
+                // A message that arrives while stopping is not acknowledged: the broker keeps it for the next start.
+                Ok(Arrival::Message(message)) if !ending => {
+                    if self.inputs.send(PlantInput::Message(message)).await.is_err() {
+                        return Ended::Closed;
+                    }
+                }
+                Ok(arrival) => self.other(arrival, &publisher, retry).await,
+            }
+        }
+    }
+
+    async fn other(&self, arrival: Arrival, publisher: &Publisher, retry: &mut Retry) {
+        match arrival {
+            Arrival::Connected(welcome) => {
+                retry.succeeded("plant broker");
+                self.metrics.add(Metric::PlantConnects, 1);
+                info!(session_present = welcome.session_present, "connected to the plant broker");
+                for filter in &self.filters {
+                    if let Err(reason) = publisher.subscribe(filter, Qos::AtLeastOnce) {
+                        warn!(filter, %reason, "could not subscribe");
+                    }
+                }
+                drop(self.inputs.send(PlantInput::Up(publisher.clone())).await);
+                self.publisher.send_replace(Some(publisher.clone()));
+            }
+            Arrival::Subscribed { filter, refused: Some(reason) } => {
+                warn!(filter, reason, "plant broker refused a subscription");
+            }
+            Arrival::Refused(_, reason) => debug!(reason, "plant broker refused a decision"),
+            Arrival::Subscribed { refused: None, .. }
+            | Arrival::Acked(_)
+            | Arrival::Alive
+            | Arrival::Closed
+            | Arrival::Message(_) => {}
+        }
+    }
+
+    /// Waits before the next attempt, ticking, and stops waiting when the gateway stops.
+    async fn pause(&mut self, retry: &mut Retry) {
+        let until = tokio::time::Instant::now() + retry.next_delay();
+        loop {
+            self.progress.tick(Task::Ingest, self.clock.uptime());
+            let turn = until.min(tokio::time::Instant::now() + crate::runtime::retry::IDLE_TURN);
+            tokio::select! {
+                () = tokio::time::sleep_until(turn) => {}
+                () = stopped(&mut self.stopping) => return,
+            }
+            if tokio::time::Instant::now() >= until {
+                return;
+            }
+        }
+    }
+}
+
+/// Waits until the gateway is asked to stop.
+pub(in crate::runtime) async fn stopped(stopping: &mut watch::Receiver<bool>) {
+    // A closed channel means that the supervisor is gone: stop as well.
+    drop(stopping.wait_for(|stopping| *stopping).await);
+}

@@ -1,0 +1,343 @@
+//! From a configuration to a running service: opens, connects, spawns, back to front.
+//!
+//! | channel | capacity | when full |
+//! |---|---|---|
+//! | plant → analyze | [`INPUTS_MAX`] messages | the poller waits: the broker holds QoS 1 messages back |
+//! | analyze → infer | [`WORK_IN_FLIGHT`] | cannot: the brain gives no more than that out |
+//! | infer → analyze | [`WORK_IN_FLIGHT`] | cannot, for the same reason |
+//! | analyze, forward → outbox | [`REQUESTS_MAX`] | they wait: events are the product |
+
+use std::path::Path;
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
+use tracing::{error, info};
+
+use crate::clock::{Clock, SystemClock, Uptime};
+use crate::config::{Config, Fault, LinkSettings};
+use crate::flow::Budget;
+use crate::forward::{ForwardConfig, Session, Status};
+use crate::infer::{ModelStatus, Registry};
+use crate::ingest::Ingest;
+use crate::io::disk::{Directory, DirectoryError};
+use crate::io::files::{FileError, read_secret};
+use crate::io::mqtt::{Endpoint, Protocol, Publisher, TlsFiles, Will};
+use crate::outbox::{Lane, Outbox, OutboxError};
+use crate::pipeline::Pipeline;
+use crate::runtime::analyze::{Analyze, WORK_IN_FLIGHT};
+use crate::runtime::decisions::Decisions;
+use crate::runtime::forward::{Forward, Wires};
+use crate::runtime::governor::prepare_governor;
+use crate::runtime::infer::{InferWorker, Scratch};
+use crate::runtime::models::load_models;
+use crate::runtime::outbox::{OutboxReport, OutboxRequest, OutboxWorker};
+use crate::runtime::plan::{Plan, plan};
+use crate::runtime::plant::{PlantInput, PlantLink};
+use crate::runtime::status::{Sources, StatusReport, Topics};
+use crate::runtime::supervisor::thread;
+use crate::telemetry::{Metrics, Progress};
+use crate::wire::{Encoder, Origin};
+
+/// Messages between the plant's poller and the brain: a few milliseconds of work, at most 16 MiB of payload.
+const INPUTS_MAX: usize = 64;
+
+/// Requests to the outbox: one group commit's worth.
+const REQUESTS_MAX: usize = 128;
+
+/// Decisions on the plant's broker without acknowledgement.
+const PLANT_IN_FLIGHT: u16 = 64;
+
+/// Bytes of a packet around its payload: topic, header, properties.
+const PACKET_EXTRA: u32 = 1_024;
+
+/// Why the service could not be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum WiringError {
+    /// Streams and models do not fit each other.
+    #[error("{}", faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+    Plan {
+        /// Every fault.
+        faults: Vec<Fault>,
+    },
+    /// A board profile is unknown or broken.
+    #[error("{0}")]
+    Board(String),
+    /// A secret cannot be read.
+    #[error(transparent)]
+    Secret(#[from] FileError),
+    /// The state directory cannot be used.
+    #[error(transparent)]
+    Directory(#[from] DirectoryError),
+    /// The outbox cannot be opened.
+    #[error("open the outbox in {directory}")]
+    Outbox {
+        /// Where.
+        directory: String,
+        /// Why.
+        #[source]
+        source: OutboxError,
+    },
+    /// A thread or the admission child cannot be started.
+    #[error("start a thread")]
+    Thread(#[source] std::io::Error),
+}
+
+/// A running service: what the supervisor holds.
+pub(in crate::runtime) struct Service {
+    pub(in crate::runtime) plant: JoinHandle<()>,
+    pub(in crate::runtime) analyze: JoinHandle<()>,
+    pub(in crate::runtime) forward: JoinHandle<()>,
+    pub(in crate::runtime) governor: JoinHandle<()>,
+    pub(in crate::runtime) infer: oneshot::Receiver<()>,
+    pub(in crate::runtime) outbox: oneshot::Receiver<Result<(), OutboxError>>,
+    pub(in crate::runtime) stopping: watch::Sender<bool>,
+    pub(in crate::runtime) grace: watch::Sender<Option<Uptime>>,
+    pub(in crate::runtime) publisher: watch::Receiver<Option<Publisher>>,
+    pub(in crate::runtime) topics: Topics,
+    pub(in crate::runtime) progress: Arc<Progress>,
+    pub(in crate::runtime) clock: SystemClock,
+}
+
+/// What every shell gets.
+pub(in crate::runtime) struct Common {
+    pub(in crate::runtime) clock: SystemClock,
+    pub(in crate::runtime) metrics: Arc<Metrics>,
+    pub(in crate::runtime) progress: Arc<Progress>,
+    pub(in crate::runtime) topics: Topics,
+    pub(in crate::runtime) origin: Origin,
+}
+
+/// Opens and spawns everything, back to front. Needs a running executor.
+pub(in crate::runtime) fn wire(config: &Config, root: &Path) -> Result<Service, WiringError> {
+    let clock = SystemClock::start();
+    let common = Common {
+        metrics: Arc::new(Metrics::new()),
+        progress: Arc::new(Progress::new(clock.uptime())),
+        topics: topics(config),
+        origin: Origin { site: Arc::clone(&config.gateway.site), gateway: Arc::clone(&config.gateway.id) },
+        clock,
+    };
+    let (stopping, stopping_seen) = watch::channel(false);
+    let (grace, grace_seen) = watch::channel(None);
+    let (health, health_seen) = watch::channel(Arc::from(""));
+    let (publisher, publisher_seen) = watch::channel(None);
+
+    let governor = prepare_governor(config, root, stopping_seen.clone(), &common)?;
+    let models = load_models(&config.models).map_err(WiringError::Thread)?;
+    for fault in &models.faults {
+        error!(why = %fault.why, "refused a model");
+    }
+    let outbox = start_outbox(config, &common)?;
+    let plan = plan(config, &models.manifests, outbox.epoch).map_err(|faults| WiringError::Plan { faults })?;
+    let (forward, link) = start_forward(config, &common, &outbox, grace_seen, health_seen)?;
+    let brain = start_brain(plan, models.registry, outbox.requests, governor.budget.subscribe(), &common)?;
+    let sources = Sources {
+        outbox: outbox.report,
+        link,
+        models: brain.models,
+        budget: governor.budget.subscribe(),
+        governor: governor.status.subscribe(),
+        metrics: Arc::clone(&common.metrics),
+        progress: Arc::clone(&common.progress),
+    };
+    let status = StatusReport {
+        sources,
+        publisher: publisher_seen.clone(),
+        health,
+        stopping: stopping_seen.clone(),
+        topics: common.topics.clone(),
+        instance: instance(),
+        memory_max: config.budget.memory,
+        clock: common.clock.clone(),
+    };
+    let plant = PlantLink {
+        endpoint: plant_endpoint(config, &common)?,
+        filters: brain.filters,
+        inputs: brain.inputs,
+        publisher,
+        stopping: stopping_seen,
+        clock: common.clock.clone(),
+        metrics: Arc::clone(&common.metrics),
+        progress: Arc::clone(&common.progress),
+    };
+    tokio::spawn(status.run());
+    Ok(Service {
+        forward,
+        analyze: brain.analyze,
+        governor: tokio::spawn(governor.run()),
+        plant: tokio::spawn(plant.run()),
+        infer: brain.infer,
+        outbox: outbox.done,
+        stopping,
+        grace,
+        publisher: publisher_seen,
+        topics: common.topics,
+        progress: common.progress,
+        clock: common.clock,
+    })
+}
+
+/// The outbox's thread and the ways to it.
+struct OutboxSide {
+    epoch: u32,
+    acked: [u64; 3],
+    requests: mpsc::Sender<OutboxRequest>,
+    durable: watch::Receiver<[u64; 3]>,
+    report: watch::Receiver<OutboxReport>,
+    done: oneshot::Receiver<Result<(), OutboxError>>,
+}
+
+fn start_outbox(config: &Config, common: &Common) -> Result<OutboxSide, WiringError> {
+    let path = config.gateway.state_dir.join("outbox");
+    let directory = Directory::open(&path)?;
+    // The salt needs to differ from run to run, not to be secret.
+    let entropy = fastrand::u64(..);
+    let opened = Outbox::open(directory, config.outbox.clone(), entropy)
+        .map_err(|source| WiringError::Outbox { directory: path.display().to_string(), source })?;
+    let (outbox, recovered) = (opened.outbox, opened.recovered);
+    info!(epoch = outbox.epoch(), ?recovered, "opened the outbox");
+    let (requests, requests_seen) = mpsc::channel(REQUESTS_MAX);
+    let (durable, durable_seen) = watch::channel(Lane::ALL.map(|lane| outbox.durable(lane).0));
+    let (report, report_seen) = watch::channel(OutboxReport::default());
+    let (epoch, acked) = (outbox.epoch(), Lane::ALL.map(|lane| outbox.acked(lane).0));
+    let worker = OutboxWorker {
+        outbox,
+        requests: requests_seen,
+        durable,
+        report,
+        clock: common.clock.clone(),
+        metrics: Arc::clone(&common.metrics),
+        progress: Arc::clone(&common.progress),
+    };
+    let done = thread("tg-outbox", worker.run()).map_err(WiringError::Thread)?;
+    Ok(OutboxSide { epoch, acked, requests, durable: durable_seen, report: report_seen, done })
+}
+
+fn start_forward(
+    config: &Config,
+    common: &Common,
+    outbox: &OutboxSide,
+    grace: watch::Receiver<Option<Uptime>>,
+    health: watch::Receiver<Arc<str>>,
+) -> Result<(JoinHandle<()>, watch::Receiver<Option<Status>>), WiringError> {
+    let (status, status_seen) = watch::channel(None);
+    let forward = Forward {
+        endpoint: upstream_endpoint(config, common)?,
+        session: Session::new(forward_config(config), outbox.acked),
+        encoding: config.upstream.encoding,
+        encoder: Encoder::new(),
+        origin: common.origin.clone(),
+        topics: common.topics.clone(),
+        outbox: outbox.requests.clone(),
+        durable: outbox.durable.clone(),
+        status,
+        grace,
+        health,
+        clock: common.clock.clone(),
+        metrics: Arc::clone(&common.metrics),
+        progress: Arc::clone(&common.progress),
+        wires: Wires::default(),
+    };
+    Ok((tokio::spawn(forward.run()), status_seen))
+}
+
+/// The brain's task, the models' thread and the ways to them.
+struct BrainSide {
+    analyze: JoinHandle<()>,
+    infer: oneshot::Receiver<()>,
+    inputs: mpsc::Sender<PlantInput>,
+    filters: Vec<String>,
+    models: watch::Receiver<Vec<ModelStatus>>,
+}
+
+fn start_brain(
+    plan: Plan,
+    registry: Registry,
+    outbox: mpsc::Sender<OutboxRequest>,
+    budget: watch::Receiver<Budget>,
+    common: &Common,
+) -> Result<BrainSide, WiringError> {
+    let in_flight = usize::try_from(WORK_IN_FLIGHT).unwrap_or(1);
+    let (work, work_seen) = mpsc::channel(in_flight);
+    let (results, results_seen) = mpsc::channel(in_flight);
+    let (inputs, inputs_seen) = mpsc::channel(INPUTS_MAX);
+    let (status, models) = watch::channel(registry.status().collect());
+    let worker = InferWorker {
+        work: work_seen,
+        results,
+        status,
+        registry,
+        streams: plan.inputs,
+        encoders: plan.encoders,
+        clock: common.clock.clone(),
+        progress: Arc::clone(&common.progress),
+        scratch: Scratch::default(),
+    };
+    let infer = thread("tg-infer", worker.run()).map_err(WiringError::Thread)?;
+    let ingest = Ingest::new(plan.ingest);
+    let filters = ingest.subscriptions();
+    let analyze = Analyze {
+        ingest,
+        pipeline: Pipeline::new(plan.pipeline),
+        inputs: inputs_seen,
+        work,
+        results: results_seen,
+        outbox,
+        budget,
+        decisions: Decisions::new(),
+        topics: common.topics.clone(),
+        origin: common.origin.clone(),
+        clock: common.clock.clone(),
+        metrics: Arc::clone(&common.metrics),
+        progress: Arc::clone(&common.progress),
+    };
+    Ok(BrainSide { analyze: tokio::spawn(analyze.run()), infer, inputs, filters, models })
+}
+
+fn topics(config: &Config) -> Topics {
+    let streams = config.streams.iter().map(|stream| &*stream.name);
+    Topics::new(&config.gateway.site, &config.gateway.id, streams)
+}
+
+/// Changes at every start, so that counters can be told apart.
+fn instance() -> String {
+    format!("{:08x}", fastrand::u32(..))
+}
+
+fn forward_config(config: &Config) -> ForwardConfig {
+    let upstream = &config.upstream;
+    ForwardConfig { in_flight: upstream.in_flight, rate: upstream.rate, daily: upstream.daily, ..ForwardConfig::default() }
+}
+
+fn plant_endpoint(config: &Config, common: &Common) -> Result<Endpoint, WiringError> {
+    let packet_max = u32::try_from(config.limits.packet.0).unwrap_or(u32::MAX).saturating_add(PACKET_EXTRA);
+    Ok(Endpoint {
+        session_expiry: config.plant.session_expiry,
+        clean_start: false,
+        packet_max,
+        in_flight: PLANT_IN_FLIGHT,
+        ..endpoint(&config.plant.link, common)?
+    })
+}
+
+fn upstream_endpoint(config: &Config, common: &Common) -> Result<Endpoint, WiringError> {
+    // Nothing is kept on the far broker for us: what it has not acknowledged comes from the outbox again.
+    Ok(Endpoint { clean_start: true, in_flight: config.upstream.in_flight, ..endpoint(&config.upstream.link, common)? })
+}
+
+fn endpoint(link: &LinkSettings, common: &Common) -> Result<Endpoint, WiringError> {
+    let client_id = format!("tidegate-{}-{}", common.origin.site, common.origin.gateway);
+    let password = link.password_file.as_deref().map(read_secret).transpose()?;
+    let client = link.cert_file.clone().zip(link.key_file.clone());
+    Ok(Endpoint {
+        tls: link.ca_file.clone().map(|ca| TlsFiles { ca, client }),
+        username: link.username.clone(),
+        password,
+        protocol: if link.v5 { Protocol::V5 } else { Protocol::V311 },
+        keep_alive: link.keep_alive,
+        connect_timeout: link.connect_timeout,
+        last_will: Some(Will { topic: common.topics.available(), payload: b"offline".to_vec(), retain: true }),
+        ..Endpoint::new(link.address.clone(), &client_id)
+    })
+}

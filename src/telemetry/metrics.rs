@@ -1,0 +1,163 @@
+//! Every number the gateway publishes, declared once.
+//!
+//! # Invariants
+//! For each stage `in = out + dropped{reason} + held` in every snapshot: a stage hands over its tally and what it
+//! holds together, taken at one moment.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::tally::{Stage, Tally};
+
+/// Declares the closed set of single numbers.
+macro_rules! metrics {
+    ($($(#[$doc:meta])* $name:ident = $word:literal,)*) => {
+        /// A single number: a counter where the name ends in `_total`, a gauge otherwise.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Metric { $($(#[$doc])* $name,)* }
+
+        impl Metric {
+            /// All of them.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
+
+            /// The name used on MQTT.
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$name => $word,)* }
+            }
+        }
+    };
+}
+
+metrics! {
+    /// Bytes of payload received from the plant.
+    PlantBytes = "tidegate_ingest_payload_bytes_total",
+    /// Connections to the plant broker that came up.
+    PlantConnects = "tidegate_plant_connects_total",
+    /// Plant messages larger than the packet limit that ended a connection (MQTT 3.1.1 only).
+    PlantOversize = "tidegate_plant_oversize_total",
+    /// Distinct sources seen.
+    Series = "tidegate_ingest_series",
+    /// Samples accepted out of order.
+    Reordered = "tidegate_window_reordered_samples_total",
+    /// Samples whose stamp lay in the future and was clamped.
+    Clamped = "tidegate_window_clamped_samples_total",
+    /// Windows closed.
+    Windows = "tidegate_window_closed_windows_total",
+    /// Work waiting for a model.
+    QueuedWork = "tidegate_infer_queued_items",
+    /// Models in quarantine.
+    QuarantinedModels = "tidegate_infer_quarantined_models",
+    /// Decisions published on the plant broker.
+    Decisions = "tidegate_plant_decisions_total",
+    /// Records made durable.
+    DurableRecords = "tidegate_outbox_durable_records_total",
+    /// Group commits.
+    Commits = "tidegate_outbox_commits_total",
+    /// Bytes stored and not yet acknowledged.
+    OutboxBytes = "tidegate_outbox_stored_bytes",
+    /// Batches published upstream.
+    Batches = "tidegate_forward_batches_total",
+    /// Batches acknowledged upstream.
+    AckedBatches = "tidegate_forward_acked_batches_total",
+    /// Bytes of payload published upstream.
+    UpstreamBytes = "tidegate_forward_payload_bytes_total",
+    /// Connections to the upstream broker that came up.
+    UpstreamConnects = "tidegate_forward_connects_total",
+    /// Batches under way when a connection ended; they are sent again.
+    LostBatches = "tidegate_forward_lost_batches_total",
+    /// Stored records that could not be read back or delivered and were skipped.
+    UnreadableRecords = "tidegate_forward_unreadable_records_total",
+    /// Changes of the budget's level.
+    LevelChanges = "tidegate_governor_level_changes_total",
+    /// Resident memory of the process.
+    MemoryBytes = "tidegate_process_resident_bytes",
+}
+
+/// What one stage has counted and what it holds, taken at one moment.
+#[derive(Clone, Debug, Default)]
+pub struct StageCount {
+    /// In, out, dropped.
+    pub tally: Tally,
+    /// Still inside.
+    pub held: u64,
+}
+
+/// All numbers, shared by the shells.
+#[derive(Debug)]
+pub struct Metrics {
+    values: [AtomicU64; Metric::ALL.len()],
+    stages: Mutex<[StageCount; Stage::ALL.len()]>,
+}
+
+impl Metrics {
+    /// All zero.
+    pub fn new() -> Self {
+        Self {
+            values: std::array::from_fn(|_| AtomicU64::new(0)),
+            stages: Mutex::new(std::array::from_fn(|_| StageCount::default())),
+        }
+    }
+
+    /// Adds to a counter.
+    pub fn add(&self, metric: Metric, count: u64) {
+        if let Some(value) = self.values.get(metric as usize) {
+            value.fetch_add(count, Ordering::Relaxed);
+        }
+    }
+
+    /// Sets a gauge, or a counter that a stage keeps itself.
+    pub fn set(&self, metric: Metric, to: u64) {
+        if let Some(value) = self.values.get(metric as usize) {
+            value.store(to, Ordering::Relaxed);
+        }
+    }
+
+    /// The present value.
+    pub fn get(&self, metric: Metric) -> u64 {
+        self.values.get(metric as usize).map_or(0, |value| value.load(Ordering::Relaxed))
+    }
+
+    /// Takes over what a stage has counted.
+    pub fn record(&self, stage: Stage, tally: Tally, held: u64) {
+        let mut stages = self.stages.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some(slot) = stages.get_mut(stage as usize) {
+            *slot = StageCount { tally, held };
+        }
+    }
+
+    /// What a stage had counted when it last reported.
+    pub fn stage(&self, stage: Stage) -> StageCount {
+        let stages = self.stages.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        stages.get(stage as usize).cloned().unwrap_or_default()
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_metric_has_its_own_name_in_the_agreed_form() {
+        let names: std::collections::BTreeSet<_> = Metric::ALL.iter().map(|metric| metric.as_str()).collect();
+        assert_eq!(names.len(), Metric::ALL.len());
+        for name in names {
+            assert!(name.starts_with("tidegate_") && name.chars().all(|c| c.is_ascii_lowercase() || c == '_'), "{name}");
+        }
+    }
+
+    #[test]
+    fn counters_add_and_gauges_replace() {
+        let metrics = Metrics::new();
+        metrics.add(Metric::Batches, 2);
+        metrics.add(Metric::Batches, 3);
+        metrics.set(Metric::Series, 7);
+        metrics.set(Metric::Series, 4);
+        assert_eq!((metrics.get(Metric::Batches), metrics.get(Metric::Series)), (5, 4));
+    }
+}
