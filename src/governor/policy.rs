@@ -392,10 +392,6 @@ mod tests {
                 hottest = hottest.max(board.chip);
             }
             let changes = governor.status().changes;
-            println!(
-                "{ambient} °C: hottest {hottest:.1} °C, {changes} changes in 4 h, {:?}",
-                governor.status().budget.level
-            );
             // Idle, the board is 24 K above the air: no ladder helps where that is too hot already.
             let helpless = ambient + 12.0 * (Board::IDLE_WATTS + 0.1 * Board::WORK_WATTS) > TRIP - 2.0;
             let free = ambient + 12.0 * (Board::IDLE_WATTS + Board::WORK_WATTS);
