@@ -3,3 +3,8 @@
 pub mod admission;
 pub mod mqtt;
 pub mod disk;
+mod sysfs;
+
+pub use sysfs::{
+    ProcessMemory, Sysfs, SysfsError, ThermalZone, ThrottleFlags, Trip, TripKind, hottest, trip_points,
+};

@@ -1,0 +1,158 @@
+//! Reads one table of a board file key by key and collects every fault.
+
+use std::str::FromStr;
+
+use toml::{Table, Value};
+
+/// What is wrong with a key of a board file.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{key}: {problem}; allowed: {allowed}")]
+pub struct ProfileFault {
+    /// Path of the key, like `thermal.trip`; empty if the file is not TOML.
+    pub key: String,
+    /// What was found.
+    pub problem: String,
+    /// What would do.
+    pub allowed: String,
+}
+
+/// A table whose keys are taken one by one; what is left over is a fault.
+pub(crate) struct Reader<'f> {
+    path: &'static str,
+    table: Table,
+    known: Vec<&'static str>,
+    faults: &'f mut Vec<ProfileFault>,
+}
+
+impl<'f> Reader<'f> {
+    pub(crate) fn new(path: &'static str, table: Table, faults: &'f mut Vec<ProfileFault>) -> Self {
+        Self { path, table, known: Vec::new(), faults }
+    }
+
+    /// A table inside this one; `None` if absent or, as a fault, something else.
+    pub(crate) fn table(&mut self, key: &'static str) -> Option<Table> {
+        match self.take(key)? {
+            Value::Table(table) => Some(table),
+            other => {
+                self.wrong(key, &other, "a table");
+                None
+            }
+        }
+    }
+
+    /// A text that satisfies a rule.
+    pub(crate) fn text(
+        &mut self,
+        key: &'static str,
+        allowed: &str,
+        rule: impl Fn(&str) -> bool,
+    ) -> Option<String> {
+        match self.take(key)? {
+            Value::String(text) if rule(&text) => Some(text),
+            other => {
+                self.wrong(key, &other, allowed);
+                None
+            }
+        }
+    }
+
+    /// A quantity written as text, inside a range.
+    pub(crate) fn quantity<T: FromStr>(
+        &mut self,
+        key: &'static str,
+        allowed: &str,
+        rule: impl Fn(&T) -> bool,
+    ) -> Option<T> {
+        let value = self.take(key)?;
+        let parsed = value.as_str().and_then(|text| text.parse().ok()).filter(rule);
+        if parsed.is_none() {
+            self.wrong(key, &value, allowed);
+        }
+        parsed
+    }
+
+    /// A number inside a range.
+    pub(crate) fn number(
+        &mut self,
+        key: &'static str,
+        allowed: &str,
+        rule: impl Fn(f64) -> bool,
+    ) -> Option<f64> {
+        let value = self.take(key)?;
+        let number = value.as_float().or_else(|| value.as_integer().map(|whole| whole as f64));
+        let number = number.filter(|&number| rule(number));
+        if number.is_none() {
+            self.wrong(key, &value, allowed);
+        }
+        number
+    }
+
+    /// A list of at most 16 non-empty texts; empty if absent.
+    pub(crate) fn texts(&mut self, key: &'static str) -> Vec<String> {
+        const ENTRIES_MAX: usize = 16; // no board has more names or zones that matter
+        let Some(value) = self.take(key) else { return Vec::new() };
+        let texts: Option<Vec<String>> = value.as_array().and_then(|entries| {
+            entries
+                .iter()
+                .map(|entry| entry.as_str().filter(|text| !text.is_empty()).map(str::to_owned))
+                .collect()
+        });
+        match texts {
+            Some(texts) if (1..=ENTRIES_MAX).contains(&texts.len()) => texts,
+            Some(_) | None => {
+                self.wrong(key, &value, "a list of 1 to 16 texts");
+                Vec::new()
+            }
+        }
+    }
+
+    /// A fault of a key that was read.
+    pub(crate) fn fault(&mut self, key: &str, problem: &str, allowed: &str) {
+        let key = if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) };
+        self.faults.push(ProfileFault { key, problem: problem.to_owned(), allowed: allowed.to_owned() });
+    }
+
+    /// Notes a required key that is absent; a present but wrong one has its fault already.
+    pub(crate) fn require(&mut self, key: &'static str, allowed: &str, present: bool) {
+        if !present {
+            self.fault(key, "missing", allowed);
+        }
+    }
+
+    /// Whether a key stands in the file.
+    pub(crate) fn has(&self, key: &str) -> bool {
+        self.table.contains_key(key)
+    }
+
+    /// Ends the table: every key that was not asked for is unknown.
+    pub(crate) fn close(mut self) {
+        let left = std::mem::take(&mut self.table);
+        let known = self.known.join(", ");
+        for key in left.keys() {
+            self.fault(key, "unknown key", &known);
+        }
+    }
+
+    fn take(&mut self, key: &'static str) -> Option<Value> {
+        self.known.push(key);
+        self.table.remove(key)
+    }
+
+    fn wrong(&mut self, key: &str, found: &Value, allowed: &str) {
+        let found: String = shown(found).chars().take(60).collect();
+        self.fault(key, &format!("found {found}"), allowed);
+    }
+}
+
+/// A value for a message; lists and tables by their kind.
+fn shown(value: &Value) -> String {
+    match value {
+        Value::String(text) => format!("{text:?}"),
+        Value::Integer(number) => number.to_string(),
+        Value::Float(number) => number.to_string(),
+        Value::Boolean(word) => word.to_string(),
+        Value::Datetime(_) => "a date".to_owned(),
+        Value::Array(entries) => format!("a list of {}", entries.len()),
+        Value::Table(_) => "a table".to_owned(),
+    }
+}

@@ -1,0 +1,60 @@
+//! What the operator may set for the governor, and the constants of its ladder.
+
+use std::time::Duration;
+
+use crate::units::{Bytes, Celsius};
+
+/// Distance kept from the lowest trip point, in degrees: above it the hardware slows itself, and latency is lost.
+pub const MARGIN: f32 = 5.0;
+
+/// How far ahead the temperature is forecast. A stretched hop takes about as long to show in the heat of a small
+/// board without a fan.
+pub const FORECAST: Duration = Duration::from_secs(30);
+
+/// Readings the slope is drawn through. Sensors step by half a degree: over less than a minute that is all noise.
+pub const SLOPE_WINDOW: Duration = Duration::from_mins(1);
+
+/// Shortest time without a reading that justifies the level before it is left by one step, unless configured.
+pub const DWELL: Duration = Duration::from_mins(1);
+
+/// Longest such time, unless configured: what makes a board that is too hot for its work settle to six changes an
+/// hour instead of relapsing every two minutes.
+pub const DWELL_MAX: Duration = Duration::from_mins(20);
+
+/// The dwell as a multiple of the time for which readings justified the level during the last [`MEMORY`].
+///
+/// Tried on a simulated board in every ambient from 15 to 60 °C: the least that keeps it to six changes an hour. A
+/// level that was needed for half a minute is kept for six.
+pub(crate) const DWELL_FACTOR: f32 = 12.0;
+
+/// How long past need is remembered (time constant of its decay).
+pub(crate) const MEMORY: Duration = Duration::from_hours(1);
+
+/// How far below the entry of a level the use must fall to leave it, as a share.
+pub const HYSTERESIS: f32 = 0.1;
+
+/// Coldest temperature that is believed: the low end of industrial parts.
+pub const PLAUSIBLE_MIN: Celsius = Celsius(-40.0);
+
+/// Hottest temperature that is believed: silicon is dead above.
+pub const PLAUSIBLE_MAX: Celsius = Celsius(150.0);
+
+/// Largest difference between two readings that is believed, in degrees.
+pub const JUMP_MAX: f32 = 30.0;
+
+/// What the governor measures against.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct GovernorConfig {
+    /// Whether the board has a temperature sensor. Without one heat limits nothing.
+    pub has_sensor: bool,
+    /// Temperature at which nothing of the headroom is used; below the trip point.
+    pub ok: Celsius,
+    /// Memory the process may use.
+    pub memory: Bytes,
+    /// How long bit-identical readings are believed; `None`: for ever. Zones of virtual machines are often constant.
+    pub frozen_after: Option<Duration>,
+    /// Shortest time without a justifying reading before a level is left.
+    pub dwell: Duration,
+    /// Longest such time; at least `dwell`.
+    pub dwell_max: Duration,
+}
