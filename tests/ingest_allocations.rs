@@ -1,5 +1,7 @@
 //! A sensor message costs no heap allocation once its topic and its size have been seen.
 
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
 use std::fmt::Write as _;
 
 use tidegate::clock::{EventTime, Uptime};
@@ -32,19 +34,22 @@ fn values() -> Vec<String> {
     NAMES.iter().map(|name| (*name).to_owned()).collect()
 }
 
-fn time() -> Option<TimeField> {
-    Some(TimeField { name: "ts".to_owned(), unit: TimeUnit::Auto })
+fn time() -> TimeField {
+    TimeField { name: "ts".to_owned(), unit: TimeUnit::Auto }
 }
 
+/// Writes the payload of message `n`.
+type PayloadOf = fn(u32) -> Vec<u8>;
+
 /// Formats with a payload for message `n`; payloads differ in their numbers and order of keys, not in their size.
-fn cases() -> Vec<(PayloadFormat, fn(u32) -> Vec<u8>)> {
+fn cases() -> Vec<(PayloadFormat, PayloadOf)> {
     let packed = |encoding| {
         let rate = SampleRate::new(10_000.0).unwrap();
         PayloadFormat::Packed { values: values(), encoding, rate, scale: 0.01 }
     };
     vec![
-        (PayloadFormat::Json { values: values(), time: time() }, json_payload),
-        (PayloadFormat::Json { values: values(), time: time() }, |n| {
+        (PayloadFormat::Json { values: values(), time: Some(time()) }, json_payload),
+        (PayloadFormat::Json { values: values(), time: Some(time()) }, |n| {
             let row = String::from_utf8(json_payload(n)).unwrap();
             format!("[{}]", vec![row; 20].join(",")).into_bytes()
         }),
@@ -57,7 +62,12 @@ fn cases() -> Vec<(PayloadFormat, fn(u32) -> Vec<u8>)> {
             pack.replace(":0", ":1").into_bytes()
         }),
         (
-            PayloadFormat::Csv { values: values(), time: time(), delimiter: b';', columns: Columns::Header },
+            PayloadFormat::Csv {
+                values: values(),
+                time: Some(time()),
+                delimiter: b';',
+                columns: Columns::Header,
+            },
             |n| {
                 let header = format!("ts;{}\n", NAMES.join(";"));
                 let row = format!("2026-11-20T03:00:00.{n:06}Z;1;2;;4;{n:05};NaN;7;8\r\n");
@@ -84,7 +94,8 @@ fn a_sensor_message_allocates_nothing_in_steady_state() {
         let mut ingest = Ingest::new(IngestConfig { streams: vec![input], limits: Limits::default() });
         let mut sink = Count::default();
         let mut send = |n: u32, payload: &[u8]| {
-            let topic = if n % 2 == 0 { b"plant/pump-1/telemetry" } else { b"plant/pump-2/telemetry" };
+            let topic =
+                if n.is_multiple_of(2) { b"plant/pump-1/telemetry" } else { b"plant/pump-2/telemetry" };
             let arrival = EventTime(1_763_640_000_000_000 + i64::from(n));
             let message = Message { topic, payload, received: Uptime(u64::from(n)), arrival };
             ingest.accept(&message, &mut sink);
@@ -107,7 +118,7 @@ fn a_sensor_message_allocates_nothing_in_steady_state() {
 #[test]
 fn a_refused_message_allocates_nothing_either() {
     let filter = TopicFilter::parse("plant/+").unwrap();
-    let format = PayloadFormat::Json { values: values(), time: time() };
+    let format = PayloadFormat::Json { values: values(), time: Some(time()) };
     let input = StreamInput { id: StreamId(0), filter, payload: format };
     let limits = Limits { series: 2, ..Limits::default() };
     let mut ingest = Ingest::new(IngestConfig { streams: vec![input], limits });
