@@ -225,8 +225,8 @@ mod tests {
         names.iter().map(|name| (*name).to_owned()).collect()
     }
 
-    fn time(name: &str) -> Option<TimeField> {
-        Some(TimeField { name: name.to_owned(), unit: TimeUnit::Auto })
+    fn time(name: &str) -> TimeField {
+        TimeField { name: name.to_owned(), unit: TimeUnit::Auto }
     }
 
     #[test]
@@ -266,7 +266,7 @@ mod tests {
 
     #[test]
     fn json_times_are_the_rows_own() {
-        let timed = PayloadFormat::Json { values: names(&["a"]), time: time("m.ts") };
+        let timed = PayloadFormat::Json { values: names(&["a"]), time: Some(time("m.ts")) };
         for (payload, expect) in [
             (r#"{"a":1,"m":{"ts":"2025-11-20T12:00:01Z"}}"#, "0=1@+1000000"),
             (r#"{"m":{"ts":1763639999.5},"a":1}"#, "0=1@-500000"),
@@ -321,7 +321,7 @@ mod tests {
             delimiter,
             columns,
         };
-        let header = csv(time("ts"), b';', Columns::Header);
+        let header = csv(Some(time("ts")), b';', Columns::Header);
         for (payload, expect) in [
             (
                 "ts;b;x;a\r\n1763640000001;2;;1\r\n\r\n2025-11-20T12:00:01Z;4;\"p;q\";\"3\"",
@@ -342,7 +342,11 @@ mod tests {
         ] {
             check(&header, payload, expect);
         }
-        check(&csv(time("t"), b',', Columns::Fixed(vec![])), "1763640000001,1,2", "0=1@+1000 1=2@+1000");
+        check(
+            &csv(Some(time("t")), b',', Columns::Fixed(vec![])),
+            "1763640000001,1,2",
+            "0=1@+1000 1=2@+1000",
+        );
         check(&csv(None, b'\t', Columns::Fixed(names(&["x", "b"]))), "1\t2", "1=2");
         check(&csv(None, b',', Columns::Fixed(vec![])), "1,2\n3,4", "0=1 1=2 0=3 1=4");
         check(&csv(None, b',', Columns::Header), format!("{}a\n", ",".repeat(1024)), "keys");
@@ -368,7 +372,7 @@ mod tests {
     fn reports_keep_text_time_reference_and_class() {
         let json = PayloadFormat::ReportJson {
             text: "r.text".to_owned(),
-            time: time("ts"),
+            time: Some(time("ts")),
             id: Some("id".to_owned()),
         };
         let at = r#""ts":1763640000001"#;

@@ -130,14 +130,13 @@ impl Router {
         if self.series.len() >= self.series_max() {
             return None;
         }
-        let asset = match known {
-            Some(asset) => asset,
-            None => {
-                let asset = AssetId(u32::try_from(self.names.len()).ok()?);
-                self.names.push(self.asset.as_str().into());
-                self.assets.insert(self.asset.as_str().into(), asset);
-                asset
-            }
+        let asset = if let Some(asset) = known {
+            asset
+        } else {
+            let asset = AssetId(u32::try_from(self.names.len()).ok()?);
+            self.names.push(self.asset.as_str().into());
+            self.assets.insert(self.asset.as_str().into(), asset);
+            asset
         };
         self.series.insert((stream, asset));
         Some(asset)

@@ -8,3 +8,6 @@ mod sysfs;
 pub use sysfs::{
     ProcessMemory, Sysfs, SysfsError, ThermalZone, ThrottleFlags, Trip, TripKind, hottest, trip_points,
 };
+mod recording;
+
+pub use recording::{Recording, RecordingError, RecordingFormat, Row};

@@ -55,7 +55,7 @@ impl CsvDecoder {
                 decoder.columns = in_order.iter().map(|(_, column)| *column).collect();
             }
             Columns::Fixed(names) => {
-                decoder.columns = names.iter().map(|name| decoder.column(name)).collect()
+                decoder.columns = names.iter().map(|name| decoder.column(name)).collect();
             }
         }
         decoder
@@ -125,15 +125,12 @@ impl<'a> Cells<'a> {
     /// occur in texts, and no text is read here.
     fn next(&mut self) -> Result<Option<&'a str>, DropReason> {
         let Some(rest) = self.rest else { return Ok(None) };
-        let (cell, after) = match rest.strip_prefix('"') {
-            Some(quoted) => {
-                let end = closing_quote(quoted).ok_or(DropReason::Malformed)?;
-                (quoted.get(..end), quoted.get(end + 1..).unwrap_or_default())
-            }
-            None => {
-                let end = rest.bytes().position(|byte| byte == self.delimiter).unwrap_or(rest.len());
-                (rest.get(..end), rest.get(end..).unwrap_or_default())
-            }
+        let (cell, after) = if let Some(quoted) = rest.strip_prefix('"') {
+            let end = closing_quote(quoted).ok_or(DropReason::Malformed)?;
+            (quoted.get(..end), quoted.get(end + 1..).unwrap_or_default())
+        } else {
+            let end = rest.bytes().position(|byte| byte == self.delimiter).unwrap_or(rest.len());
+            (rest.get(..end), rest.get(end..).unwrap_or_default())
         };
         self.rest = match after.as_bytes().first() {
             None => None,

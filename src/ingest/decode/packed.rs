@@ -42,7 +42,7 @@ impl PackedDecoder {
         number: impl Fn([u8; WIDTH]) -> f32,
     ) -> Result<(), DropReason> {
         let width = usize::from(self.channels) * WIDTH;
-        if width == 0 || payload.len() % width != 0 {
+        if width == 0 || !payload.len().is_multiple_of(width) {
             return Err(DropReason::Malformed);
         }
         let rows = payload.len() / width;

@@ -77,7 +77,7 @@ impl Row for ReportRow<'_> {
     fn field(&mut self, field: u16, value: Option<Scalar<'_>>) -> Result<(), DropReason> {
         match self.roles.get(usize::from(field)) {
             Some(Role::Text) => {
-                self.text = words(value, self.scratch).map(checked(self.envelope)).transpose()?
+                self.text = words(value, self.scratch).map(checked(self.envelope)).transpose()?;
             }
             Some(Role::Reference) => {
                 let reference = words(value, self.scratch).filter(|reference| !reference.is_empty());

@@ -173,35 +173,33 @@ impl<'a> Scanner<'a> {
 
     /// A string whose opening quote is the next byte.
     fn string(&mut self) -> Result<Text<'a>, DropReason> {
-        let rest = self.text.as_bytes().get(self.at + 1..).unwrap_or_default();
+        let start = self.at + 1;
+        let mut end = start;
         let mut escaped = false;
-        let mut bytes = rest.iter().enumerate();
-        while let Some((index, byte)) = bytes.next() {
-            match byte {
-                b'"' => {
-                    let start = self.at + 1;
-                    let raw = self.text.get(start..start + index).ok_or(DropReason::Malformed)?;
-                    self.at = start + index + 1;
-                    return Ok(Text { raw, escaped });
-                }
-                b'\\' => {
+        loop {
+            let rest = self.text.as_bytes().get(end..).unwrap_or_default();
+            end += rest.iter().position(|byte| matches!(byte, b'"' | b'\\' | 0..0x20)).unwrap_or(rest.len());
+            match self.text.as_bytes().get(end) {
+                Some(b'"') => break,
+                Some(b'\\') => {
                     escaped = true;
-                    match bytes.next() {
-                        Some((_, b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't')) => {}
-                        Some((_, b'u')) => {
-                            let hex = bytes.by_ref().take(4).filter(|(_, digit)| digit.is_ascii_hexdigit());
-                            if hex.count() != 4 {
-                                return Err(DropReason::Malformed);
-                            }
-                        }
-                        _ => return Err(DropReason::Malformed),
-                    }
+                    end += self.escape(end + 1).ok_or(DropReason::Malformed)?;
                 }
-                0..0x20 => return Err(DropReason::Malformed),
-                _ => {}
+                Some(_) | None => return Err(DropReason::Malformed),
             }
         }
-        Err(DropReason::Malformed)
+        self.at = end + 1;
+        let raw = self.text.get(start..end).ok_or(DropReason::Malformed)?;
+        Ok(Text { raw, escaped })
+    }
+
+    /// Bytes of the escape whose backslash is before `at`, that included.
+    fn escape(&self, at: usize) -> Option<usize> {
+        match self.text.as_bytes().get(at..)? {
+            [b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't', ..] => Some(2),
+            [b'u', digits @ ..] => digits.first_chunk::<4>()?.iter().all(u8::is_ascii_hexdigit).then_some(6),
+            _ => None,
+        }
     }
 
     fn number(&mut self) -> Result<&'a str, DropReason> {

@@ -262,7 +262,7 @@ mod tests {
 
         #[test]
         fn what_is_read_here_jiff_reads_alike(text in "[0-2][0-9]{3}-[0-1][0-9]-[0-3][0-9][Tt ][0-2][0-9]:[0-5][0-9]:[0-6][0-9](\\.[0-9]{1,6})?(Z|[+-][01][0-9]:[0-5][0-9])") {
-            let jiff = text.parse::<jiff::Timestamp>().ok().map(|at| at.as_microsecond());
+            let jiff = text.parse::<jiff::Timestamp>().ok().map(jiff::Timestamp::as_microsecond);
             let ours = rfc3339(text.as_bytes());
             // What both read is equal, and what is refused here jiff refuses too.
             if let (Some(ours), Some(jiff)) = (ours, jiff) {
