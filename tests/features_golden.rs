@@ -37,8 +37,9 @@ impl Input {
                 let mut state = seed;
                 let values = (0..count).map(|index| {
                     state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-                    let noise = u16::try_from(state >> 16).unwrap();
-                    f32::from(noise) / 256.0 - 100.0 + if index / 50 % 2 == 1 { 64.0 } else { 0.0 }
+                    let [_, _, low, high] = state.to_le_bytes();
+                    f32::from(u16::from_le_bytes([low, high])) / 256.0 - 100.0
+                        + if index / 50 % 2 == 1 { 64.0 } else { 0.0 }
                 });
                 let at = (0..count).map(|index| EventTime(i64::from(index) * step));
                 Series { values: values.collect(), at: at.collect() }

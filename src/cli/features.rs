@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, Read, Write};
 
-use crate::cli::recorded::{Columns, SampleRows};
+use crate::cli::recorded::{Columns, Row, SampleRows};
 use crate::clock::{ClockQuality, EventTime, Uptime, UtcTime};
 use crate::features::{Extractor, FeatureLayout};
 use crate::flow::{AssetId, BadWhy, FeatureVector, Quality, Sample, SampleBatch, SignalId, Window};
@@ -87,10 +87,10 @@ pub fn feature_rows(
     };
     let mut count = 0;
     write_header(layout, &mut writer)?;
-    while let Some((at, values)) = rows.next_row()? {
+    while let Some(Row { at, values }) = rows.next_row()? {
         count += 1;
         batch.samples.clear();
-        batch.samples.extend((0..).zip(values).filter_map(|(signal, value)| {
+        batch.samples.extend((0..=u16::MAX).zip(values).filter_map(|(signal, value)| {
             let value = (*value)?;
             let quality = if value.is_finite() { Quality::Good } else { Quality::Bad(BadWhy::NonFinite) };
             Some(Sample { signal: SignalId(signal), at, value, quality })
@@ -255,10 +255,10 @@ mod tests {
 
     #[test]
     fn each_window_of_a_recording_becomes_one_line() {
-        let mut recording = String::from("time,a,b\n");
-        for second in 1_700_000_000..1_700_000_020_u64 {
-            recording.push_str(&format!("{second},{},{}\n", second % 100, second % 2));
-        }
+        let recording: Vec<String> = (1_700_000_000..1_700_000_020_u64)
+            .map(|second| format!("{second},{},{}", second % 100, second % 2))
+            .collect();
+        let recording = format!("time,a,b\n{}\n", recording.join("\n"));
         let (lines, summary) = rows(&["*.mean", "a.slope", "a.band(2,3)"], &recording);
         assert_eq!(
             lines,

@@ -20,7 +20,15 @@ pub struct Columns<'a> {
     pub delimiter: u8,
 }
 
-/// Reads the rows of a CSV file one by one. `None` in a row: the cell is empty or `null`.
+/// One row of a recording.
+pub struct Row<'a> {
+    /// Its time.
+    pub at: EventTime,
+    /// One value per channel, perhaps not finite; `None`: the cell is empty or `null`.
+    pub values: &'a [Option<f32>],
+}
+
+/// Reads the rows of a CSV file one by one.
 pub struct SampleRows<R> {
     reader: csv::Reader<R>,
     record: csv::StringRecord,
@@ -56,11 +64,11 @@ impl<R: Read> SampleRows<R> {
         Ok(Self { reader, record: csv::StringRecord::new(), time, channels, values: Vec::new(), headers })
     }
 
-    /// The next row: its time and one value per channel, perhaps not finite.
+    /// The next row, if there is one.
     ///
     /// # Errors
     /// On a cell that is not what belongs there, with its line.
-    pub fn next_row(&mut self) -> Result<Option<(EventTime, &[Option<f32>])>, FeatureRowsError> {
+    pub fn next_row(&mut self) -> Result<Option<Row<'_>>, FeatureRowsError> {
         if !self.reader.read_record(&mut self.record).map_err(FeatureRowsError::Csv)? {
             return Ok(None);
         }
@@ -80,7 +88,7 @@ impl<R: Read> SampleRows<R> {
             };
             self.values.push(value);
         }
-        Ok(Some((at, &self.values)))
+        Ok(Some(Row { at, values: &self.values }))
     }
 }
 
@@ -131,9 +139,9 @@ mod tests {
         let channels = ["b".to_owned(), "a".to_owned()];
         let columns = Columns { time: None, channels: &channels, delimiter: b';' };
         let mut rows = SampleRows::new(&b"a;x;ts; b\n1;9;5; 2 \n;9;6;NaN\n"[..], &columns).unwrap();
-        let (at, values) = rows.next_row().unwrap().unwrap();
+        let Row { at, values } = rows.next_row().unwrap().unwrap();
         assert!(at == EventTime(5_000_000) && values == [Some(2.0), Some(1.0)]);
-        let (_, values) = rows.next_row().unwrap().unwrap();
+        let Row { values, .. } = rows.next_row().unwrap().unwrap();
         assert!(values.first().unwrap().unwrap().is_nan() && values.last().unwrap().is_none());
         assert!(rows.next_row().unwrap().is_none());
     }
