@@ -2,24 +2,23 @@
 
 use std::io::{BufRead, Read, Write};
 
-use jiff::Timestamp;
-
-use crate::clock::EventTime;
-use crate::features::FeatureLayout;
-use crate::flow::{FeatureVector, Window};
+use crate::cli::recorded::{Columns, Row, SampleRows};
+use crate::clock::{ClockQuality, EventTime, Uptime, UtcTime};
+use crate::features::{Extractor, FeatureLayout};
+use crate::flow::{AssetId, BadWhy, FeatureVector, Quality, Sample, SampleBatch, SignalId, Window};
+use crate::tally::Tally;
 use crate::text::{NgramConfig, NgramEncoder};
+use crate::window::{WindowConfig, Windower};
 
-/// Names tried for the time column when the stream has none.
-const TIME_COLUMNS: [&str; 4] = ["time", "ts", "timestamp", "t"];
-
-/// Where the samples of a stream stand in a CSV file with a header line.
-pub struct Columns<'a> {
-    /// Time column; `None`: the first of `time`, `ts`, `timestamp`, `t` there is.
-    pub time: Option<&'a str>,
-    /// One column per channel of the stream, in its order.
-    pub channels: &'a [String],
-    /// What separates columns.
-    pub delimiter: u8,
+/// What became of the samples of a recording.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FeatureRows {
+    /// Rows of the recording.
+    pub rows: u64,
+    /// Windows written.
+    pub windows: u64,
+    /// Accounts of the windower: samples that were late, duplicate or not finite are missing in the windows.
+    pub samples: Tally,
 }
 
 /// Why recorded samples or reports cannot be turned into vectors.
@@ -62,78 +61,51 @@ pub enum FeatureRowsError {
     Write(#[source] std::io::Error),
 }
 
-/// Reads the rows of a CSV file one by one. `None` in a row: the cell is empty, or NaN or infinite.
-pub struct SampleRows<R> {
-    reader: csv::Reader<R>,
-    record: csv::StringRecord,
-    time: usize,
-    channels: Vec<usize>,
-    values: Vec<Option<f32>>,
-    headers: csv::StringRecord,
-}
-
-impl<R: Read> SampleRows<R> {
-    /// Reads the header line and finds the columns.
-    ///
-    /// # Errors
-    /// If there is no header or a column is missing.
-    pub fn new(reader: R, columns: &Columns<'_>) -> Result<Self, FeatureRowsError> {
-        let mut reader =
-            csv::ReaderBuilder::new().delimiter(columns.delimiter).trim(csv::Trim::All).from_reader(reader);
-        let headers = reader.headers().map_err(FeatureRowsError::Csv)?.clone();
-        let find = |name: &str| headers.iter().position(|header| header == name);
-        let missing = |name: &str| FeatureRowsError::Column {
-            name: name.to_owned(),
-            known: headers.iter().collect::<Vec<_>>().join(", "),
-        };
-        let time = match columns.time {
-            Some(name) => find(name).ok_or_else(|| missing(name))?,
-            None => TIME_COLUMNS.iter().find_map(|name| find(name)).ok_or_else(|| missing("time"))?,
-        };
-        let channels = columns
-            .channels
-            .iter()
-            .map(|name| find(name).ok_or_else(|| missing(name)))
-            .collect::<Result<Vec<_>, _>>()?;
-        Ok(Self { reader, record: csv::StringRecord::new(), time, channels, values: Vec::new(), headers })
+/// Cuts recorded samples of one source into windows and writes one line of features per window.
+///
+/// The lines are `from`, `to` (seconds since 1970), `completeness` and one column per feature of `layout`, a missing
+/// feature being empty. The windower and the extractor are those of the service, and each row is pushed as one
+/// message. Nothing is late by the gateway's clock: there is none here. The first and last window may be partial.
+///
+/// # Errors
+/// If the recording cannot be read or the lines cannot be written.
+pub fn feature_rows(
+    layout: &FeatureLayout,
+    window: &WindowConfig,
+    columns: &Columns<'_>,
+    reader: impl Read,
+    mut writer: impl Write,
+) -> Result<FeatureRows, FeatureRowsError> {
+    let mut rows = SampleRows::new(reader, columns)?;
+    let mut windower = Windower::new(window);
+    let mut lines = Lines { extractor: Extractor::new(), vector: FeatureVector::default(), written: 0 };
+    let mut batch = SampleBatch {
+        stream: window.stream,
+        asset: AssetId(0),
+        received: Uptime::ZERO,
+        samples: Vec::with_capacity(columns.channels.len()),
+    };
+    let mut count = 0;
+    write_header(layout, &mut writer)?;
+    while let Some(Row { at, values }) = rows.next_row()? {
+        count += 1;
+        batch.samples.clear();
+        batch.samples.extend((0..=u16::MAX).zip(values).filter_map(|(signal, value)| {
+            let value = (*value)?;
+            let quality = if value.is_finite() { Quality::Good } else { Quality::Bad(BadWhy::NonFinite) };
+            Some(Sample { signal: SignalId(signal), at, value, quality })
+        }));
+        windower.push(&batch, UtcTime { micros: 0, quality: ClockQuality::Unset });
+        lines.write_ready(layout, &mut windower, &mut writer)?;
     }
-
-    /// The next row: its time and one value per channel.
-    ///
-    /// # Errors
-    /// On a cell that is not what belongs there, with its line.
-    pub fn next_row(&mut self) -> Result<Option<(EventTime, &[Option<f32>])>, FeatureRowsError> {
-        if !self.reader.read_record(&mut self.record).map_err(FeatureRowsError::Csv)? {
-            return Ok(None);
-        }
-        let cell = |index: usize| self.record.get(index).unwrap_or_default();
-        let fault = |index: usize, expected| FeatureRowsError::Cell {
-            line: self.record.position().map_or(0, csv::Position::line),
-            column: self.headers.get(index).unwrap_or_default().to_owned(),
-            expected,
-        };
-        let at = event_time(cell(self.time))
-            .ok_or_else(|| fault(self.time, "time: RFC 3339, or s, ms, µs or ns since 1970"))?;
-        self.values.clear();
-        for &index in &self.channels {
-            let value = match cell(index) {
-                "" | "null" => None,
-                text => {
-                    let value = text.parse::<f32>().map_err(|_| fault(index, "number"))?;
-                    value.is_finite().then_some(value)
-                }
-            };
-            self.values.push(value);
-        }
-        Ok(Some((at, &self.values)))
-    }
+    windower.finish();
+    lines.write_ready(layout, &mut windower, &mut writer)?;
+    writer.flush().map_err(FeatureRowsError::Write)?;
+    Ok(FeatureRows { rows: count, windows: lines.written, samples: windower.tally().clone() })
 }
 
 /// Writes the header line: `from`, `to`, `completeness` and the features.
-///
-/// # Errors
-/// If writing fails.
-pub fn write_header(layout: &FeatureLayout, writer: &mut impl Write) -> Result<(), FeatureRowsError> {
+fn write_header(layout: &FeatureLayout, writer: &mut impl Write) -> Result<(), FeatureRowsError> {
     let mut line = String::from("from,to,completeness");
     for name in layout.names() {
         line.push(',');
@@ -150,10 +122,7 @@ pub fn write_header(layout: &FeatureLayout, writer: &mut impl Write) -> Result<(
 }
 
 /// Writes one window: its span in seconds since 1970, its completeness and its features; a missing one is empty.
-///
-/// # Errors
-/// If writing fails.
-pub fn write_window(
+fn write_window(
     window: &Window,
     features: &FeatureVector,
     writer: &mut impl Write,
@@ -216,6 +185,30 @@ pub fn ngram_rows(
     }
 }
 
+/// Turns closed windows into lines.
+struct Lines {
+    extractor: Extractor,
+    vector: FeatureVector,
+    written: u64,
+}
+
+impl Lines {
+    fn write_ready(
+        &mut self,
+        layout: &FeatureLayout,
+        windower: &mut Windower,
+        writer: &mut impl Write,
+    ) -> Result<(), FeatureRowsError> {
+        while let Some(window) = windower.pop() {
+            self.extractor.extract(layout, &window, &mut self.vector);
+            write_window(&window, &self.vector, writer)?;
+            windower.recycle(window);
+            self.written += 1;
+        }
+        Ok(())
+    }
+}
+
 /// Seconds since 1970 with microseconds, exact.
 struct Seconds(EventTime);
 
@@ -227,18 +220,89 @@ impl std::fmt::Display for Seconds {
     }
 }
 
-/// RFC 3339, or a number of s, ms, µs or ns since 1970, told apart by magnitude as ingest does.
-fn event_time(text: &str) -> Option<EventTime> {
-    let Ok(number) = text.parse::<f64>() else {
-        return text.parse::<Timestamp>().ok().map(|time| EventTime(time.as_microsecond()));
-    };
-    let micros = match number.abs() {
-        size if size < 1e11 => number * 1e6,
-        size if size < 1e14 => number * 1e3,
-        size if size < 1e17 => number,
-        size if size < 9e18 => number * 1e-3,
-        _ => return None,
-    };
-    #[expect(clippy::cast_possible_truncation, reason = "at most 1e17, and whole after rounding")]
-    Some(EventTime(micros.round() as i64))
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::flow::StreamId;
+    use crate::tally::DropReason;
+    use crate::window::Length;
+
+    fn strings(list: &[&str]) -> Vec<String> {
+        list.iter().map(|&text| text.to_owned()).collect()
+    }
+
+    fn rows(patterns: &[&str], recording: &str) -> (Vec<String>, FeatureRows) {
+        let channels = strings(&["a", "b"]);
+        let length = Duration::from_secs(10);
+        let window = WindowConfig {
+            stream: StreamId(0),
+            channels: 2,
+            length: Length::Time { length, hop: length },
+            lateness: Duration::from_secs(2),
+            idle: Duration::from_secs(5),
+            future_max: Duration::from_mins(1),
+            period: Some(Duration::from_secs(1)),
+            samples_max: 1000,
+        };
+        let layout = FeatureLayout::resolve(&strings(patterns), &channels).unwrap();
+        let columns = Columns { time: None, channels: &channels, delimiter: b',' };
+        let mut out = Vec::new();
+        let summary = feature_rows(&layout, &window, &columns, recording.as_bytes(), &mut out).unwrap();
+        (String::from_utf8(out).unwrap().lines().map(str::to_owned).collect(), summary)
+    }
+
+    #[test]
+    fn each_window_of_a_recording_becomes_one_line() {
+        let recording: Vec<String> = (1_700_000_000..1_700_000_020_u64)
+            .map(|second| format!("{second},{},{}", second % 100, second % 2))
+            .collect();
+        let recording = format!("time,a,b\n{}\n", recording.join("\n"));
+        let (lines, summary) = rows(&["*.mean", "a.slope", "a.band(2,3)"], &recording);
+        assert_eq!(
+            lines,
+            [
+                "from,to,completeness,a.mean,b.mean,a.slope,\"a.band(2,3)\"",
+                "1700000000.000000,1700000010.000000,1,4.5,0.5,1,",
+                "1700000010.000000,1700000020.000000,1,14.5,0.5,1,",
+            ]
+        );
+        assert_eq!((summary.rows, summary.windows), (20, 2));
+        assert!(summary.samples.balances(0));
+    }
+
+    #[test]
+    fn what_is_late_or_not_finite_is_counted_and_an_empty_cell_is_no_sample() {
+        let (lines, summary) = rows(&["a.mean", "b.mean"], "time,a,b\n1,1,\n3,NaN,\n2,3,\n14,5,\n4,100,\n");
+        assert_eq!(lines.get(1..).unwrap(), ["0.000000,10.000000,0.1,2,", "10.000000,20.000000,0.05,5,"]);
+        assert_eq!(summary.samples.dropped(DropReason::NonFinite), 1);
+        assert_eq!(summary.samples.dropped(DropReason::Late), 1);
+        assert!(summary.samples.balances(0) && summary.samples.received == 5);
+    }
+
+    #[test]
+    fn each_report_becomes_one_line_of_index_and_value() {
+        let config = NgramConfig::new(1 << 16, 2, 2).unwrap();
+        let mut out = Vec::new();
+        let input = "{\"text\":\"a\",\"id\":1}\n{\"text\":\"\"}\n{\"text\":\"A\"}";
+        assert_eq!(ngram_rows(config, "text", input.as_bytes(), &mut out).unwrap(), 3);
+        let out = String::from_utf8(out).unwrap();
+        let lines: Vec<&str> = out.split('\n').collect();
+        let [first, second, third, ""] = lines.as_slice() else { panic!("{out}") };
+        assert_eq!(first, third);
+        assert!(second.is_empty());
+        let entries: Vec<(&str, &str)> =
+            first.split(' ').map(|entry| entry.split_once(':').unwrap()).collect();
+        assert!(entries.len() == 2 && entries.iter().all(|(_, value)| value.starts_with("0.7071")), "{out}");
+    }
+
+    #[test]
+    fn a_line_that_is_no_report_stops_the_command_with_its_number() {
+        let config = NgramConfig::new(1 << 16, 2, 2).unwrap();
+        for input in ["{\"text\":\"a\"}\n\n", "{\"text\":\"a\"}\n{\"text\":5}", "{\"text\":\"a\"}\nplain"] {
+            let error = ngram_rows(config, "text", input.as_bytes(), Vec::new()).unwrap_err();
+            assert_eq!(error.to_string(), "read reports: line 2: no JSON object with a text \"text\"");
+        }
+    }
 }

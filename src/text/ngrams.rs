@@ -121,6 +121,8 @@ fn normalise(text: &str, out: &mut String) {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn encoder(dims: u32, n_min: u8, n_max: u8) -> NgramEncoder {
@@ -195,5 +197,30 @@ mod tests {
         encoder.encode_sparse("Bearing 6205 überhitzt", &mut sparse);
         let kept: Vec<(u32, f32)> = (0..).zip(dense).filter(|(_, value)| *value > 0.0).collect();
         assert_eq!(sparse, kept);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(128))]
+
+        #[test]
+        fn any_text_gives_a_vector_of_length_one_or_nothing(text in any::<String>()) {
+            let mut sparse = Vec::new();
+            encoder(256, 1, 4).encode_sparse(&text, &mut sparse);
+            let length: f32 = sparse.iter().map(|(_, value)| value * value).sum();
+            prop_assert!(sparse.iter().all(|(index, value)| *index < 256 && *value > 0.0));
+            prop_assert!(sparse.is_sorted_by(|(left, _), (right, _)| left < right));
+            let blank = text.nfkc().all(char::is_whitespace);
+            let expect = if blank { 0.0 } else { 1.0 };
+            prop_assert!((length - expect).abs() < 1e-4);
+        }
+
+        #[test]
+        fn case_spacing_and_numbers_do_not_change_the_vector(words in "[a-z ]{0,20}", n in 0_u64.., m in 0_u64..) {
+            let (mut first, mut second) = (Vec::new(), Vec::new());
+            let mut encoder = encoder(1024, 1, 4);
+            encoder.encode(&format!("{words} {n}"), &mut first);
+            encoder.encode(&format!("\t{}\r\n{m} ", words.to_uppercase()), &mut second);
+            prop_assert_eq!(first, second);
+        }
     }
 }

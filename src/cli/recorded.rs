@@ -1,0 +1,168 @@
+//! Recorded samples: a CSV file with a time column and one column per channel.
+
+use std::io::Read;
+
+use jiff::Timestamp;
+
+use crate::cli::features::FeatureRowsError;
+use crate::clock::EventTime;
+
+/// Names tried for the time column when the stream has none.
+const TIME_COLUMNS: [&str; 4] = ["time", "ts", "timestamp", "t"];
+
+/// Where the samples of a stream stand in a CSV file with a header line.
+pub struct Columns<'a> {
+    /// Time column; `None`: the first of `time`, `ts`, `timestamp`, `t` there is.
+    pub time: Option<&'a str>,
+    /// One column per channel of the stream, in its order.
+    pub channels: &'a [String],
+    /// What separates columns.
+    pub delimiter: u8,
+}
+
+/// One row of a recording.
+pub struct Row<'a> {
+    /// Its time.
+    pub at: EventTime,
+    /// One value per channel, perhaps not finite; `None`: the cell is empty or `null`.
+    pub values: &'a [Option<f32>],
+}
+
+/// Reads the rows of a CSV file one by one.
+pub struct SampleRows<R> {
+    reader: csv::Reader<R>,
+    record: csv::StringRecord,
+    time: usize,
+    channels: Vec<usize>,
+    values: Vec<Option<f32>>,
+    headers: csv::StringRecord,
+}
+
+impl<R: Read> SampleRows<R> {
+    /// Reads the header line and finds the columns.
+    ///
+    /// # Errors
+    /// If there is no header or a column is missing.
+    pub fn new(reader: R, columns: &Columns<'_>) -> Result<Self, FeatureRowsError> {
+        let mut reader =
+            csv::ReaderBuilder::new().delimiter(columns.delimiter).trim(csv::Trim::All).from_reader(reader);
+        let headers = reader.headers().map_err(FeatureRowsError::Csv)?.clone();
+        let find = |name: &str| headers.iter().position(|header| header == name);
+        let missing = |name: &str| FeatureRowsError::Column {
+            name: name.to_owned(),
+            known: headers.iter().collect::<Vec<_>>().join(", "),
+        };
+        let time = match columns.time {
+            Some(name) => find(name).ok_or_else(|| missing(name))?,
+            None => TIME_COLUMNS.iter().find_map(|name| find(name)).ok_or_else(|| missing("time"))?,
+        };
+        let channels = columns
+            .channels
+            .iter()
+            .map(|name| find(name).ok_or_else(|| missing(name)))
+            .collect::<Result<Vec<_>, _>>()?;
+        Ok(Self { reader, record: csv::StringRecord::new(), time, channels, values: Vec::new(), headers })
+    }
+
+    /// The next row, if there is one.
+    ///
+    /// # Errors
+    /// On a cell that is not what belongs there, with its line.
+    pub fn next_row(&mut self) -> Result<Option<Row<'_>>, FeatureRowsError> {
+        if !self.reader.read_record(&mut self.record).map_err(FeatureRowsError::Csv)? {
+            return Ok(None);
+        }
+        let cell = |index: usize| self.record.get(index).unwrap_or_default();
+        let fault = |index: usize, expected| FeatureRowsError::Cell {
+            line: self.record.position().map_or(0, csv::Position::line),
+            column: self.headers.get(index).unwrap_or_default().to_owned(),
+            expected,
+        };
+        let at = event_time(cell(self.time))
+            .ok_or_else(|| fault(self.time, "time: RFC 3339, or s, ms, µs or ns since 1970"))?;
+        self.values.clear();
+        for &index in &self.channels {
+            let value = match cell(index) {
+                "" | "null" => None,
+                text => Some(text.parse::<f32>().map_err(|_| fault(index, "number"))?),
+            };
+            self.values.push(value);
+        }
+        Ok(Some(Row { at, values: &self.values }))
+    }
+}
+
+/// RFC 3339, or a number of s, ms, µs or ns since 1970, told apart by magnitude as ingest does.
+fn event_time(text: &str) -> Option<EventTime> {
+    let Ok(number) = text.parse::<f64>() else {
+        return text.parse::<Timestamp>().ok().map(|time| EventTime(time.as_microsecond()));
+    };
+    let micros = match number.abs() {
+        size if size < 1e11 => number * 1e6,
+        size if size < 1e14 => number * 1e3,
+        size if size < 1e17 => number,
+        size if size < 9e18 => number * 1e-3,
+        _ => return None,
+    };
+    #[expect(clippy::cast_possible_truncation, reason = "at most 1e17, and whole after rounding")]
+    Some(EventTime(micros.round() as i64))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_unit_of_a_time_is_told_by_its_magnitude() {
+        for (text, expect) in [
+            ("1700000000", Some(1_700_000_000_000_000)),
+            ("1700000000.25", Some(1_700_000_000_250_000)),
+            ("1700000000250", Some(1_700_000_000_250_000)),
+            ("1700000000250001", Some(1_700_000_000_250_001)),
+            ("1700000000250001000", Some(1_700_000_000_250_001)),
+            ("2023-11-14T22:13:20.25Z", Some(1_700_000_000_250_000)),
+            ("2023-11-15T00:13:20.25+02:00", Some(1_700_000_000_250_000)),
+            ("0.01", Some(10_000)),
+            ("-1.5", Some(-1_500_000)),
+            ("1e300", None),
+            ("inf", None),
+            ("NaN", None),
+            ("yesterday", None),
+            ("", None),
+        ] {
+            assert_eq!(event_time(text), expect.map(EventTime), "{text}");
+        }
+    }
+
+    #[test]
+    fn columns_are_found_by_name_in_any_order() {
+        let channels = ["b".to_owned(), "a".to_owned()];
+        let columns = Columns { time: None, channels: &channels, delimiter: b';' };
+        let mut rows = SampleRows::new(&b"a;x;ts; b\n1;9;5; 2 \n;9;6;NaN\n"[..], &columns).unwrap();
+        let Row { at, values } = rows.next_row().unwrap().unwrap();
+        assert!(at == EventTime(5_000_000) && values == [Some(2.0), Some(1.0)]);
+        let Row { values, .. } = rows.next_row().unwrap().unwrap();
+        assert!(values.first().unwrap().unwrap().is_nan() && values.last().unwrap().is_none());
+        assert!(rows.next_row().unwrap().is_none());
+    }
+
+    #[test]
+    fn faults_name_the_line_and_the_column() {
+        let channels = ["a".to_owned()];
+        let columns = |time| Columns { time, channels: &channels, delimiter: b',' };
+        for (text, time, expect) in [
+            ("time,a\n1,2\n2,x\n", None, "line 3, column \"a\": not a number"),
+            ("time,a\nnoon,2\n", None, "line 2, column \"time\": not a time"),
+            ("time,b\n", None, "no column \"a\", columns are time, b"),
+            ("time,a\n", Some("when"), "no column \"when\""),
+            ("b,a\n", None, "no column \"time\""),
+        ] {
+            let result = SampleRows::new(text.as_bytes(), &columns(time)).and_then(|mut rows| {
+                while rows.next_row()?.is_some() {}
+                Ok(())
+            });
+            let error = result.unwrap_err().to_string();
+            assert!(error.contains(expect), "{error} lacks {expect}");
+        }
+    }
+}
