@@ -148,7 +148,7 @@ impl<'a> Section<'a> {
         let number = value.as_float().or_else(|| value.as_integer().map(|whole| whole as f64));
         let accepted = number.filter(|number| range.contains(number));
         if accepted.is_none() {
-            self.fault(key, format!("{value}"), format!("a number from {} to {}", range.start(), range.end()));
+            self.fault(key, shown(value), format!("a number from {} to {}", range.start(), range.end()));
         }
         accepted
     }
@@ -159,7 +159,7 @@ impl<'a> Section<'a> {
         let number = value.as_integer().and_then(|whole| u32::try_from(whole).ok());
         let accepted = number.filter(|number| range.contains(number));
         if accepted.is_none() {
-            self.fault(key, format!("{value}"), format!("a whole number from {} to {}", range.start(), range.end()));
+            self.fault(key, shown(value), format!("a whole number from {} to {}", range.start(), range.end()));
         }
         accepted
     }
@@ -168,7 +168,7 @@ impl<'a> Section<'a> {
     pub(in crate::config) fn flag(&self, key: &'static str, default: bool) -> bool {
         let Some(value) = self.value(key) else { return default };
         value.as_bool().unwrap_or_else(|| {
-            self.fault(key, format!("{value}"), "true | false");
+            self.fault(key, shown(value), "true | false");
             default
         })
     }
@@ -195,6 +195,17 @@ impl<'a> Section<'a> {
                 self.faults.note(&self.path_of(key), format!("unknown key{hint}"), known.join(", "));
             }
         }
+    }
+}
+
+/// A value as it stands in the file, cut short.
+fn shown(value: &Value) -> String {
+    match value {
+        Value::String(text) => format!("{:?}", text.chars().take(40).collect::<String>()),
+        Value::Integer(number) => number.to_string(),
+        Value::Float(number) => number.to_string(),
+        Value::Boolean(flag) => flag.to_string(),
+        Value::Datetime(_) | Value::Array(_) | Value::Table(_) => format!("a value of type {}", value.type_str()),
     }
 }
 

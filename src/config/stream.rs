@@ -84,7 +84,7 @@ pub struct ForwardFeature {
 }
 
 impl StreamSettings {
-    pub(in crate::config) fn read(index: usize, section: Section<'_>, models: &[Arc<str>]) -> Self {
+    pub(in crate::config) fn read(index: usize, section: Section<'_>, models: &[Arc<str>]) -> Option<Self> {
         let rule = "1 to 32 of a-z, 0-9 and -";
         let name = section.required("name", rule).unwrap_or_default();
         if section.has("name") && !is_name(name) {
@@ -102,10 +102,12 @@ impl StreamSettings {
             StreamKind::Report => None,
         };
         let model = read_model(&section, kind, models);
+        let filter = read_filter(&section);
+        let forward = ForwardSettings::read(section.section("forward"), kind);
         let stream = Self {
             name: Arc::from(name),
             kind,
-            filter: read_filter(&section),
+            filter: filter?,
             window,
             model,
             features: if kind == StreamKind::Sensor { section.texts("features") } else { Vec::new() },
@@ -115,12 +117,12 @@ impl StreamSettings {
             dwell: section.duration("dwell", Duration::ZERO..=DAY).unwrap_or(Duration::ZERO),
             clear_dwell: section.duration("clear_dwell", Duration::ZERO..=DAY).unwrap_or(Duration::ZERO),
             show_text: kind == StreamKind::Report && section.flag("show_text", false),
-            forward: ForwardSettings::read(section.section("forward"), kind),
+            forward,
             payload,
         };
         stream.cross_check(&section);
         section.finish();
-        stream
+        Some(stream)
     }
 
     /// Rules within a stream:
@@ -186,13 +188,15 @@ impl ForwardFeature {
     }
 }
 
-fn read_filter(section: &Section<'_>) -> TopicFilter {
+fn read_filter(section: &Section<'_>) -> Option<TopicFilter> {
     let allowed = "an MQTT topic filter of at most 16 levels and 256 bytes";
-    let text = section.required("topic", allowed).unwrap_or("missing");
-    TopicFilter::parse(text).unwrap_or_else(|error| {
-        section.fault("topic", error.to_string(), allowed);
-        TopicFilter::nothing()
-    })
+    match TopicFilter::parse(section.required("topic", allowed)?) {
+        Ok(filter) => Some(filter),
+        Err(error) => {
+            section.fault("topic", error.to_string(), allowed);
+            None
+        }
+    }
 }
 
 fn read_share(section: &Section<'_>, key: &'static str) -> Option<f32> {

@@ -85,7 +85,7 @@ impl Config {
             outbox: read_outbox(root.section("outbox")),
             budget: BudgetSettings::read(root.section("budget")),
             limits: read_limits(root.section("limits")),
-            streams: streams.map(|(index, section)| StreamSettings::read(index, section, &known)).collect(),
+            streams: streams.filter_map(|(index, section)| StreamSettings::read(index, section, &known)).collect(),
             models,
         }
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tracing::info;
 
 use crate::clock::{Clock, EventTime, SystemClock, Uptime, UtcTime};
@@ -16,7 +16,7 @@ use crate::runtime::decisions::Decisions;
 use crate::runtime::infer::{DRAIN_MAX, Judged};
 use crate::runtime::outbox::OutboxRequest;
 use crate::runtime::plant::PlantInput;
-use crate::runtime::retry::IDLE_TURN;
+use crate::runtime::retry::{IDLE_TURN, best_effort};
 use crate::runtime::status::Topics;
 use crate::tally::Stage;
 use crate::telemetry::{Metric, Metrics, Progress, Task};
@@ -116,7 +116,7 @@ impl Analyze {
                     self.metrics.add(Metric::PlantBytes, message.payload().len() as u64);
                     if let Some(publisher) = self.decisions.publisher() {
                         // If it cannot be acknowledged now, the broker sends it again: a duplicate, not a loss.
-                        drop(publisher.ack(&message));
+                        best_effort(publisher.ack(&message));
                     }
                 }
                 PlantInput::Up(publisher) => self.decisions.up(publisher),
@@ -131,7 +131,7 @@ impl Analyze {
         while self.pipeline.in_flight() < WORK_IN_FLIGHT {
             let Some(work) = self.pipeline.next_work(now) else { return };
             // Its capacity is the number in flight, so there is room; it is closed only after this task.
-            drop(self.work.try_send(work));
+            best_effort(self.work.try_send(work));
         }
     }
 
@@ -151,7 +151,7 @@ impl Analyze {
             let lane = lane_of(outbound.facts().priority);
             let at = EventTime::from(self.clock.utc());
             // A closed outbox ends the gateway: the supervisor has seen it too.
-            drop(self.outbox.send(OutboxRequest::Append { lane, payload, at }).await);
+            best_effort(self.outbox.send(OutboxRequest::Append { lane, payload, at }).await);
         }
     }
 
@@ -186,6 +186,11 @@ impl Analyze {
         }
         self.pipeline.abandon();
         self.decisions.flush();
+        let (synced, done) = oneshot::channel();
+        if self.outbox.send(OutboxRequest::Sync(synced)).await.is_ok() {
+            // An outbox that fails here is reported by its own end.
+            best_effort(done.await);
+        }
         info!("drained the brain");
     }
 

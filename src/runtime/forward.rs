@@ -14,7 +14,7 @@ use crate::forward::{Advance, Day, Fetch, LinkState, Session, Status, Withheld};
 use crate::io::mqtt::{Arrival, Delivery, Endpoint, MqttError, Publisher, Token, open};
 use crate::outbox::{Lane, Seq};
 use crate::runtime::outbox::{OutboxRequest, Reading};
-use crate::runtime::retry::IDLE_TURN;
+use crate::runtime::retry::{IDLE_TURN, best_effort};
 use crate::runtime::status::Topics;
 use crate::telemetry::{Metric, Metrics, Progress, Task};
 use crate::wire::{Encoder, Origin, decode_record, encode_json};
@@ -211,7 +211,7 @@ impl Forward {
     async fn advance(&self, advance: Option<Advance>) {
         let Some(Advance { lane, upto }) = advance else { return };
         let Some(&lane) = Lane::ALL.get(usize::from(lane)) else { return };
-        drop(self.outbox.send(OutboxRequest::Advance { lane, upto: Seq(upto) }).await);
+        best_effort(self.outbox.send(OutboxRequest::Advance { lane, upto: Seq(upto) }).await);
     }
 
     /// Sends until the session has nothing more to send now.
@@ -321,14 +321,14 @@ impl Forward {
         }
         if let Some(link) = &self.wires.link {
             // Worthless later: if it cannot go now, the next one goes in five minutes.
-            drop(link.publisher.publish(&topic, health.as_bytes().to_vec(), Delivery::AtMostOnce, true));
+            best_effort(link.publisher.publish(&topic, health.as_bytes().to_vec(), Delivery::AtMostOnce, true));
             self.wires.health_sent = Some(now);
         }
     }
 
     fn say_available(&self, word: &'static str) {
         if let Some(link) = &self.wires.link {
-            drop(link.publisher.publish(&self.topics.available(), word.as_bytes().to_vec(), Delivery::AtMostOnce, true));
+            best_effort(link.publisher.publish(&self.topics.available(), word.as_bytes().to_vec(), Delivery::AtMostOnce, true));
         }
     }
 

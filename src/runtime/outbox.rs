@@ -8,7 +8,7 @@ use tracing::{info, warn};
 
 use crate::clock::{Clock, EventTime, SystemClock, Uptime};
 use crate::outbox::{Action, Appended, Disk, Lane, LaneStat, Outbox, OutboxError, Record, Seq};
-use crate::runtime::retry::IDLE_TURN;
+use crate::runtime::retry::{IDLE_TURN, best_effort};
 use crate::tally::{DropReason, Stage};
 use crate::telemetry::{Metric, Metrics, Progress, Task};
 use crate::units::Bytes;
@@ -161,13 +161,13 @@ impl<D: Disk> OutboxWorker<D> {
                 let mut records = Vec::new();
                 self.outbox.read(lane, from, records_max, bytes_max, &mut records)?;
                 // The forwarder may have lost its connection meanwhile and dropped the question.
-                drop(reply.send(Reading { records, durable: self.outbox.durable(lane) }));
+                best_effort(reply.send(Reading { records, durable: self.outbox.durable(lane) }));
                 Ok(())
             }
             OutboxRequest::Advance { lane, upto } => self.outbox.advance(lane, upto),
             OutboxRequest::Sync(done) => {
                 self.sync(turn)?;
-                drop(done.send(()));
+                best_effort(done.send(()));
                 Ok(())
             }
         }

@@ -200,7 +200,7 @@ fn words(config: &Config, manifests: &[Option<Arc<Manifest>>]) -> Vec<ModelWords
 fn encoder(manifest: Option<&Manifest>) -> Option<NgramEncoder> {
     match &manifest?.input.encoding {
         &Encoding::CharNgrams { dims, n_min, n_max } => {
-            Some(NgramEncoder::new(NgramConfig { dims, n_min, n_max }))
+            NgramConfig::new(dims, n_min, n_max).ok().map(NgramEncoder::new)
         }
         Encoding::Features { .. } | Encoding::Tokens { .. } => None,
     }

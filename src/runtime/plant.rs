@@ -10,7 +10,7 @@ use tracing::{debug, info, warn};
 
 use crate::clock::{Clock, SystemClock};
 use crate::io::mqtt::{Arrival, Connection, Endpoint, Fault, Inbound, MqttError, Publisher, Qos, open};
-use crate::runtime::retry::Retry;
+use crate::runtime::retry::{IDLE_TURN, Retry, best_effort};
 use crate::telemetry::{Metric, Metrics, Progress, Task};
 
 /// What the link tells the brain's shell, in the order in which it happened.
@@ -72,7 +72,7 @@ impl PlantLink {
             self.pause(&mut retry).await;
         }
         // The brain may have ended already; then nobody needs to be told.
-        drop(self.inputs.send(PlantInput::End).await);
+        best_effort(self.inputs.send(PlantInput::End).await);
         debug!("ended plant link");
     }
 
@@ -87,9 +87,9 @@ impl PlantLink {
                     arrival = next.as_mut() => break arrival,
                     () = stopped(&mut stopping), if !ending => {
                         ending = true;
-                        drop(self.inputs.send(PlantInput::End).await);
+                        best_effort(self.inputs.send(PlantInput::End).await);
                     }
-                    () = tokio::time::sleep(crate::runtime::retry::IDLE_TURN) => {}
+                    () = tokio::time::sleep(IDLE_TURN) => {}
                 }
                 self.progress.tick(Task::Ingest, self.clock.uptime());
             };
@@ -118,7 +118,7 @@ impl PlantLink {
                         warn!(filter, %reason, "could not subscribe");
                     }
                 }
-                drop(self.inputs.send(PlantInput::Up(publisher.clone())).await);
+                best_effort(self.inputs.send(PlantInput::Up(publisher.clone())).await);
                 self.publisher.send_replace(Some(publisher.clone()));
             }
             Arrival::Subscribed { filter, refused: Some(reason) } => {
@@ -138,7 +138,7 @@ impl PlantLink {
         let until = tokio::time::Instant::now() + retry.next_delay();
         loop {
             self.progress.tick(Task::Ingest, self.clock.uptime());
-            let turn = until.min(tokio::time::Instant::now() + crate::runtime::retry::IDLE_TURN);
+            let turn = until.min(tokio::time::Instant::now() + IDLE_TURN);
             tokio::select! {
                 () = tokio::time::sleep_until(turn) => {}
                 () = stopped(&mut self.stopping) => return,

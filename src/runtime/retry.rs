@@ -46,3 +46,6 @@ impl Retry {
         self.delay
     }
 }
+
+/// Marks a result that nobody needs: what failed is tried again, or is worthless later. The caller says which.
+pub(in crate::runtime) fn best_effort<T, E>(_result: Result<T, E>) {}

@@ -14,7 +14,7 @@ use crate::io::mqtt::{Delivery, Publisher};
 use crate::outbox::Lane;
 use crate::runtime::outbox::OutboxReport;
 use crate::runtime::plant::stopped;
-use crate::runtime::retry::IDLE_TURN;
+use crate::runtime::retry::{IDLE_TURN, best_effort};
 use crate::tally::{DropReason, Stage};
 use crate::telemetry::{Metric, Metrics, Progress, Task};
 use crate::units::Bytes;
@@ -168,7 +168,7 @@ impl StatusReport {
     fn say(&self, name: &str, payload: Vec<u8>, retain: bool) {
         if let Some(publisher) = &*self.publisher.borrow() {
             // Full or gone: the next round tells it again.
-            drop(publisher.publish(&self.topics.below(name), payload, Delivery::AtMostOnce, retain));
+            best_effort(publisher.publish(&self.topics.below(name), payload, Delivery::AtMostOnce, retain));
         }
     }
 
@@ -258,7 +258,7 @@ impl StatusReport {
         json!({
             "level": budget.level.as_str(), "reason": budget.reason.as_str(), "stretch": budget.stretch,
             "temperature": governor.temperature.map(|celsius| celsius.0),
-            "headroom": governor.headroom, "trip": governor.target.0,
+            "headroom": governor.headroom, "trip": governor.target.map(|target| target.0),
             "memory": self.sources.metrics.get(Metric::MemoryBytes), "memory_limit": self.memory_max.0,
             "shed": shed,
         })

@@ -13,7 +13,7 @@ use crate::config::Config;
 use crate::io::mqtt::Delivery;
 use crate::io::systemd;
 use crate::outbox::OutboxError;
-use crate::runtime::retry::IDLE_TURN;
+use crate::runtime::retry::{IDLE_TURN, best_effort};
 use crate::runtime::wiring::{Service, WiringError, wire};
 
 /// How long each step of the drain may take. Together less than `TimeoutStopSec` of the unit.
@@ -118,9 +118,9 @@ async fn drain(mut service: Service) -> Result<(), RunError> {
         let available = service.topics.available();
         let health = service.topics.health();
         let down = format!("{{\"v\":1,\"status\":\"down\",\"reason\":\"stopped\",\"pid\":{}}}", std::process::id());
-        drop(publisher.publish(&health, down.into_bytes(), Delivery::AtMostOnce, true));
-        drop(publisher.publish(&available, b"stopped".to_vec(), Delivery::AtMostOnce, true));
-        drop(publisher.disconnect());
+        best_effort(publisher.publish(&health, down.into_bytes(), Delivery::AtMostOnce, true));
+        best_effort(publisher.publish(&available, b"stopped".to_vec(), Delivery::AtMostOnce, true));
+        best_effort(publisher.disconnect());
         finish("plant", PLANT_GRACE, &mut service.plant).await;
     }
     info!("stopped");
@@ -161,7 +161,7 @@ pub(in crate::runtime) fn thread<T: Send + 'static>(
     let executor = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
     std::thread::Builder::new().name(name.to_owned()).spawn(move || {
         // The supervisor may have given up waiting.
-        drop(done.send(executor.block_on(work)));
+        best_effort(done.send(executor.block_on(work)));
     })?;
     Ok(result)
 }
