@@ -50,6 +50,11 @@ pub fn read_secret(path: &Path) -> Result<String, FileError> {
     Ok(secret)
 }
 
+/// Opens a file for streaming.
+pub fn open_file(path: &Path) -> Result<File, FileError> {
+    File::open(path).map_err(|source| FileError::Read { path: path.to_owned(), source })
+}
+
 fn read_limited(path: &Path, limit: u64) -> Result<String, FileError> {
     let read_error = |source| FileError::Read { path: path.to_owned(), source };
     let file = File::open(path).map_err(read_error)?;

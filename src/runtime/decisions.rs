@@ -9,7 +9,10 @@ use crate::tally::{DropReason, Tally};
 
 /// Decisions kept while the plant's broker is away or slow. A thousand decisions of 500 bytes are half a megabyte;
 /// older ones are history, and what matters of them is in the outbox.
-const WAITING_MAX: usize = 1_000;
+pub(in crate::runtime) const WAITING_MAX: usize = 1_000;
+
+/// A decision with the features of a usual model, in JSON.
+pub(in crate::runtime) const DECISION_BYTES: u64 = 1_024;
 
 /// One message for the plant.
 struct Decision {

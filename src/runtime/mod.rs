@@ -16,6 +16,7 @@ mod decisions;
 mod forward;
 mod governor;
 mod infer;
+mod memory;
 mod models;
 mod outbox;
 mod plan;
@@ -25,6 +26,8 @@ mod status;
 mod supervisor;
 mod wiring;
 
+pub use governor::board_profile;
+pub use memory::{MemoryPart, memory_plan};
 pub use models::{ModelFault, Models, load_models};
 pub use plan::{Plan, plan};
 pub use supervisor::{Options, RunError, run};

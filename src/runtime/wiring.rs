@@ -40,10 +40,10 @@ use crate::telemetry::{Metrics, Progress};
 use crate::wire::{Encoder, Origin};
 
 /// Messages between the plant's poller and the brain: a few milliseconds of work, at most 16 MiB of payload.
-const INPUTS_MAX: usize = 64;
+pub(in crate::runtime) const INPUTS_MAX: usize = 64;
 
 /// Requests to the outbox: one group commit's worth.
-const REQUESTS_MAX: usize = 128;
+pub(in crate::runtime) const REQUESTS_MAX: usize = 128;
 
 /// Decisions on the plant's broker without acknowledgement.
 const PLANT_IN_FLIGHT: u16 = 64;

@@ -1,0 +1,146 @@
+//! The command line.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::cli::exit::Failure;
+use crate::units::Bytes;
+
+/// Sensor streams and reports in over MQTT, small models on the spot, only distilled features out.
+#[derive(Parser)]
+#[command(name = "tidegate", version, about, max_term_width = 100)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the service (systemd Type=notify)
+    Run {
+        /// Configuration file
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+    },
+    /// Check configuration, board and models; print every fault and the memory plan
+    Check {
+        /// Configuration file
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+    },
+    /// Print the commented default configuration
+    Config {
+        /// Print the default
+        #[arg(long, required = true)]
+        default: bool,
+    },
+    /// Compute feature vectors of recorded samples by the code the service runs
+    Features {
+        /// Configuration file
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+        /// Name of the stream
+        #[arg(long, value_name = "NAME")]
+        stream: String,
+        /// What separates the cells
+        #[arg(long, default_value = ",")]
+        delimiter: char,
+        /// Recorded samples (CSV with a header) or reports (JSON lines)
+        samples: PathBuf,
+    },
+    /// Look into an outbox: what is stored, how old, what is damaged
+    Outbox {
+        #[command(subcommand)]
+        question: OutboxQuestion,
+    },
+    /// Examine a model as admission does (used by the service itself)
+    #[command(hide = true)]
+    Admit {
+        #[arg(long)]
+        dir: PathBuf,
+        #[arg(long)]
+        memory: u64,
+        #[arg(long)]
+        seconds: u32,
+    },
+}
+
+#[derive(Subcommand)]
+enum OutboxQuestion {
+    /// How much is stored, how old it is, how far it is acknowledged
+    Stat(OutboxPlace),
+    /// The first records that wait
+    Peek {
+        #[command(flatten)]
+        place: OutboxPlace,
+        /// Records of each lane
+        #[arg(long, default_value_t = 10)]
+        count: usize,
+    },
+    /// Check every checksum; exit code 74 if anything is damaged
+    Verify(OutboxPlace),
+}
+
+#[derive(clap::Args)]
+struct OutboxPlace {
+    /// The outbox: `state_dir/outbox`
+    dir: PathBuf,
+    /// JSON for programs
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the command given by the arguments of the process.
+pub fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            let code = if error.use_stderr() { 64 } else { 0 };
+            // Help that nobody reads is no failure.
+            error.print().ok();
+            return ExitCode::from(code);
+        }
+    };
+    match execute(arguments.command) {
+        Ok(code) => code,
+        Err(failure) => failure.report(),
+    }
+}
+
+fn execute(command: Command) -> Result<ExitCode, Failure> {
+    match command {
+        Command::Run { config } => crate::cli::run::run(&config)?,
+        Command::Check { config } => crate::cli::check::check(&config)?,
+        Command::Config { default: _ } => crate::cli::config::print_default()?,
+        Command::Features { config, stream, delimiter, samples } => {
+            let delimiter = u8::try_from(delimiter)
+                .map_err(|_| Failure::Usage(anyhow::anyhow!("--delimiter takes one ASCII character")))?;
+            crate::cli::config::features(&config, &stream, delimiter, &samples)?;
+        }
+        Command::Outbox { question } => ask_outbox(question)?,
+        Command::Admit { dir, memory, seconds } => {
+            return Ok(crate::io::admission::child_main(&dir, Bytes(memory), seconds));
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+
+fn ask_outbox(question: OutboxQuestion) -> Result<(), Failure> {
+    let form = |json| if json { Form::Json } else { Form::Text };
+    let mut out = std::io::stdout().lock();
+    match question {
+        OutboxQuestion::Stat(OutboxPlace { dir, json }) => outbox::stat(&dir, form(json), &mut out),
+        OutboxQuestion::Peek { place: OutboxPlace { dir, json }, count } => {
+            outbox::peek(&dir, None, count, form(json), &describe, &mut out)
+        }
+        OutboxQuestion::Verify(OutboxPlace { dir, json }) => match outbox::verify(&dir, form(json), &mut out) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(anyhow::anyhow!("{} is damaged: what is readable is still delivered", dir.display())),
+            Err(error) => Err(error),
+        },
+    }
+    .map_err(Failure::Io)
+}
