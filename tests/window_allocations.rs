@@ -24,9 +24,10 @@ fn config(length: Length) -> WindowConfig {
 }
 
 /// One row of each asset per second, every third swapped with its neighbour; windows go back when taken.
-fn feed(windower: &mut Windower, batch: &mut SampleBatch, seconds: std::ops::Range<i64>) -> u64 {
+fn feed(windower: &mut Windower, batch: &mut SampleBatch, seconds: std::ops::Range<u32>) -> u64 {
     let mut windows = 0;
     for second in seconds {
+        let received = Uptime(u64::from(second) * 1_000_000_000);
         let at = match second % 3 {
             1 => second + 1,
             2 => second - 1,
@@ -34,9 +35,9 @@ fn feed(windower: &mut Windower, batch: &mut SampleBatch, seconds: std::ops::Ran
         };
         for asset in 0..ASSETS {
             batch.asset = AssetId(asset);
-            batch.received = Uptime(u64::try_from(second).unwrap() * 1_000_000_000);
+            batch.received = received;
             for sample in &mut batch.samples {
-                sample.at = EventTime(at * SECOND);
+                sample.at = EventTime(i64::from(at) * SECOND);
             }
             windower.push(batch, UtcTime { micros: 0, quality: ClockQuality::Unset });
             windower.close_due(batch.received);
@@ -57,7 +58,7 @@ fn steady_state_allocates_nothing() {
         ("rows", Length::Count { samples: 64, hop: 32 }),
     ];
     for (name, length) in lengths {
-        let mut windower = Windower::new(&config(length));
+        let mut windower = Windower::new(config(length));
         let sample = |signal| Sample {
             signal: SignalId(signal),
             at: EventTime(0),

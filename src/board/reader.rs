@@ -31,13 +31,12 @@ impl<'f> Reader<'f> {
 
     /// A table inside this one; `None` if absent or, as a fault, something else.
     pub(crate) fn table(&mut self, key: &'static str) -> Option<Table> {
-        match self.take(key)? {
-            Value::Table(table) => Some(table),
-            other => {
-                self.wrong(key, &other, "a table");
-                None
-            }
+        let value = self.take(key)?;
+        if let Value::Table(table) = value {
+            return Some(table);
         }
+        self.wrong(key, &value, "a table");
+        None
     }
 
     /// A text that satisfies a rule.
@@ -47,13 +46,12 @@ impl<'f> Reader<'f> {
         allowed: &str,
         rule: impl Fn(&str) -> bool,
     ) -> Option<String> {
-        match self.take(key)? {
-            Value::String(text) if rule(&text) => Some(text),
-            other => {
-                self.wrong(key, &other, allowed);
-                None
-            }
+        let value = self.take(key)?;
+        let text = value.as_str().filter(|text| rule(text)).map(str::to_owned);
+        if text.is_none() {
+            self.wrong(key, &value, allowed);
         }
+        text
     }
 
     /// A quantity written as text, inside a range.

@@ -62,6 +62,9 @@ mod tests {
     use super::*;
     use crate::board::builtin;
 
+    /// Compatible texts, product name, processor; name of the board and what told it.
+    type Case<'a> = (&'a [&'a str], Option<&'a str>, &'a str, Option<(&'a str, Basis)>);
+
     #[test]
     fn the_most_specific_sign_decides() {
         let mut boards: Vec<Profile> =
@@ -76,7 +79,7 @@ mod tests {
         chip.recognise.compatible = vec!["brcm,bcm2711".to_owned()];
         boards.insert(0, chip);
         boards.push(box_pc);
-        let cases: &[(&[&str], Option<&str>, &str, Option<(&str, Basis)>)] = &[
+        let cases: &[Case<'_>] = &[
             (
                 &["raspberrypi,4-model-b", "brcm,bcm2711"],
                 None,

@@ -76,3 +76,24 @@ impl Column {
         self.values.shrink_to_fit();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Filed::{Appended, Duplicate, Reordered};
+    use super::*;
+
+    #[test]
+    fn the_first_sample_of_an_instant_stays_and_order_is_restored() {
+        let mut column = Column::default();
+        let filed: Vec<Filed> = [(3, 0.3), (1, 0.1), (3, 9.9), (2, 0.2), (1, 9.9), (4, 0.4)]
+            .into_iter()
+            .map(|(at, value)| column.file(EventTime(at), value))
+            .collect();
+        assert_eq!(filed, [Appended, Reordered, Duplicate, Reordered, Duplicate, Appended]);
+        let mut series = Series { at: vec![EventTime(7)], values: vec![7.0] };
+        column.copy_into(TimeSpan { from: EventTime(1), to: EventTime(4) }, &mut series);
+        assert_eq!(series.values, [0.1, 0.2, 0.3]);
+        assert_eq!((column.release_before(EventTime(3)), column.len()), (2, 2));
+        assert_eq!((column.first(), column.last()), (Some(EventTime(3)), Some(EventTime(4))));
+    }
+}

@@ -33,7 +33,7 @@ pub const SAMPLES_MAX: u32 = 65_536;
 pub const SOURCES_MAX: usize = 4_096;
 
 /// How the samples of one stream are cut into windows.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WindowConfig {
     /// The stream.
     pub stream: StreamId,
