@@ -1,8 +1,11 @@
 //! Hostile models are refused by the admission child with a clear error, and the parent lives.
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use tidegate::infer::ModelInput;
@@ -18,6 +21,11 @@ fn golden(name: &str) -> PathBuf {
 
 fn admission() -> Admission {
     Admission { program: env!("CARGO_BIN_EXE_tidegate").into(), memory: MEMORY, seconds: 20 }
+}
+
+#[expect(clippy::disallowed_methods, reason = "real processes take real time")]
+fn now() -> Instant {
+    Instant::now()
 }
 
 /// A program of our own in place of the child.
@@ -66,7 +74,7 @@ fn hostile_models_are_refused_by_name_and_the_parent_lives() {
         ("huge-constant", "failed to allocate"),
         ("external-weights", "no model path was specified"),
     ] {
-        let started = Instant::now();
+        let started = now();
         let why_not = refused(admission().admit(&golden(name)));
         assert!(why_not.contains(why), "{name}: {why_not:?} does not contain {why:?}");
         assert!(why_not.contains(name), "{why_not:?} does not name the model");
@@ -121,7 +129,7 @@ fn a_child_that_hangs_dies_babbles_or_lies_is_refused() {
     ] {
         let folder = tempfile::tempdir().unwrap();
         let program = impostor(folder.path(), script);
-        let started = Instant::now();
+        let started = now();
         let found = refused(Admission { program, seconds: 1, ..admission() }.admit(&golden("dense-pair")));
         assert!(found.contains(why), "{script}: {found:?} does not contain {why:?}");
         assert!(started.elapsed() < Duration::from_secs(10), "{script} took {:?}", started.elapsed());
@@ -144,12 +152,56 @@ fn a_child_that_examined_other_files_is_found_out() {
 }
 
 #[test]
-fn the_child_gets_no_environment_and_cannot_take_more_memory_than_it_may() {
+fn a_folder_with_a_pipe_in_place_of_a_file_does_not_hold_anybody_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let made = Command::new("mkfifo").arg(folder.path().join("manifest.toml")).status().unwrap();
+    assert!(made.success());
+    assert!(refused(admission().admit(folder.path())).contains("read manifest.toml"));
+}
+
+#[test]
+fn the_child_gets_no_environment_and_no_more_memory_than_it_may_take() {
     let folder = tempfile::tempdir().unwrap();
     let program = impostor(folder.path(), "test -z \"$HOME$CARGO_MANIFEST_DIR\" || exit 9; exit 8");
     let found = refused(Admission { program, ..admission() }.admit(&golden("dense-pair")));
     assert!(found.contains("exit code 8"), "{found}");
     let poor = Admission { memory: Bytes(64 << 10), ..admission() };
     let found = refused(poor.admit(&golden("dense-pair")));
-    assert!(found.contains("dense-pair") || found.contains("memory"), "{found}");
+    assert!(found.contains("ran out of the memory it may take while it was to"), "{found}");
+}
+
+#[test]
+fn the_child_limits_itself_before_it_reads_anything() {
+    // Its first word finds the pipe full, so it stands still after it has set its limits.
+    let (_unread, mut full) = std::io::pipe().unwrap();
+    full.write_all(&vec![b' '; 64 << 10]).unwrap();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_tidegate"))
+        .args(["admit", "--dir", "/nonexistent", "--memory", "1048576", "--seconds", "7"])
+        .stdout(full)
+        .spawn()
+        .unwrap();
+    let limits = format!("/proc/{}/limits", child.id());
+    let started = now();
+    let text = loop {
+        let text = fs::read_to_string(&limits).unwrap();
+        let memory = text.lines().find(|line| line.starts_with("Max address space")).unwrap_or_default();
+        if !memory.contains("unlimited") || started.elapsed() > Duration::from_secs(10) {
+            break text;
+        }
+        std::thread::yield_now();
+    };
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let soft_and_hard = |name: &str| {
+        let line = text.lines().find(|line| line.starts_with(name)).unwrap();
+        line[name.len()..]
+            .split_whitespace()
+            .take(2)
+            .map(|word| word.parse().ok())
+            .collect::<Vec<Option<u64>>>()
+    };
+    assert_eq!(soft_and_hard("Max core file size"), [Some(0); 2]);
+    assert_eq!(soft_and_hard("Max cpu time"), [Some(7); 2]);
+    assert_eq!(soft_and_hard("Max open files"), [Some(16); 2]);
+    assert!(soft_and_hard("Max address space")[0].is_some_and(|bytes| bytes > 1 << 20));
 }

@@ -517,14 +517,26 @@ mod tests {
 
     #[test]
     fn outputs_of_different_types_are_given_and_unwanted_ones_not_computed() {
-        let outputs = [("index", 1, Dtype::I64), ("logits", 3, Dtype::F32)];
-        let mut engine =
-            Engine::load(&spec(("features", Dtype::F32), &outputs), WITH_INDEX, &buckets(&[1], 4)).unwrap();
-        // `unused` is exp(features) and would be infinite.
-        let outputs = run(&mut engine, 1, &[1e4, 0.0, 0.0, 0.0]).unwrap();
-        let logits = outputs.f32(1, 0).unwrap();
-        let best = (0..3).max_by(|&a: &usize, &b| logits[a].total_cmp(&logits[b])).unwrap();
-        assert_eq!(outputs.i64(0, 0), Some(&[i64::try_from(best).unwrap()][..]));
+        let wanted = [("index", 1, Dtype::I64), ("logits", 3, Dtype::F32), ("unused", 4, Dtype::F32)];
+        let rows = [3.0, 0.0, -2.0, 1.0];
+        let input = Input { items: 1, length: 4, ports: &[Rows::F32(&rows)] };
+        let mut nodes = [0; 4];
+        for count in 1..=3 {
+            let spec = spec(("features", Dtype::F32), &wanted[..count]);
+            let mut engine = Engine::load(&spec, WITH_INDEX, &buckets(&[1], 4)).unwrap();
+            let outputs = engine.run(&input, &mut || {
+                nodes[count] += 1;
+                false
+            });
+            let outputs = outputs.unwrap();
+            let Some([index]) = outputs.i64(0, 0) else { panic!("one index") };
+            if let Some(logits) = outputs.f32(1, 0) {
+                let best = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+                assert!((logits[usize::try_from(*index).unwrap()] - best).abs() < 1e-9);
+            }
+        }
+        assert_eq!(nodes[1], nodes[2], "the logits are needed for the index");
+        assert_eq!(nodes[2] + 1, nodes[3], "the exponential is computed only where it is wanted");
     }
 
     #[test]

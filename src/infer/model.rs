@@ -227,6 +227,13 @@ mod tests {
     }
 
     #[test]
+    fn a_loaded_model_can_move_to_the_thread_that_runs_it() {
+        fn moves<T: Send>() {}
+        moves::<Model>();
+        moves::<crate::infer::Registry>();
+    }
+
+    #[test]
     fn a_window_gets_one_judgement_per_task() {
         let judgements = dense().judge(&features(&[0.1, 0.2, 0.3, 0.4]), &mut || false).unwrap();
         assert_eq!(judgements.iter().map(|task| task.scores.len()).collect::<Vec<_>>(), [3, 2]);
