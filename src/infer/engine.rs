@@ -509,6 +509,8 @@ mod tests {
         };
         let short = run(&[5, 6, 7], 1).unwrap();
         assert_eq!(short, run(&[5, 6, 7, 0, 0, 0, 0, 0], 1).unwrap());
+        run(&[9; 8], 1).unwrap();
+        assert_eq!(short, run(&[5, 6, 7], 1).unwrap(), "nothing of the row before is left");
         assert_ne!(short, run(&[5, 6, 7, 0, 0, 0, 0, 0, 0], 1).unwrap(), "a longer bucket has more zeros");
         assert_eq!(run(&[1; 17], 1), Err(RunError::Shape));
         assert_eq!(run(&[1; 24], 3), Err(RunError::Shape));
@@ -576,13 +578,16 @@ mod tests {
     }
 
     #[test]
-    fn input_tensors_are_reused_even_where_an_output_is_the_input() {
+    fn input_tensors_are_reused_even_where_an_output_is_the_input_or_a_run_was_stopped() {
         for (spec, bytes, rows) in [(dense(), DENSE, vec![0.5; 4]), (one(2), ECHO, vec![0.25; 2])] {
             let mut engine = Engine::load(&spec, bytes, &buckets(&[1], rows.len())).unwrap();
             run(&mut engine, 1, &rows).unwrap();
             let input = Input { items: 1, length: rows.len(), ports: &[Rows::F32(&rows)] };
             let filled = allocation_counter::measure(|| engine.plans[0].fill(&input).unwrap());
             assert_eq!(filled.count_total, 0);
+            assert!(engine.run(&input, &mut || true).is_err());
+            let filled = allocation_counter::measure(|| engine.plans[0].fill(&input).unwrap());
+            assert_eq!(filled.count_total, 0, "a stopped run keeps nothing");
         }
     }
 
