@@ -3,7 +3,6 @@
 
 use std::fs;
 use std::io::Write;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -29,10 +28,14 @@ fn now() -> Instant {
 }
 
 /// A program of our own in place of the child.
+///
+/// A shell writes it: a file this process has open for writing may be inherited by a child another test is just
+/// starting, and then it cannot be run.
 fn impostor(folder: &Path, script: &str) -> PathBuf {
     let program = folder.join("impostor");
-    fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
-    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    let text = format!("#!/bin/sh\n{script}\n");
+    let write = ["-c", "printf %s \"$1\" > \"$2\" && chmod 755 \"$2\"", "sh", &text];
+    assert!(Command::new("sh").args(write).arg(&program).status().unwrap().success());
     program
 }
 
