@@ -115,7 +115,7 @@ pub enum AdmissionError {
     },
     /// The graph cannot be used.
     #[error(
-        "model {model}: {file} cannot be used: export it again with the operators and shapes of docs/models.md"
+        "model {model}: {file} cannot be used: export it again as ONNX opset 9 to 18 with shapes [items, n] and its weights inside"
     )]
     Graph {
         /// `name@version`.
@@ -352,4 +352,97 @@ fn golden_error(manifest: &Manifest, file: &Arc<str>, why: String) -> AdmissionE
 
 fn list(faults: &[ManifestFault]) -> String {
     faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MANIFEST: &str = include_str!("../../tests/golden/models/dense-pair/manifest.toml");
+    const GRAPH: &[u8] = include_bytes!("../../tests/golden/models/dense-pair/model.onnx");
+    const GOLDEN: &str = include_str!("../../tests/golden/models/dense-pair/golden.json");
+
+    /// Examines the good model with another golden file, its digest corrected.
+    fn with_golden(golden: &str, limits: &AdmissionLimits) -> Result<AdmissionReport, AdmissionError> {
+        let digest = |text: &str| Digest::of(text.as_bytes()).to_string();
+        let manifest = MANIFEST.replace(&digest(GOLDEN), &digest(golden));
+        let files = |name: &str| match name {
+            "model.onnx" => Some(GRAPH.to_vec()),
+            "golden.json" => Some(golden.as_bytes().to_vec()),
+            _ => None,
+        };
+        examine(&manifest, &files, limits, &mut |_| ())
+    }
+
+    #[test]
+    fn a_good_model_is_admitted_with_its_cost_in_every_plan() {
+        let limits = AdmissionLimits { batches: vec![1, 4], ..AdmissionLimits::default() };
+        let report = with_golden(GOLDEN, &limits).unwrap();
+        let [variant] = report.variants.as_slice() else { panic!("one variant") };
+        assert_eq!((variant.operations, variant.golden_cases), (72, 6));
+        assert!(variant.golden_error_max < 1e-5, "{variant:?}");
+        let single = with_golden(GOLDEN, &AdmissionLimits::default()).unwrap();
+        assert!(variant.memory_bytes > single.variants[0].memory_bytes);
+        let text = serde_json::to_string(&report).unwrap();
+        assert_eq!(serde_json::from_str::<AdmissionReport>(&text).unwrap(), report);
+    }
+
+    #[test]
+    fn what_costs_more_than_allowed_is_refused_by_name() {
+        let default = AdmissionLimits::default;
+        for (limits, what) in [
+            (AdmissionLimits { file_bytes: 634, ..default() }, "bytes, allowed are 634"),
+            (AdmissionLimits { parameters: 84, ..default() }, "parameters, allowed are 84"),
+            (AdmissionLimits { operations: 71, ..default() }, "72 multiply-adds per item, allowed are 71"),
+            (AdmissionLimits { memory_bytes: 340, ..default() }, "bytes of memory, allowed are 340"),
+        ] {
+            let refused = with_golden(GOLDEN, &limits).unwrap_err().to_string();
+            assert!(refused.contains(what), "{refused:?} does not contain {what:?}");
+            assert!(refused.starts_with("model dense-pair@1.0.0: "), "{refused}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_parsed_before_every_digest_is_right() {
+        for (flipped, file) in [(Some(0), "model.onnx"), (None, "golden.json")] {
+            let files = |name: &str| {
+                let mut bytes =
+                    if name == "model.onnx" { GRAPH.to_vec() } else { GOLDEN.as_bytes().to_vec() };
+                if name == file {
+                    bytes[flipped.unwrap_or(9)] ^= 1;
+                }
+                Some(bytes)
+            };
+            let mut steps = Vec::new();
+            let refused = examine(MANIFEST, &files, &AdmissionLimits::default(), &mut |step| {
+                steps.push(step.to_owned());
+            });
+            let refused = refused.unwrap_err();
+            assert!(
+                matches!(&refused, AdmissionError::Digest { file: found, .. } if **found == *file),
+                "{refused}"
+            );
+            assert_eq!(steps, ["read the manifest", "check the digests"]);
+        }
+        let missing = examine(MANIFEST, &|_| None, &AdmissionLimits::default(), &mut |_| ());
+        assert!(matches!(missing, Err(AdmissionError::Missing { .. })));
+    }
+
+    #[test]
+    fn golden_vectors_that_do_not_fit_or_are_not_reproduced_are_refused() {
+        let few = AdmissionLimits { golden_cases: 5, ..AdmissionLimits::default() };
+        let refused = with_golden(GOLDEN, &few).unwrap_err().to_string();
+        assert!(refused.contains("6 cases, allowed are 1 to 5"), "{refused}");
+        for (golden, why) in [
+            (GOLDEN.replacen("\"input\":[", "\"input\":[1.0,", 1), "case 0 has 5 inputs"),
+            (GOLDEN.replacen("\"leak\":[", "\"leak\":[1.0,", 1), "case 0 has 3 values of leak, not 2"),
+            (GOLDEN.replace("\"leak\"", "\"lek\""), "case 0 has 0 values of leak, not 2"),
+            (GOLDEN.replacen("\"input\":[", "\"input\":[0.5,0.5,0.5,0.5],\"was\":[", 1), "unknown field"),
+            ("{\"cases\":[]}".to_owned(), "0 cases"),
+            ("[[".repeat(500), "golden.json"),
+        ] {
+            let refused = with_golden(&golden, &AdmissionLimits::default()).unwrap_err().to_string();
+            assert!(refused.contains(why), "{refused:?} does not contain {why:?}");
+        }
+    }
 }

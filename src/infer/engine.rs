@@ -442,3 +442,192 @@ fn words(error: &TractError) -> String {
     let text = format!("{error:#}");
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(REASON_CHARS).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::infer::tensor::InputPort;
+
+    const DENSE: &[u8] = include_bytes!("../../tests/golden/models/dense-pair/model.onnx");
+    const EMBEDDING: &[u8] = include_bytes!("../../tests/golden/models/embedding/model.onnx");
+    const WITH_INDEX: &[u8] = include_bytes!("../../tests/golden/models/with-index/model.onnx");
+    const LOGARITHM: &[u8] = include_bytes!("../../tests/golden/models/nan-below-zero/model.onnx");
+    const GATHER: &[u8] = include_bytes!("../../tests/golden/models/panics-out-of-range/model.onnx");
+    const ECHO: &[u8] = include_bytes!("../../tests/golden/models/echo/model.onnx");
+    const TRUNCATED: &[u8] = include_bytes!("../../tests/golden/models/truncated/model.onnx");
+    const EXTERNAL: &[u8] = include_bytes!("../../tests/golden/models/external-weights/model.onnx");
+
+    fn spec(input: (&str, Dtype), outputs: &[(&str, usize, Dtype)]) -> Spec {
+        let port =
+            |&(name, width, dtype): &(&str, usize, Dtype)| OutputPort { name: name.into(), width, dtype };
+        Spec {
+            inputs: vec![InputPort { name: input.0.into(), dtype: input.1 }],
+            outputs: outputs.iter().map(port).collect(),
+        }
+    }
+
+    fn dense() -> Spec {
+        spec(("features", Dtype::F32), &[("wear", 3, Dtype::F32), ("leak", 2, Dtype::F32)])
+    }
+
+    fn one(width: usize) -> Spec {
+        spec(("features", Dtype::F32), &[("y", width, Dtype::F32)])
+    }
+
+    fn buckets(items: &[usize], length: usize) -> Vec<Bucket> {
+        items.iter().map(|&items| Bucket { items, length }).collect()
+    }
+
+    fn run<'a>(engine: &'a mut Engine, items: usize, rows: &[f32]) -> Result<&'a Outputs, RunError> {
+        let input = Input { items, length: rows.len() / items, ports: &[Rows::F32(rows)] };
+        engine.run(&input, &mut || false)
+    }
+
+    #[test]
+    fn a_batch_gives_each_item_what_it_gets_alone() {
+        let mut engine = Engine::load(&dense(), DENSE, &buckets(&[8, 1], 4)).unwrap();
+        let rows: Vec<f32> = (0_u8..12).map(|n| f32::from(n).sin()).collect();
+        let batch = run(&mut engine, 3, &rows).unwrap().clone();
+        for (item, row) in rows.chunks(4).enumerate() {
+            let alone = run(&mut engine, 1, row).unwrap();
+            for output in 0..2 {
+                let pairs = alone.f32(output, 0).unwrap().iter().zip(batch.f32(output, item).unwrap());
+                assert!(pairs.into_iter().all(|(a, b)| (a - b).abs() < 1e-5), "item {item} output {output}");
+            }
+        }
+        assert!(batch.f32(0, 3).is_none() && batch.f32(2, 0).is_none() && batch.i64(0, 0).is_none());
+    }
+
+    #[test]
+    fn integers_go_in_and_the_smallest_bucket_that_fits_is_padded_with_zeros() {
+        let spec = spec(("tokens", Dtype::I64), &[("class", 3, Dtype::F32)]);
+        let all: Vec<_> = [8, 16].into_iter().flat_map(|length| buckets(&[1, 2], length)).collect();
+        let mut engine = Engine::load(&spec, EMBEDDING, &all).unwrap();
+        let mut run = |ids: &[i64], items: usize| {
+            let input = Input { items, length: ids.len() / items, ports: &[Rows::I64(ids)] };
+            engine.run(&input, &mut || false).map(|outputs| outputs.f32(0, 0).unwrap().to_vec())
+        };
+        let short = run(&[5, 6, 7], 1).unwrap();
+        assert_eq!(short, run(&[5, 6, 7, 0, 0, 0, 0, 0], 1).unwrap());
+        run(&[9; 8], 1).unwrap();
+        assert_eq!(short, run(&[5, 6, 7], 1).unwrap(), "nothing of the row before is left");
+        assert_ne!(short, run(&[5, 6, 7, 0, 0, 0, 0, 0, 0], 1).unwrap(), "a longer bucket has more zeros");
+        assert_eq!(run(&[1; 17], 1), Err(RunError::Shape));
+        assert_eq!(run(&[1; 24], 3), Err(RunError::Shape));
+        assert_eq!(run(&[], 1).map(|row| row.len()), Ok(3), "a row may be empty");
+    }
+
+    #[test]
+    fn outputs_of_different_types_are_given_and_unwanted_ones_not_computed() {
+        let wanted = [("index", 1, Dtype::I64), ("logits", 3, Dtype::F32), ("unused", 4, Dtype::F32)];
+        let rows = [3.0, 0.0, -2.0, 1.0];
+        let input = Input { items: 1, length: 4, ports: &[Rows::F32(&rows)] };
+        let mut nodes = [0; 4];
+        for count in 1..=3 {
+            let spec = spec(("features", Dtype::F32), &wanted[..count]);
+            let mut engine = Engine::load(&spec, WITH_INDEX, &buckets(&[1], 4)).unwrap();
+            let outputs = engine.run(&input, &mut || {
+                nodes[count] += 1;
+                false
+            });
+            let outputs = outputs.unwrap();
+            let Some([index]) = outputs.i64(0, 0) else { panic!("one index") };
+            if let Some(logits) = outputs.f32(1, 0) {
+                let best = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+                assert!((logits[usize::try_from(*index).unwrap()] - best).abs() < 1e-9);
+            }
+        }
+        assert_eq!(nodes[1], nodes[2], "the logits are needed for the index");
+        assert_eq!(nodes[2] + 1, nodes[3], "the exponential is computed only where it is wanted");
+    }
+
+    #[test]
+    fn a_deadline_stops_between_nodes_and_the_next_run_is_right() {
+        let mut engine = Engine::load(&dense(), DENSE, &buckets(&[1], 4)).unwrap();
+        let rows = [0.5, -0.5, 1.0, 0.0];
+        let right = run(&mut engine, 1, &rows).unwrap().clone();
+        for allowed in 0..3 {
+            let mut asked = 0;
+            let input = Input { items: 1, length: 4, ports: &[Rows::F32(&rows)] };
+            let stopped = engine.run(&input, &mut || {
+                asked += 1;
+                asked > allowed
+            });
+            assert_eq!(stopped.err(), Some(RunError::Deadline));
+            assert_eq!(asked, allowed + 1);
+            assert_eq!(run(&mut engine, 1, &rows).unwrap().f32(0, 0), right.f32(0, 0));
+        }
+    }
+
+    #[test]
+    fn numbers_that_are_not_finite_never_leave() {
+        let mut engine = Engine::load(&one(2), LOGARITHM, &buckets(&[1], 2)).unwrap();
+        assert!(run(&mut engine, 1, &[1.0, 2.0]).is_ok());
+        for bad in [[-1.0, 1.0], [1.0, 0.0], [f32::NAN, 1.0], [f32::INFINITY, 1.0]] {
+            assert_eq!(run(&mut engine, 1, &bad).err(), Some(RunError::NonFinite { output: 0 }), "{bad:?}");
+        }
+        assert!(run(&mut engine, 1, &[1.0, 2.0]).is_ok());
+    }
+
+    #[test]
+    fn a_panic_of_the_library_ends_here_and_the_next_run_is_right() {
+        let mut engine = Engine::load(&one(2), GATHER, &buckets(&[1], 1)).unwrap();
+        let right = run(&mut engine, 1, &[2.0]).unwrap().clone();
+        assert_eq!(run(&mut engine, 1, &[99.0]).err(), Some(RunError::Panicked));
+        assert_eq!(run(&mut engine, 1, &[2.0]).unwrap().f32(0, 0), right.f32(0, 0));
+    }
+
+    #[test]
+    fn input_tensors_are_reused_even_where_an_output_is_the_input_or_a_run_was_stopped() {
+        for (spec, bytes, rows) in [(dense(), DENSE, vec![0.5; 4]), (one(2), ECHO, vec![0.25; 2])] {
+            let mut engine = Engine::load(&spec, bytes, &buckets(&[1], rows.len())).unwrap();
+            run(&mut engine, 1, &rows).unwrap();
+            let input = Input { items: 1, length: rows.len(), ports: &[Rows::F32(&rows)] };
+            let filled = allocation_counter::measure(|| engine.plans[0].fill(&input).unwrap());
+            assert_eq!(filled.count_total, 0);
+            assert!(engine.run(&input, &mut || true).is_err());
+            let filled = allocation_counter::measure(|| engine.plans[0].fill(&input).unwrap());
+            assert_eq!(filled.count_total, 0, "a stopped run keeps nothing");
+        }
+    }
+
+    #[test]
+    fn a_graph_that_differs_from_its_manifest_says_how() {
+        let why = |spec: &Spec, bytes: &[u8]| match Engine::load(spec, bytes, &buckets(&[1], 4)) {
+            Ok(_) => "loaded".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        let wear = |width, dtype| spec(("features", Dtype::F32), &[("wear", width, dtype)]);
+        assert_eq!(why(&wear(3, Dtype::F32), DENSE), "loaded");
+        let wrong_input = spec(("tokens", Dtype::F32), &[("wear", 3, Dtype::F32)]);
+        let byte_input = spec(("features", Dtype::U8), &[("wear", 3, Dtype::F32)]);
+        let mut two_inputs = wear(3, Dtype::F32);
+        two_inputs.inputs.push(InputPort { name: "mask".into(), dtype: Dtype::F32 });
+        for (found, expected) in [
+            (why(&wrong_input, DENSE), "the graph has an input \"features\" the manifest does not name"),
+            (why(&byte_input, DENSE), "input \"features\" is F32, the manifest says u8"),
+            (why(&two_inputs, DENSE), "the graph has no input \"mask\""),
+            (why(&one(2), DENSE), "the graph has no output \"y\""),
+            (why(&wear(4, Dtype::F32), DENSE), "[items, 4] is needed"),
+            (why(&wear(3, Dtype::I64), DENSE), "i64 is needed"),
+            (why(&dense(), TRUNCATED), "parse the graph"),
+            (why(&dense(), EXTERNAL), "no model path was specified"),
+            (why(&dense(), b""), "graph"),
+        ] {
+            assert!(found.contains(expected), "{found:?} does not contain {expected:?}");
+        }
+        let wrong_length = Engine::load(&dense(), DENSE, &buckets(&[1], 5));
+        assert!(matches!(wrong_length, Err(EngineError::Prepare { length: 5, .. })));
+    }
+
+    #[test]
+    fn the_footprint_is_what_the_network_is_made_of() {
+        let footprint =
+            Draft::parse(&dense(), DENSE).unwrap().footprint(Bucket { items: 1, length: 4 }).unwrap();
+        assert_eq!(footprint.operations, 4 * 8 + 8 * 3 + 8 * 2);
+        // Two layers, two heads; the library adds a scalar for the Relu.
+        assert!((85..90).contains(&footprint.parameters), "{footprint:?}");
+        assert_eq!(footprint.parameter_bytes, footprint.parameters * 4);
+        assert!((40..1000).contains(&footprint.scratch_bytes), "{footprint:?}");
+    }
+}

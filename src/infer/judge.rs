@@ -32,10 +32,10 @@ pub fn judge(
     let mut scores = Vec::with_capacity(logits.len());
     softmax(logits, task.temperature, &mut scores);
     let best = scores.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1).then(b.0.cmp(&a.0)));
-    let (label, score) = best.map_or((0, 0.0), |(index, score)| (index, *score));
+    let (label, top) = best.map_or((0, 0.0), |(index, score)| (index, *score));
     let verdict = if out_of_scope(scope, evidence) {
         Verdict::OutOfScope
-    } else if score < task.threshold
+    } else if top < task.threshold
         || evidence.completeness.is_some_and(|share| share < min_completeness)
         || evidence.missing_share > MISSING_SHARE_MAX
     {
@@ -43,7 +43,7 @@ pub fn judge(
     } else {
         Verdict::Accepted
     };
-    Judgement { label: u16::try_from(label).unwrap_or(u16::MAX), score, scores, verdict }
+    Judgement { label: u16::try_from(label).unwrap_or(u16::MAX), score: top, scores, verdict }
 }
 
 /// Normalises features into `out` and returns the mean square of those that are not missing (0 if all are).
@@ -77,7 +77,9 @@ fn softmax(logits: &[f32], temperature: f32, out: &mut Vec<f32>) {
     let top = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     out.extend(logits.iter().map(|logit| ((logit - top) / temperature).exp()));
     let sum: f32 = out.iter().sum();
-    out.iter_mut().for_each(|score| *score /= sum);
+    for score in out {
+        *score /= sum;
+    }
 }
 
 fn out_of_scope(scope: Option<Scope>, evidence: &Evidence) -> bool {

@@ -272,3 +272,96 @@ impl InputLayout {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = include_str!("../../tests/golden/models/dense-pair/manifest.toml");
+    const TOKENS: &str = include_str!("../../tests/golden/models/embedding/manifest.toml");
+    const BYTES: &str = include_str!("../../tests/golden/models/bytes-in/manifest.toml");
+
+    /// The keys of the faults after one replacement in the good manifest.
+    fn faults(from: &str, to: &str) -> Vec<String> {
+        assert!(GOOD.contains(from), "{from:?} is not in the manifest");
+        let parsed = Manifest::parse(&GOOD.replacen(from, to, 1));
+        parsed.err().unwrap_or_default().into_iter().map(|fault| fault.key).collect()
+    }
+
+    #[test]
+    fn a_good_manifest_says_what_the_graph_must_look_like() {
+        let manifest = Manifest::parse(GOOD).unwrap();
+        assert_eq!(&**manifest.id(), "dense-pair@1.0.0");
+        assert_eq!(manifest.tasks[0].alarm, [2]);
+        assert_eq!(manifest.scope, Some(Scope::FeatureDistance { limit: 9.0 }));
+        let spec = manifest.spec();
+        assert_eq!((&*spec.inputs[0].name, spec.inputs[0].dtype), ("features", Dtype::F32));
+        assert_eq!((&*spec.outputs[1].name, spec.outputs[1].width), ("leak", 2));
+        let shapes = manifest.buckets(&[1, 8]);
+        assert_eq!(shapes, [Bucket { items: 1, length: 4 }, Bucket { items: 8, length: 4 }]);
+        let tokens = Manifest::parse(TOKENS).unwrap();
+        assert_eq!((tokens.input.dtype(), tokens.input.lengths()), (Dtype::I64, vec![8, 16]));
+        assert_eq!(Manifest::parse(BYTES).unwrap().input.dtype(), Dtype::U8);
+    }
+
+    #[test]
+    fn a_manifest_for_hashed_grams_needs_a_power_of_two() {
+        let grams = |dims: u32| {
+            let encoder =
+                format!("encoder = {{ type = \"char-ngrams\", dims = {dims}, n_min = 1, n_max = 4 }}");
+            let old = "encoder = { type = \"tokens\", lengths = [8, 16], vocabulary = 32 }";
+            Manifest::parse(&TOKENS.replace(old, &encoder))
+        };
+        assert_eq!(
+            grams(2048).unwrap().input.encoding,
+            Encoding::CharNgrams { dims: 2048, n_min: 1, n_max: 4 }
+        );
+        assert_eq!(grams(2000).unwrap_err()[0].key, "input.encoder.dims");
+    }
+
+    #[test]
+    fn each_wrong_key_is_named() {
+        for (from, to, key) in [
+            ("name = \"dense-pair\"", "name = \"Dense Pair\"", "name"),
+            ("version = \"1.0.0\"", "version = \"1/2\"", "version"),
+            ("kind = \"sensor\"", "kind = \"radar\"", "kind"),
+            ("tensor = \"features\"", "tensor = \"\"", "input.tensor"),
+            ("\"a.f1\"", "\"a.f0\"", "input.features[1]"),
+            ("std = [1.0, 1.0", "std = [1.0, 0.0", "input.std[1]"),
+            ("mean = [0.0, 0.0", "mean = [0.0, nan", "input.mean[1]"),
+            ("mean = [0.0, ", "mean = [", "input.mean"),
+            ("[scope]", "clip = 0.0\n[scope]", "input.clip"),
+            ("[scope]", "dtype = \"f64\"\n[scope]", "input.dtype"),
+            ("[scope]", "min_completeness = 2.0\n[scope]", "input.min_completeness"),
+            ("feature-distance", "known-grams", "scope.kind"),
+            ("name = \"leak\"", "name = \"wear\"", "tasks[1].name"),
+            ("labels = [\"l0\", \"l1\"]", "labels = [\"l0\"]", "tasks[1].labels"),
+            ("alarm = [\"l2\"]", "alarm = [\"l3\"]", "tasks[0].alarm"),
+            ("threshold = 0.5", "threshold = nan", "tasks[0].threshold"),
+            ("temperature = 1.0", "temperature = 0.0", "tasks[0].temperature"),
+            ("file = \"model.onnx\"", "file = \"../model.onnx\"", "variants[0].file"),
+            ("file = \"model.onnx\"", "file = \"/etc/passwd\"", "variants[0].file"),
+            ("file = \"golden.json\"", "file = \".hidden\"", "golden.file"),
+            ("parameters = 85\n", "", "variants[0].parameters"),
+            ("tolerance = 1e-4", "tolerance = -1.0", "golden.tolerance"),
+            ("tolerance = 1e-4", "tolerance = 1e-4\nunknown = 1", ""),
+        ] {
+            let found = faults(from, to);
+            assert!(found.iter().any(|found| found == key), "{to:?}: {found:?}");
+        }
+        let digest = Manifest::parse(&GOOD.replace("sha256 = \"", "sha256 = \"x"));
+        assert_eq!(digest.unwrap_err().len(), 2);
+    }
+
+    #[test]
+    fn all_faults_are_named_at_once() {
+        let found = Manifest::parse("").unwrap_err();
+        let keys: Vec<&str> = found.iter().map(|fault| fault.key.as_str()).collect();
+        for key in
+            ["name", "version", "kind", "input.tensor", "input.features", "tasks", "variants", "golden.file"]
+        {
+            assert!(keys.contains(&key), "{key} is not among {keys:?}");
+        }
+        assert!(Manifest::parse(&" ".repeat(MANIFEST_BYTES_MAX + 1)).is_err());
+    }
+}

@@ -205,3 +205,101 @@ fn failure(error: RunError) -> FailureReason {
         RunError::Shape | RunError::Failed => FailureReason::Errored,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flow::Verdict;
+
+    fn load(manifest: &str, bytes: &[u8]) -> Model {
+        Model::load(Arc::new(Manifest::parse(manifest).unwrap()), bytes, &[1]).unwrap()
+    }
+
+    fn dense() -> Model {
+        load(
+            include_str!("../../tests/golden/models/dense-pair/manifest.toml"),
+            include_bytes!("../../tests/golden/models/dense-pair/model.onnx"),
+        )
+    }
+
+    fn features(values: &[f32]) -> ModelInput<'_> {
+        ModelInput::Features { values, completeness: Some(1.0) }
+    }
+
+    #[test]
+    fn a_loaded_model_can_move_to_the_thread_that_runs_it() {
+        fn moves<T: Send>() {}
+        moves::<Model>();
+        moves::<crate::infer::Registry>();
+    }
+
+    #[test]
+    fn a_window_gets_one_judgement_per_task() {
+        let judgements = dense().judge(&features(&[0.1, 0.2, 0.3, 0.4]), &mut || false).unwrap();
+        assert_eq!(judgements.iter().map(|task| task.scores.len()).collect::<Vec<_>>(), [3, 2]);
+        for task in &judgements {
+            assert!((task.scores.iter().sum::<f32>() - 1.0).abs() < 1e-5);
+            assert!((task.scores[usize::from(task.label)] - task.score).abs() < 1e-9);
+        }
+    }
+
+    #[test]
+    fn a_window_far_from_the_training_set_is_out_of_scope_and_one_full_of_holes_uncertain() {
+        let mut model = dense();
+        let mut verdicts = |values: &[f32]| {
+            let judgements = model.judge(&features(values), &mut || false).unwrap();
+            judgements.iter().map(|task| task.verdict).max().unwrap()
+        };
+        assert_eq!(verdicts(&[7.0; 4]), Verdict::OutOfScope);
+        assert_eq!(verdicts(&[0.1, f32::NAN, f32::NAN, 0.1]), Verdict::Uncertain);
+    }
+
+    #[test]
+    fn an_input_of_the_wrong_kind_or_length_is_an_error_not_a_panic() {
+        let mut model = dense();
+        for wrong in [
+            features(&[1.0]),
+            ModelInput::Tokens(&[1]),
+            ModelInput::Vector { values: &[0.0; 4], known_share: None },
+        ] {
+            assert_eq!(model.judge(&wrong, &mut || false).err(), Some(FailureReason::Errored));
+        }
+        assert_eq!(model.judge(&features(&[0.0; 4]), &mut || true).err(), Some(FailureReason::Deadline));
+    }
+
+    #[test]
+    fn token_ids_beyond_the_vocabulary_are_read_as_unknown_and_long_reports_are_cut() {
+        let mut model = load(
+            include_str!("../../tests/golden/models/embedding/manifest.toml"),
+            include_bytes!("../../tests/golden/models/embedding/model.onnx"),
+        );
+        let mut scores = |ids: &[i64]| {
+            model
+                .judge(&ModelInput::Tokens(ids), &mut || false)
+                .map(|judgements| judgements[0].scores.clone())
+        };
+        assert_eq!(scores(&[1, 32, -1, i64::MAX]), scores(&[1, 0, 0, 0]));
+        assert_eq!(scores(&[3; 40]), scores(&[3; 16]));
+        assert!(scores(&[]).is_ok());
+    }
+
+    #[test]
+    fn a_graph_that_takes_bytes_gets_them() {
+        for (manifest, bytes) in [
+            (
+                include_str!("../../tests/golden/models/bytes-in/manifest.toml"),
+                &include_bytes!("../../tests/golden/models/bytes-in/model.onnx")[..],
+            ),
+            (
+                include_str!("../../tests/golden/models/signed-bytes-in/manifest.toml"),
+                &include_bytes!("../../tests/golden/models/signed-bytes-in/model.onnx")[..],
+            ),
+        ] {
+            let mut model = load(manifest, bytes);
+            let mut scores =
+                |value| model.judge(&features(&[value; 4]), &mut || false).unwrap()[0].scores.clone();
+            assert_eq!(scores(0.5), scores(0.51), "half a step is the same byte");
+            assert_ne!(scores(0.5), scores(0.56), "a step is another");
+        }
+    }
+}

@@ -188,3 +188,82 @@ impl Latency {
         None
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn registry(manifest: &str, bytes: &[u8]) -> Registry {
+        let manifest = Arc::new(Manifest::parse(manifest).unwrap());
+        let mut registry = Registry::new();
+        registry.refuse("absent", "no such folder".to_owned()).unwrap();
+        let model = Model::load(manifest, bytes, &[1]).unwrap();
+        assert_eq!(registry.add(model, Digest::of(bytes), 1000), Some(ModelId(1)));
+        registry
+    }
+
+    fn ask(registry: &mut Registry, id: u16, values: &[f32], late: bool) -> Option<FailureReason> {
+        let input = ModelInput::Features { values, completeness: None };
+        registry.judge(ModelId(id), &input, &mut || late).err()
+    }
+
+    #[test]
+    fn a_model_that_panics_or_computes_nonsense_is_not_asked_again() {
+        let mut panics = registry(
+            include_str!("../../tests/golden/models/panics-out-of-range/manifest.toml"),
+            include_bytes!("../../tests/golden/models/panics-out-of-range/model.onnx"),
+        );
+        let mut nan = registry(
+            include_str!("../../tests/golden/models/nan-below-zero/manifest.toml"),
+            include_bytes!("../../tests/golden/models/nan-below-zero/model.onnx"),
+        );
+        for (registry, good, bad, reason) in [
+            (&mut panics, &[1.0][..], &[7.0][..], FailureReason::Panicked),
+            (&mut nan, &[1.0, 1.0][..], &[-1.0, 1.0][..], FailureReason::NonFinite),
+        ] {
+            assert_eq!(ask(registry, 1, good, false), None);
+            assert_eq!(ask(registry, 1, good, true), Some(FailureReason::Deadline));
+            assert_eq!(ask(registry, 1, good, false), None, "a deadline is not the model's fault");
+            assert_eq!(ask(registry, 1, bad, false), Some(reason));
+            assert_eq!(ask(registry, 1, good, false), Some(FailureReason::Quarantined));
+            let status = registry.status().nth(1).unwrap();
+            assert_eq!((status.state, status.judged, status.failed), (ModelState::Quarantined(reason), 2, 2));
+        }
+    }
+
+    #[test]
+    fn a_refused_model_keeps_its_place_and_says_why() {
+        let mut registry = registry(
+            include_str!("../../tests/golden/models/echo/manifest.toml"),
+            include_bytes!("../../tests/golden/models/echo/model.onnx"),
+        );
+        assert_eq!(ask(&mut registry, 0, &[], false), Some(FailureReason::Quarantined));
+        assert_eq!(ask(&mut registry, 9, &[], false), Some(FailureReason::Quarantined));
+        assert!(registry.manifest(ModelId(0)).is_none() && registry.manifest(ModelId(1)).is_some());
+        assert_eq!(registry.memory_bytes(), 1000);
+        let refused = registry.status().next().unwrap();
+        assert_eq!(
+            (&*refused.id, refused.state),
+            ("absent", ModelState::Refused("no such folder".to_owned()))
+        );
+    }
+
+    #[test]
+    fn percentiles_are_right_to_a_quarter_and_follow_the_present() {
+        let mut latency = Latency::new();
+        assert_eq!(latency.quantile(0.5), None);
+        for micros in 1..=1000 {
+            latency.record(Duration::from_micros(micros));
+        }
+        for (share, exact) in [(0.5, 500.0), (0.99, 990.0)] {
+            let found = latency.quantile(share).unwrap().as_secs_f64() * 1e6;
+            assert!((exact..=exact * 1.26).contains(&found), "{share}: {found}");
+        }
+        for _ in 0..4 * RUNS_REMEMBERED {
+            latency.record(Duration::from_millis(80));
+        }
+        assert!(latency.quantile(0.1).unwrap() >= Duration::from_millis(80));
+        latency.record(Duration::MAX);
+        latency.record(Duration::ZERO);
+    }
+}

@@ -119,7 +119,9 @@ pub(crate) fn parse(text: &str) -> Result<Manifest, Vec<ManifestFault>> {
     let raw: RawManifest = match toml::from_str(text) {
         Ok(raw) => raw,
         Err(error) => {
-            faults.push("", error.to_string().trim_end(), "TOML with the keys of docs/models.md");
+            let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+            let line = before.matches('\n').count() + 1;
+            faults.push("", format!("line {line}: {}", error.message()), "TOML with the keys of a manifest");
             return Err(faults.0);
         }
     };

@@ -205,7 +205,9 @@ impl Admission {
             if heard.status.is_some() {
                 break;
             }
-            drop(pause.recv_timeout(END_POLL));
+            if pause.recv_timeout(END_POLL).is_ok() {
+                break;
+            }
         }
         heard.last_words = last_words.recv_timeout(END_POLL * END_POLLS).unwrap_or_default();
         Ok(heard)

@@ -1,0 +1,273 @@
+"""Makes the small models of tests/golden/models: good ones and hostile ones.
+
+Needs onnx, numpy and onnxruntime. The files it writes are committed; tests do not run this.
+"""
+
+import hashlib
+import json
+import pathlib
+
+import numpy as np
+import onnx
+import onnxruntime
+from onnx import TensorProto, helper, numpy_helper
+
+ROOT = pathlib.Path(__file__).parent / "models"
+RANDOM = np.random.default_rng(7)
+SCOPE = '[scope]\nkind = "feature-distance"\nlimit = 9.0'
+F32, I64, I8, U8 = TensorProto.FLOAT, TensorProto.INT64, TensorProto.INT8, TensorProto.UINT8
+
+
+def weights(name, *shape):
+    return numpy_helper.from_array(RANDOM.normal(0, 0.7, shape).astype(np.float32), name)
+
+
+def constant(name, values, dtype):
+    return numpy_helper.from_array(np.array(values, dtype=dtype), name)
+
+
+def value(name, kind, *shape):
+    return helper.make_tensor_value_info(name, kind, list(shape))
+
+
+def node(kind, inputs, output, **attributes):
+    return helper.make_node(kind, inputs.split(), [output], name=f"n_{output}", **attributes)
+
+
+def model(inputs, outputs, nodes, initializers):
+    graph = helper.make_graph(nodes, "g", inputs, outputs, initializers)
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+    made.ir_version = 9
+    return made
+
+
+def dense(hidden=8):
+    return model(
+        [value("features", F32, "N", 4)],
+        [value("wear", F32, "N", 3), value("leak", F32, "N", 2)],
+        [
+            node("Gemm", "features w1 b1", "h0"),
+            node("Relu", "h0", "h"),
+            node("Gemm", "h w2 b2", "wear"),
+            node("Gemm", "h w3 b3", "leak"),
+        ],
+        [
+            weights("w1", 4, hidden), weights("b1", hidden),
+            weights("w2", hidden, 3), weights("b2", 3),
+            weights("w3", hidden, 2), weights("b3", 2),
+        ],
+    )  # fmt: skip
+
+
+def embedding():
+    return model(
+        [value("tokens", I64, "N", "L")],
+        [value("class", F32, "N", 3)],
+        [
+            node("Gather", "table tokens", "e", axis=0),
+            node("ReduceMean", "e", "m", axes=[1], keepdims=0),
+            node("MatMul", "m w", "class"),
+        ],
+        [weights("table", 32, 6), weights("w", 6, 3)],
+    )
+
+
+def quantised(kind, zero):
+    dtype = np.uint8 if kind == U8 else np.int8
+    return model(
+        [value("features", kind, "N", 4)],
+        [value("wear", F32, "N", 3)],
+        [node("DequantizeLinear", "features scale zero", "x"), node("Gemm", "x w b", "wear")],
+        [
+            constant("scale", 0.05, np.float32), constant("zero", zero, dtype),
+            weights("w", 4, 3), weights("b", 3),
+        ],
+    )  # fmt: skip
+
+
+def with_index():
+    return model(
+        [value("features", F32, "N", 4)],
+        [value("logits", F32, "N", 3), value("index", I64, "N", 1), value("unused", F32, "N", 4)],
+        [
+            node("MatMul", "features w", "logits"),
+            node("ArgMax", "logits", "index", axis=1, keepdims=1),
+            node("Exp", "features", "unused"),
+        ],
+        [weights("w", 4, 3)],
+    )
+
+
+def logarithm():
+    return model(
+        [value("features", F32, "N", 2)],
+        [value("y", F32, "N", 2)],
+        [node("Log", "features", "y")],
+        [],
+    )
+
+
+def gather_by_input():
+    return model(
+        [value("features", F32, "N", 1)],
+        [value("y", F32, "N", 2)],
+        [
+            node("Cast", "features", "i", to=I64),
+            node("Reshape", "i flat", "row"),
+            node("Gather", "table row", "y", axis=0),
+        ],
+        [constant("flat", [-1], np.int64), weights("table", 4, 2)],
+    )
+
+
+def echo():
+    return model(
+        [value("features", F32, "N", 2)], [value("y", F32, "N", 2)], [node("Identity", "features", "y")], []
+    )
+
+
+def deep():
+    made = logarithm()
+    made.graph.input[0].type.tensor_type.shape.dim[0].dim_param = "(" * 28_000
+    return made
+
+
+def huge():
+    return model(
+        [value("features", F32, "N", 2)],
+        [value("y", F32, "N", 2)],
+        [
+            node("ConstantOfShape", "shape", "big", value=constant("one", [1.0], np.float32)),
+            node("ReduceMax", "big", "top", keepdims=0),
+            node("Mul", "features top", "y"),
+        ],
+        [constant("shape", [1 << 14, 1 << 14], np.int64)],
+    )
+
+
+def external():
+    made = dense()
+    tensor = made.graph.initializer[0]
+    tensor.ClearField("raw_data")
+    tensor.data_location = TensorProto.EXTERNAL
+    entry = tensor.external_data.add()
+    entry.key, entry.value = "location", "golden.json"
+    return made
+
+
+def replayed(made, inputs):
+    """Golden cases as ONNX Runtime computes them; `inputs` is (what the manifest calls the input, the tensor)."""
+    session = onnxruntime.InferenceSession(made.SerializeToString())
+    names = [output.name for output in session.get_outputs()]
+    cases = []
+    for written, tensor in inputs:
+        outputs = session.run(names, {session.get_inputs()[0].name: tensor})
+        floats = {n: o[0].tolist() for n, o in zip(names, outputs) if o.dtype == np.float32}
+        cases.append({"input": written, "outputs": floats})
+    return cases
+
+
+def rows(width, count=6, low=-2.0, high=2.0):
+    made = [np.round(RANDOM.uniform(low, high, width), 3).astype(np.float32) for _ in range(count)]
+    return [([float(f"{x:.3f}") for x in row], row[None, :]) for row in made]
+
+
+def tokens(count=6):
+    ids = [RANDOM.integers(0, 32, 8 if k % 2 else 16) for k in range(count)]
+    return [(row.tolist(), row[None, :].astype(np.int64)) for row in ids]
+
+
+def as_bytes(inputs, dtype, zero):
+    limits = np.iinfo(dtype)
+    return [
+        (written, np.clip(np.round(row / np.float32(0.05)) + zero, limits.min, limits.max).astype(dtype))
+        for written, row in inputs
+    ]
+
+
+def write(name, blob, cases, tasks, sensor=None, extra="", encoder=None, parameters=0, operations=0):
+    folder = ROOT / name
+    folder.mkdir(parents=True, exist_ok=True)
+    golden = json.dumps({"cases": cases}, separators=(",", ":")).encode()
+    (folder / "model.onnx").write_bytes(blob)
+    (folder / "golden.json").write_bytes(golden)
+    lines = [
+        f'name = "{name}"',
+        'version = "1.0.0"',
+        f'kind = "{"report" if encoder else "sensor"}"',
+        'description = "made by tests/golden/make_models.py"',
+        "[input]",
+    ]
+    if encoder:
+        lines += ['tensor = "tokens"', f"encoder = {encoder}"]
+    else:
+        features = ", ".join(f'"a.f{k}"' for k in range(sensor))
+        lines += [
+            'tensor = "features"',
+            'channels = ["a"]',
+            f"features = [{features}]",
+            f"mean = {[0.0] * sensor}",
+            f"std = {[1.0] * sensor}",
+        ]
+    lines += [extra] if extra else []
+    for task, output, labels in tasks:
+        words = ", ".join(f'"l{k}"' for k in range(labels))
+        lines += ["[[tasks]]", f'name = "{task}"', f'output = "{output}"', f"labels = [{words}]"]
+        lines += [f'alarm = ["l{labels - 1}"]', "temperature = 1.0", "threshold = 0.5"]
+    lines += [
+        "[[variants]]",
+        'name = "fp32"',
+        'file = "model.onnx"',
+        f'sha256 = "{hashlib.sha256(blob).hexdigest()}"',
+        f"parameters = {parameters}",
+        f"memory_bytes = {parameters * 4}",
+        f"operations = {operations}",
+        "[golden]",
+        'file = "golden.json"',
+        f'sha256 = "{hashlib.sha256(golden).hexdigest()}"',
+        "tolerance = 1e-4",
+    ]
+    (folder / "manifest.toml").write_text("\n".join(lines) + "\n")
+
+
+def main():
+    one = [("", "y", 2)]
+    pair = [("wear", "wear", 3), ("leak", "leak", 2)]
+    good = dense()
+    cases = replayed(good, rows(4))
+    blob = good.SerializeToString()
+    cost = {"parameters": 4 * 8 + 8 + 8 * 3 + 3 + 8 * 2 + 2, "operations": 4 * 8 + 8 * 5}
+    write("dense-pair", blob, cases, pair, 4, SCOPE, **cost)
+    write("truncated", blob[: len(blob) // 2], cases, pair, 4)
+    wrong = [
+        {"input": c["input"], "outputs": {n: [x + 0.01 for x in o] for n, o in c["outputs"].items()}} for c in cases
+    ]
+    write("wrong-golden", blob, wrong, pair, 4)
+    write("external-weights", external().SerializeToString(), cases, pair, 4)
+
+    made = embedding()
+    encoder = '{ type = "tokens", lengths = [8, 16], vocabulary = 32 }'
+    write("embedding", made.SerializeToString(), replayed(made, tokens()), [("", "class", 3)], encoder=encoder)
+    for name, kind, dtype, zero in [("bytes-in", U8, np.uint8, 128), ("signed-bytes-in", I8, np.int8, -3)]:
+        made = quantised(kind, zero)
+        made_cases = replayed(made, as_bytes(rows(4), dtype, zero))
+        extra = f'dtype = "{"u8" if kind == U8 else "i8"}"\nscale = 0.05\nzero = {zero}'
+        write(name, made.SerializeToString(), made_cases, [("", "wear", 3)], 4, extra)
+    made = with_index()
+    write("with-index", made.SerializeToString(), replayed(made, rows(4)), [("", "logits", 3)], 4)
+
+    made = logarithm()
+    positive = replayed(made, rows(2, low=0.5))
+    write("nan-below-zero", made.SerializeToString(), positive, one, 2)
+    made = gather_by_input()
+    inside = replayed(made, [([float(k)], np.array([[k]], dtype=np.float32)) for k in range(4)])
+    write("panics-out-of-range", made.SerializeToString(), inside, one, 1)
+    made = echo()
+    write("echo", made.SerializeToString(), replayed(made, rows(2)), one, 2)
+
+    write("deep-dimension", deep().SerializeToString(), positive, one, 2)
+    write("huge-constant", huge().SerializeToString(), positive, one, 2)
+
+
+if __name__ == "__main__":
+    main()
