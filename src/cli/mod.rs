@@ -12,3 +12,6 @@ mod exit;
 mod run;
 
 pub use args::main;
+//! One file per command.
+
+pub mod outbox;

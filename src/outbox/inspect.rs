@@ -1,0 +1,163 @@
+//! Looks at an outbox without changing it: while the service runs, after it stopped, or on a copied directory.
+
+use std::io;
+
+use crate::clock::EventTime;
+use crate::outbox::cursor::{EPOCH_FILE, SlotFile, cursor_name};
+use crate::outbox::disk::DiskRead;
+use crate::outbox::error::OutboxError;
+use crate::outbox::lane::Lane;
+use crate::outbox::record::{Record, Seq};
+use crate::outbox::recover::read_header;
+use crate::outbox::scan::{Extent, ScanBuffer, survey};
+use crate::outbox::segment::{self, FORMAT, HeaderRead, parse_name};
+use crate::units::Bytes;
+
+/// What an outbox holds and how sound it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Inspection {
+    /// Number of the last opening; `None` when there was none or its file is damaged.
+    pub epoch: Option<u32>,
+    /// In the order of [`Lane::ALL`].
+    pub lanes: Vec<LaneInspection>,
+}
+
+/// One lane.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LaneInspection {
+    /// Which.
+    pub lane: Lane,
+    /// Files.
+    pub segments: u64,
+    /// Records that wait to be sent.
+    pub records: u64,
+    /// Their payloads.
+    pub payload_bytes: Bytes,
+    /// What the segments take on disk.
+    pub disk_bytes: Bytes,
+    /// Time of the first record that waits.
+    pub oldest: Option<EventTime>,
+    /// Time of the last record.
+    pub newest: Option<EventTime>,
+    /// Everything up to here is acknowledged or dropped, says the cursor; it may lag. `None` when it cannot be read.
+    pub acked: Option<Seq>,
+    /// Number of the last record.
+    pub last: Seq,
+    /// Places with damage.
+    pub damaged_ranges: u64,
+    /// Waiting records lost in them, where that can be known.
+    pub damaged_records: u64,
+    /// Bytes behind the last record: a write under way, or one that a power cut has stopped.
+    pub unfinished_bytes: Bytes,
+}
+
+impl Inspection {
+    /// Whether nothing is damaged. Unfinished bytes are no damage.
+    pub fn is_sound(&self) -> bool {
+        self.lanes.iter().all(|lane| lane.damaged_ranges == 0)
+    }
+}
+
+/// Reads everything, checks every checksum.
+///
+/// # Errors
+/// When the directory cannot be read, or a newer tidegate wrote it.
+pub fn inspect<D: DiskRead>(disk: &mut D) -> Result<Inspection, OutboxError> {
+    let (_, mark) = SlotFile::load(disk, EPOCH_FILE.to_owned())?;
+    let mut lanes = Vec::new();
+    for lane in Lane::ALL {
+        lanes.push(walk(disk, lane, &mut |_| {})?);
+    }
+    Ok(Inspection { epoch: mark.map(|mark| mark.epoch), lanes })
+}
+
+/// Shows the records of a lane that wait, oldest first, to `visit`.
+///
+/// # Errors
+/// As for [`inspect`].
+pub fn peek<D: DiskRead>(disk: &mut D, lane: Lane, mut visit: impl FnMut(Record)) -> Result<(), OutboxError> {
+    walk(disk, lane, &mut visit).map(drop)
+}
+
+fn walk<D: DiskRead>(
+    disk: &mut D,
+    lane: Lane,
+    visit: &mut dyn FnMut(Record),
+) -> Result<LaneInspection, OutboxError> {
+    let names = disk.list().map_err(OutboxError::List)?;
+    let mut firsts: Vec<u64> =
+        names.iter().filter_map(|name| parse_name(name)).filter(|name| name.0 == lane).map(|n| n.1).collect();
+    firsts.sort_unstable();
+    let (_, mark) = SlotFile::load(disk, cursor_name(lane))?;
+    let acked = mark.map(|mark| Seq(mark.acked));
+    let mut report = LaneInspection {
+        lane,
+        segments: 0,
+        records: 0,
+        payload_bytes: Bytes(0),
+        disk_bytes: Bytes(0),
+        oldest: None,
+        newest: None,
+        acked,
+        last: acked.unwrap_or_default(),
+        damaged_ranges: 0,
+        damaged_records: 0,
+        unfinished_bytes: Bytes(0),
+    };
+    let mut buffer = ScanBuffer::default();
+    let followers = firsts.iter().skip(1).copied().map(Some).chain([None]);
+    for (&first, follower) in firsts.iter().zip(followers) {
+        match report.segment(disk, &mut buffer, (first, follower), visit) {
+            // Delivered and removed since the directory was listed.
+            Err(OutboxError::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
+            other => other?,
+        }
+    }
+    Ok(report)
+}
+
+impl LaneInspection {
+    fn segment<D: DiskRead>(
+        &mut self,
+        disk: &mut D,
+        buffer: &mut ScanBuffer,
+        (first, follower): (u64, Option<u64>),
+        visit: &mut dyn FnMut(Record),
+    ) -> Result<(), OutboxError> {
+        let name = segment::name(self.lane, first);
+        let len = disk.len(&name).map_err(OutboxError::read(&name))?;
+        let acked = self.acked.map_or(0, |acked| acked.0).max(first.saturating_sub(1));
+        let salt = match read_header(disk, &name)? {
+            HeaderRead::Newer(found) => {
+                return Err(OutboxError::Version { file: name, found, supported: FORMAT });
+            }
+            HeaderRead::Valid(header) if header.lane == self.lane && header.first == first => {
+                Some(header.salt)
+            }
+            HeaderRead::Valid(_) | HeaderRead::Damaged => None,
+        };
+        self.segments += 1;
+        self.disk_bytes.0 += segment::used(len);
+        let extent = Extent { name: &name, salt: salt.unwrap_or_default(), end: salt.map_or(0, |_| len) };
+        let mut waiting = 0;
+        let survey = survey(disk, buffer, extent, first, |header, payload| {
+            self.newest = Some(EventTime(header.at));
+            if header.seq > acked {
+                waiting += 1;
+                self.oldest = self.oldest.or(Some(EventTime(header.at)));
+                self.payload_bytes.0 += payload.len() as u64;
+                let at = EventTime(header.at);
+                visit(Record { seq: Seq(header.seq), at, payload: payload.to_vec() });
+            }
+        })?;
+        let last = follower.map_or(survey.last, |follower| follower.saturating_sub(1));
+        self.records += waiting;
+        self.last = self.last.max(Seq(survey.last));
+        self.damaged_records += last.saturating_sub(acked).saturating_sub(waiting);
+        self.damaged_ranges += survey.damaged_ranges + u64::from(survey.last < last);
+        if follower.is_none() {
+            self.unfinished_bytes.0 += len.saturating_sub(survey.end);
+        }
+        Ok(())
+    }
+}
