@@ -36,6 +36,8 @@ pub(crate) struct Columns {
     shapes: Vec<usize>,
     /// For each event its shape.
     shape_of: Vec<u64>,
+    /// For each shape the last time written.
+    last_of: Vec<Option<i64>>,
     column: Vec<u64>,
 }
 
@@ -166,13 +168,14 @@ impl Columns {
         let unit = TIME_UNITS_MS.iter().rposition(divides_all).unwrap_or(0);
         put(out, unit as u64);
         let unit_ms = TIME_UNITS_MS.get(unit).copied().unwrap_or(1);
-        let mut last_of: Vec<Option<i64>> = vec![None; self.shapes.len()];
+        self.last_of.clear();
+        self.last_of.resize(self.shapes.len(), None);
         let mut last = 0;
         self.column.clear();
         for (start, shape) in starts().zip(&self.shape_of) {
             let start = start / unit_ms;
             let mut before = last;
-            if let Some(slot) = usize::try_from(*shape).ok().and_then(|shape| last_of.get_mut(shape)) {
+            if let Some(slot) = usize::try_from(*shape).ok().and_then(|shape| self.last_of.get_mut(shape)) {
                 before = slot.replace(start).unwrap_or(last);
             }
             self.column.push(zigzag(start.wrapping_sub(before)));

@@ -13,6 +13,8 @@
 //! readable. The columns are written by hand and not through serde: no intermediate copy, and every limit is
 //! checked before memory is taken.
 
+#[cfg(test)]
+mod arbitrary;
 mod batch;
 mod columns;
 mod error;
