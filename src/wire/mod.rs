@@ -16,6 +16,7 @@
 #[cfg(test)]
 mod arbitrary;
 mod batch;
+mod codes;
 mod columns;
 mod error;
 mod json;

@@ -188,9 +188,20 @@ mod tests {
     }
 
     #[test]
+    fn a_beginning_behind_damage_is_found_wherever_the_pieces_end() {
+        let line = br#"{"v":1,"id":"s/g/1/2","stream":"a","kind":"report","at":"2026-11-20T03:00:00Z","clock":"synced","model":"m@1","labels":{},"verdict":"out-of-scope","change":"new","priority":"bulk","historical":true}"#;
+        let stream = [&b"damage and more of it"[..], line, b"\n"].concat();
+        for piece in 1..stream.len() {
+            assert_eq!(read(&stream, piece), (1, vec![0]), "pieces of {piece}");
+        }
+    }
+
+    #[test]
     fn a_batch_cut_short_by_the_end_is_a_fault() {
         let mut stream = b"{\"v\":1,\"id\":".to_vec();
         assert_eq!(read(&stream, 3), (0, vec![0]));
+        stream = b"x{\"v\":1}\n{\"v\":2}\n TG\x01".to_vec();
+        assert_eq!(read(&stream, 64), (0, vec![0]), "damage that looks like beginnings is one fault");
         stream = b"\n\r\n TG\x01\x00".to_vec();
         assert_eq!(read(&stream, 2), (0, vec![4]));
     }
