@@ -67,3 +67,36 @@ pub fn decode_stream(
     out.flush()?;
     Ok(decoded)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::WireError;
+
+    const LINE: &str = concat!(
+        r#"{"v":1,"id":"s/g/1/2","stream":"a","kind":"sensor","from":"2026-11-20T03:00:00Z","#,
+        r#""to":"2026-11-20T03:01:00Z","clock":"synced","model":"m@1","label":"x","score":0.9,"#,
+        r#""verdict":"accepted","change":"same","priority":"bulk","historical":true}"#
+    );
+
+    #[test]
+    fn events_are_printed_and_damage_is_told_by_offset() {
+        let input = format!("{LINE}\nnot an event\n{LINE}");
+        let (mut out, mut faults) = (Vec::new(), Vec::new());
+        let decoded = decode_stream(input.as_bytes(), &mut out, |fault| faults.push(fault.clone())).unwrap();
+        assert_eq!(String::from_utf8(out).unwrap(), format!("{LINE}\n{LINE}\n"));
+        assert_eq!(decoded, Decoded { batches: 2, events: 2, bytes: input.len() as u64, faults: 1 });
+        assert_eq!(faults, [Fault { offset: LINE.len() as u64 + 1, error: WireError::NotABatch }]);
+    }
+
+    #[test]
+    fn an_input_that_fails_is_an_error_and_not_an_end() {
+        struct Broken;
+        impl Read for Broken {
+            fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+                Err(io::Error::other("gone"))
+            }
+        }
+        assert!(decode_stream(Broken, Vec::new(), |_| ()).is_err());
+    }
+}

@@ -251,3 +251,253 @@ fn instant(when: When) -> EventTime {
 fn micros(duration: Duration) -> i64 {
     i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::clock::Uptime;
+    use crate::flow::{Completeness, FeatureVector, ModelId, Private, Report, TimeSpan, Verdict};
+
+    const SECOND: i64 = 1_000_000;
+
+    fn policy(events: ForwardEvents) -> StreamPolicy {
+        StreamPolicy {
+            name: "hydraulics-1".into(),
+            kind: StreamKind::Sensor,
+            priority: Priority::Normal,
+            events,
+            dwell: Duration::from_secs(2),
+            clear_dwell: Duration::from_secs(3),
+            rate_max_per_hour: None,
+            shown: vec!["vs1.rms".into(), "ts1.mean".into()],
+            every: vec![],
+            show_text: false,
+        }
+    }
+
+    fn model() -> ModelNames {
+        let labels = ["none", "weak", "severe", "broken"].map(Arc::from).to_vec();
+        ModelNames {
+            id: "pump@1.0.0".into(),
+            tasks: vec![TaskNames { task: "".into(), labels, alarm: vec![2, 3] }],
+        }
+    }
+
+    fn distiller(policy: StreamPolicy) -> Distiller {
+        Distiller::new(DistillConfig { streams: vec![policy] }, vec![model()])
+    }
+
+    fn window(asset: u32, at: i64, outcome: Outcome) -> Inference {
+        let span = TimeSpan { from: EventTime(at.saturating_sub(SECOND)), to: EventTime(at) };
+        Inference {
+            subject: Subject {
+                stream: StreamId(0),
+                asset: AssetId(asset),
+                when: When::Span(span),
+                completeness: Some(Completeness { expected: 100, present: 98, late_dropped: 0, gaps: 0 }),
+                report: None,
+            },
+            model: ModelId(0),
+            outcome,
+            queued: Uptime::ZERO,
+            took: Duration::ZERO,
+        }
+    }
+
+    fn judged(label: u16, verdict: Verdict) -> Outcome {
+        let scores = vec![0.01, 0.01, 0.01, 0.97];
+        Outcome::Judged {
+            judgements: vec![Judgement { label, score: 0.97, scores, verdict }],
+            features: FeatureVector { values: vec![0.61, f32::NAN], missing: 1 },
+        }
+    }
+
+    fn report(at: i64, label: u16) -> Inference {
+        let text = Private::new("pump leaks".to_owned());
+        let report = Report {
+            stream: StreamId(0),
+            asset: AssetId(0),
+            at: EventTime(at),
+            received: Uptime::ZERO,
+            reference: Some(Private::new("WO-1".to_owned())),
+            text,
+            class: None,
+        };
+        let mut inference = window(0, at, judged(label, Verdict::Accepted));
+        inference.subject.when = When::At(EventTime(at));
+        inference.subject.completeness = None;
+        inference.subject.report = Some(report);
+        inference
+    }
+
+    const ID: EventId = EventId { epoch: 7, number: 1 };
+
+    /// Judges windows of one source, one per second, and says which went upstream.
+    fn forwarded(distiller: &mut Distiller, labels: &[u16]) -> Vec<bool> {
+        let judge = |(second, label): (usize, &u16)| {
+            let at = i64::try_from(second).unwrap() * SECOND;
+            let inference = window(0, at, judged(*label, Verdict::Accepted));
+            distiller.judge(inference, ID, ClockQuality::Synced).map(|event| event.forward).unwrap()
+        };
+        labels.iter().enumerate().map(judge).collect()
+    }
+
+    #[test]
+    fn an_event_carries_names_in_place_of_indices_and_only_features_that_are_numbers() {
+        let mut distiller = distiller(policy(ForwardEvents::All));
+        let event = distiller.judge(window(0, 0, judged(2, Verdict::Accepted)), ID, ClockQuality::Unknown);
+        let Ok(event) = event else { panic!("was judged") };
+        assert_eq!(&*event.facts.model, "pump@1.0.0");
+        assert_eq!(&*event.facts.results[0].label, "severe");
+        assert_eq!(event.facts.results[0].scores.len(), 4);
+        assert_eq!(event.facts.features, [Named { name: "vs1.rms".into(), value: 0.61 }]);
+        assert_eq!(event.facts.completeness, Some(0.98));
+        assert_eq!(event.facts.clock, ClockQuality::Unknown);
+        assert_eq!(event.facts.priority, Priority::Alarm);
+        assert_eq!(event.local.alarm, Some(vec![Arc::from("severe")]));
+    }
+
+    #[test]
+    fn the_policy_says_which_events_go_upstream() {
+        let labels = [0, 0, 0, 1, 1, 1, 1];
+        let all = forwarded(&mut distiller(policy(ForwardEvents::All)), &labels);
+        assert_eq!(all, [true; 7]);
+        let mut on_change = distiller(policy(ForwardEvents::OnChange));
+        assert_eq!(forwarded(&mut on_change, &labels), [true, false, false, false, false, true, false]);
+        assert_eq!(on_change.tally().dropped(DropReason::Unchanged), 5);
+        let mut none = distiller(policy(ForwardEvents::None));
+        assert_eq!(forwarded(&mut none, &[0, 0, 2, 2, 2, 2]), [false; 6]);
+        assert_eq!(none.tally().dropped(DropReason::NotForwarded), 6);
+    }
+
+    #[test]
+    fn features_go_upstream_at_their_cadence_even_when_nothing_changes() {
+        let mut policy = policy(ForwardEvents::OnChange);
+        policy.every = vec![(0, Duration::from_secs(3)), (1, Duration::from_mins(1))];
+        let sent = forwarded(&mut distiller(policy), &[0; 7]);
+        assert_eq!(sent, [true, false, false, true, false, false, true]);
+    }
+
+    #[test]
+    fn the_rate_limit_holds_back_events_but_no_alarm() {
+        let mut policy = policy(ForwardEvents::All);
+        policy.rate_max_per_hour = Some(3);
+        let mut distiller = distiller(policy);
+        let sent = forwarded(&mut distiller, &[0, 0, 0, 2, 2, 2, 2]);
+        assert_eq!(sent, [true, true, true, false, false, true, false]);
+        assert_eq!(distiller.tally().dropped(DropReason::RateLimit), 3);
+    }
+
+    #[test]
+    fn every_report_counts_as_new_and_its_text_stays_unless_shown() {
+        let mut policy = policy(ForwardEvents::OnChange);
+        policy.kind = StreamKind::Report;
+        (policy.dwell, policy.clear_dwell) = (Duration::ZERO, Duration::ZERO);
+        for show_text in [false, true] {
+            policy.show_text = show_text;
+            let mut distiller = distiller(policy.clone());
+            for (second, label, change) in
+                [(0, 0, Change::New), (1, 0, Change::New), (1, 2, Change::New), (2, 0, Change::Cleared)]
+            {
+                let event = distiller.judge(report(second * SECOND, label), ID, ClockQuality::Synced);
+                let Ok(event) = event else { panic!("was judged") };
+                assert_eq!(event.facts.change, change);
+                assert!(event.forward);
+                assert_eq!(event.local.text.is_some(), show_text);
+                assert!(event.local.reference.is_some());
+            }
+        }
+    }
+
+    #[test]
+    fn work_without_a_result_is_dropped_for_its_reason() {
+        for (failure, reason) in [
+            (FailureReason::Deadline, DropReason::Stale),
+            (FailureReason::Panicked, DropReason::ModelFailed),
+            (FailureReason::NonFinite, DropReason::ModelFailed),
+            (FailureReason::Errored, DropReason::ModelFailed),
+            (FailureReason::Quarantined, DropReason::Quarantined),
+        ] {
+            let mut distiller = distiller(policy(ForwardEvents::All));
+            let result = distiller.judge(window(0, 0, Outcome::Failed(failure)), ID, ClockQuality::Synced);
+            assert_eq!(result.err(), Some(reason));
+            assert_eq!(distiller.tally().dropped(reason), 1);
+            assert!(distiller.tally().balances(0));
+        }
+    }
+
+    #[test]
+    fn results_that_do_not_fit_the_model_are_dropped() {
+        let mut distiller = distiller(policy(ForwardEvents::All));
+        let beyond = window(0, 0, judged(9, Verdict::Accepted));
+        assert_eq!(distiller.judge(beyond, ID, ClockQuality::Synced).err(), Some(DropReason::ModelFailed));
+        let mut unknown = window(0, 0, judged(0, Verdict::Accepted));
+        unknown.model = ModelId(5);
+        assert_eq!(distiller.judge(unknown, ID, ClockQuality::Synced).err(), Some(DropReason::NoModel));
+        let mut unknown = window(0, 0, judged(0, Verdict::Accepted));
+        unknown.subject.stream = StreamId(5);
+        assert_eq!(distiller.judge(unknown, ID, ClockQuality::Synced).err(), Some(DropReason::NoStream));
+        assert!(distiller.tally().balances(0));
+    }
+
+    #[test]
+    fn sources_beyond_the_limit_are_decided_without_memory() {
+        let mut distiller = distiller(policy(ForwardEvents::OnChange));
+        for asset in 0..u32::try_from(ASSETS_MAX).unwrap() + 10 {
+            let event =
+                distiller.judge(window(asset, 0, judged(2, Verdict::Accepted)), ID, ClockQuality::Synced);
+            assert!(event.is_ok());
+        }
+        assert_eq!(distiller.assets(), ASSETS_MAX);
+        assert_eq!(distiller.stateless(), 10);
+        assert!(distiller.tally().balances(0));
+    }
+
+    fn any_step() -> impl Strategy<Value = i64> {
+        prop_oneof![
+            8 => 0..3 * SECOND,
+            1 => -100 * SECOND..0,
+            1 => 0..100_000 * SECOND,
+            1 => any::<i64>(),
+        ]
+    }
+
+    fn any_verdict() -> impl Strategy<Value = Verdict> {
+        prop_oneof![6 => Just(Verdict::Accepted), 1 => Just(Verdict::Uncertain), 1 => Just(Verdict::OutOfScope)]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(256))]
+
+        #[test]
+        fn no_state_changes_faster_than_its_dwell_and_alarms_alternate(
+            windows in prop::collection::vec((any_step(), 0_u16..4, any_verdict()), 1..200)
+        ) {
+            let mut distiller = distiller(policy(ForwardEvents::OnChange));
+            let (mut at, mut passed) = (0_i64, 0_i64);
+            let mut alarm: Option<Vec<Arc<str>>> = None;
+            let mut first = true;
+            for (step, label, verdict) in windows {
+                let before = at;
+                at = at.saturating_add(step);
+                passed = passed.saturating_add(at.saturating_sub(before).max(0));
+                let event = distiller.judge(window(0, at, judged(label, verdict)), ID, ClockQuality::Synced);
+                let Ok(event) = event else { panic!("was judged") };
+                prop_assert_eq!(event.local.alarm_changed, event.local.alarm != alarm);
+                prop_assert_eq!(event.local.alarm_changed, event.facts.priority == Priority::Alarm);
+                let cleared = alarm.is_some() && event.local.alarm.is_none();
+                prop_assert_eq!(event.facts.change == Change::Cleared, cleared);
+                if is_change(event.facts.change) {
+                    prop_assert_eq!(verdict, Verdict::Accepted);
+                    let needed = if cleared { 3 * SECOND } else { 2 * SECOND };
+                    prop_assert!(first || passed >= needed, "changed after {} us", passed);
+                    (passed, first) = (0, false);
+                }
+                alarm = event.local.alarm;
+                prop_assert!(distiller.tally().balances(0));
+            }
+        }
+    }
+}

@@ -13,12 +13,12 @@ const MICROS_PER_HOUR: i64 = 3_600_000_000;
 /// Counts events per hour of event time.
 #[derive(Default)]
 pub(crate) struct HourlyLimit {
-    hours: [Hour; HOURS],
+    slots: [Slot; HOURS],
     turn: u64,
 }
 
 #[derive(Clone, Copy, Default)]
-struct Hour {
+struct Slot {
     hour: i64,
     count: u32,
     /// When it was last used; 0 for a slot never used.
@@ -31,11 +31,11 @@ impl HourlyLimit {
         let hour = at.0.div_euclid(MICROS_PER_HOUR);
         self.turn += 1;
         let turn = self.turn;
-        let known = self.hours.iter().position(|slot| slot.used > 0 && slot.hour == hour);
+        let known = self.slots.iter().position(|slot| slot.used > 0 && slot.hour == hour);
         let slot = match known {
-            Some(index) => self.hours.get_mut(index),
-            None => self.hours.iter_mut().min_by_key(|slot| slot.used).map(|slot| {
-                *slot = Hour { hour, count: 0, used: turn };
+            Some(index) => self.slots.get_mut(index),
+            None => self.slots.iter_mut().min_by_key(|slot| slot.used).map(|slot| {
+                *slot = Slot { hour, count: 0, used: turn };
                 slot
             }),
         };

@@ -173,3 +173,143 @@ fn ceil(at: EventTime) -> EventTime {
         rest => EventTime(at.0.saturating_add(MICROS_PER_MILLI - rest)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::ClockQuality;
+    use crate::egress::config::Declared;
+    use crate::flow::{AssetId, Change, EventId, Local, Priority, StreamId, StreamKind, Verdict};
+
+    fn named(name: &str, value: f32) -> Named {
+        Named { name: name.into(), value }
+    }
+
+    fn words() -> ModelWords {
+        ModelWords {
+            id: "pump@1.0.0".into(),
+            tasks: vec![TaskWords { task: "leak".into(), labels: vec!["none".into(), "severe".into()] }],
+            entity_types: vec!["Item".into()],
+            vocabulary: vec!["pump".into(), "hose".into()],
+        }
+    }
+
+    fn policy(entities: Entities, scores: bool) -> Policy {
+        let declared = |name: &str, resolution| Declared { name: name.into(), resolution };
+        let features =
+            vec![declared("b", 0.001), declared("a", 0.5), declared("absent", 1.0), declared("z", 0.0)];
+        Policy { stream: "hydraulics-1".into(), features, entities, scores }
+    }
+
+    fn event() -> Event {
+        let entity =
+            |kind: &str, value: Option<&str>| Entity { kind: kind.into(), value: value.map(Arc::from) };
+        let facts = Facts {
+            id: EventId { epoch: 7, number: 42 },
+            stream: "anything the caller says".into(),
+            kind: StreamKind::Sensor,
+            when: When::Span(TimeSpan { from: EventTime(1_999), to: EventTime(5_001) }),
+            clock: ClockQuality::Synced,
+            model: "pump@1.0.0".into(),
+            results: vec![TaskResult {
+                task: "leak".into(),
+                label: "severe".into(),
+                score: 0.934_6,
+                verdict: Verdict::Accepted,
+                scores: vec![named("none", 0.065_4), named("severe", 0.934_6)],
+            }],
+            features: vec![named("a", 3.3), named("b", 0.610_49), named("secret", 1.0), named("z", 1.0)],
+            entities: vec![entity("Item", Some("hose")), entity("Item", Some("Jane")), entity("Name", None)],
+            completeness: Some(0.984),
+            change: Change::New,
+            priority: Priority::Normal,
+            historical: false,
+        };
+        let local = Local {
+            stream: StreamId(0),
+            asset: AssetId(0),
+            reference: None,
+            text: None,
+            entities: vec![],
+            alarm: None,
+            alarm_changed: false,
+        };
+        Event { facts, local, forward: true }
+    }
+
+    fn pass(policy: Policy, event: &Event) -> Facts {
+        Door::new(vec![policy], vec![words()]).pass(event).unwrap().facts().clone()
+    }
+
+    #[test]
+    fn only_declared_features_leave_and_at_their_resolution() {
+        let facts = pass(policy(Entities::None, false), &event());
+        assert_eq!(facts.features, [named("b", 0.61), named("a", 3.5)]);
+        assert_eq!(&*facts.stream, "hydraulics-1");
+        assert_eq!((facts.completeness, facts.results[0].score), (Some(0.98), 0.93));
+        assert!(facts.results[0].scores.is_empty());
+        assert!(facts.entities.is_empty());
+        let shown = pass(policy(Entities::None, true), &event());
+        assert_eq!(shown.results[0].scores, [named("none", 0.07), named("severe", 0.93)]);
+    }
+
+    #[test]
+    fn entities_leave_as_words_of_the_vocabulary_only() {
+        let values = |entities| -> Vec<Option<String>> {
+            let facts = pass(policy(entities, false), &event());
+            facts.entities.iter().map(|entity| entity.value.as_deref().map(str::to_owned)).collect()
+        };
+        assert_eq!(values(Entities::Vocabulary), [Some("hose".to_owned()), None]);
+        assert_eq!(values(Entities::TypesOnly), [None, None]);
+    }
+
+    #[test]
+    fn times_leave_in_milliseconds_that_still_cover_the_window() {
+        let facts = pass(policy(Entities::None, false), &event());
+        assert_eq!(facts.when, When::Span(TimeSpan { from: EventTime(1_000), to: EventTime(6_000) }));
+        assert_eq!(in_millis(When::At(EventTime(-1))), When::At(EventTime(-1_000)));
+    }
+
+    #[test]
+    fn a_word_on_no_list_stops_the_event() {
+        let spoil: [fn(&mut Event); 5] = [
+            |event| event.local.stream = StreamId(3),
+            |event| event.facts.model = "pump@2.0.0".into(),
+            |event| event.facts.results[0].task = "secret".into(),
+            |event| event.facts.results[0].label = "secret".into(),
+            |event| event.facts.results[0].scores[0].name = "secret".into(),
+        ];
+        for spoil in spoil {
+            let mut door = Door::new(vec![policy(Entities::Vocabulary, true)], vec![words()]);
+            let mut event = event();
+            assert!(door.pass(&event).is_ok());
+            spoil(&mut event);
+            assert_eq!(door.pass(&event), Err(DropReason::NotDeclared));
+            assert_eq!(door.tally().dropped(DropReason::NotDeclared), 1);
+            assert!(door.tally().balances(0));
+        }
+    }
+
+    #[test]
+    fn numbers_round_to_the_decimal_that_was_written() {
+        for (value, resolution, expected) in [
+            (0.610_49, 0.001, "0.61"),
+            (123.456_79, 0.01, "123.46"),
+            (-0.000_2, 0.001, "0"),
+            (7.0, 0.25, "7"),
+            (0.3, 0.1, "0.3"),
+            (1e30, 1.0, "1000000000000000000000000000000"),
+        ] {
+            let written = as_written(resolution).unwrap();
+            assert_eq!(rounded(value, written).unwrap().to_string(), expected);
+        }
+        assert_eq!(rounded(f32::NAN, 0.1), None);
+        assert_eq!(rounded(f32::INFINITY, 0.1), None);
+        for wrong in [0.0, -1.0, f32::NAN, f32::INFINITY] {
+            assert_eq!(as_written(wrong), None);
+        }
+        for (value, expected) in [(f32::NAN, "0"), (2.0, "1"), (-1.0, "0"), (0.296, "0.3"), (0.294, "0.29")] {
+            assert_eq!(share(value).to_string(), expected);
+        }
+    }
+}

@@ -31,7 +31,8 @@ const ZSTD: u8 = 1;
 /// The compressor's default: higher levels gain nothing on bodies of a few kilobytes.
 const LEVEL: i32 = 3;
 
-/// Reach of the compressor, 128 KiB: more than a usual body, and about 1 MB of memory in place of 8.
+/// Reach of the compressor, 128 KiB: more than a usual body, and all a reader that unpacks piece by piece has to
+/// hold. The compressor itself takes what the body needs: 90 KB for one of 4 KB, 1.3 MB for the largest.
 const WINDOW_LOG: u32 = 17;
 
 /// Who sends: the first two parts of every event id.
@@ -216,4 +217,201 @@ fn decode_body(body: &[u8]) -> Result<Batch, WireError> {
 fn read_body(bytes: &mut Bytes<'_>) -> Result<Batch, WireError> {
     let origin = Origin { site: Arc::from(bytes.text()?), gateway: Arc::from(bytes.text()?) };
     Ok(Batch { origin, events: read_rows(bytes)? })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::flow::{EventId, Facts};
+    use crate::wire::arbitrary::{event, events, origin};
+    use crate::wire::json::encode_json;
+    use crate::wire::limits::ITEMS_MAX;
+    use crate::wire::primitive::put;
+
+    /// Memory a reader may take for any bytes: the limits on items and bodies, in their worst mixture.
+    const MEMORY_MAX: u64 = 32 << 20;
+
+    fn encoded(events: &[Outbound]) -> Vec<u8> {
+        let mut out = Vec::new();
+        Encoder::new().encode(&origin(), events, &mut out).unwrap();
+        out
+    }
+
+    /// A frame with a right header around any body.
+    fn framed(body: &[u8]) -> Vec<u8> {
+        let length = u32::try_from(body.len()).unwrap().to_le_bytes();
+        let mut out = [&MAGIC[..], &[VERSION, PLAIN], &length, &length].concat();
+        out.extend_from_slice(&crc32c::crc32c_append(crc32c::crc32c(&out), body).to_le_bytes());
+        out.extend_from_slice(body);
+        out
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(192))]
+
+        #[test]
+        fn a_batch_reads_back_equal(events in events()) {
+            let bytes = encoded(&events);
+            let (batch, used) = decode_batch(&bytes).unwrap();
+            prop_assert_eq!(used, bytes.len());
+            prop_assert_eq!(batch.origin, origin());
+            prop_assert_eq!(batch.events, events);
+        }
+
+        #[test]
+        fn any_change_of_a_byte_is_noticed(event in event(), at in any::<prop::sample::Index>(), with in 1_u8..) {
+            let mut bytes = encoded(&[event]);
+            let at = at.index(bytes.len());
+            bytes[at] ^= with;
+            prop_assert!(decode_batch(&bytes).is_err());
+        }
+
+        #[test]
+        fn a_damaged_body_behind_a_right_checksum_neither_panics_nor_takes_much_memory(
+            events in events(),
+            changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8),
+            cut in any::<prop::sample::Index>(),
+        ) {
+            let mut body = Vec::new();
+            put_text(&mut body, "s").unwrap();
+            put_text(&mut body, "g").unwrap();
+            Columns::default().write(&events, &mut body).unwrap();
+            for (at, with) in changes {
+                let at = at.index(body.len());
+                body[at] = with;
+            }
+            if cut.index(4) == 0 {
+                body.truncate(cut.index(body.len()));
+            }
+            let frame = framed(&body);
+            let taken = allocation_counter::measure(|| drop(decode_batch(&frame)));
+            prop_assert!(taken.bytes_max < MEMORY_MAX, "{} bytes", taken.bytes_max);
+        }
+
+        #[test]
+        fn any_bytes_are_a_batch_or_an_error(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            drop(decode_batch(&bytes));
+            drop(decode_batch(&framed(&bytes)));
+        }
+    }
+
+    #[test]
+    fn a_body_that_says_it_is_huge_takes_no_more_memory_than_the_limits() {
+        // One event with as many entities as may be, all of them the first word, in constant columns.
+        let mut body = Vec::new();
+        put_text(&mut body, "s").unwrap();
+        put_text(&mut body, "g").unwrap();
+        let structure = [1, 1, 1, b'w'.into(), 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        for value in structure {
+            put(&mut body, value);
+        }
+        put(&mut body, ITEMS_MAX as u64);
+        body.extend_from_slice(&[0, 0, 0, 0]);
+        let frame = framed(&body);
+        let mut read = 0;
+        let taken = allocation_counter::measure(|| {
+            let (batch, _) = decode_batch(&frame).unwrap();
+            read = batch.events[0].facts().entities.len();
+        });
+        assert_eq!(read, ITEMS_MAX, "the body is meant to be valid");
+        assert!(taken.bytes_max < MEMORY_MAX, "{} bytes", taken.bytes_max);
+        // One more is refused before memory is taken.
+        let at = body.len() - 4 - 3;
+        body.truncate(at);
+        put(&mut body, ITEMS_MAX as u64 + 1);
+        body.extend_from_slice(&[0, 0, 0, 0]);
+        let frame = framed(&body);
+        let taken = allocation_counter::measure(|| assert!(decode_batch(&frame).is_err()));
+        assert!(taken.bytes_max < 10_000, "{} bytes", taken.bytes_max);
+    }
+
+    #[test]
+    fn a_compressed_body_larger_than_it_says_is_refused() {
+        let body = vec![0_u8; 100_000];
+        let packed = zstd::bulk::compress(&body, 3).unwrap();
+        let beyond_ratio = WireError::Invalid { what: "length of a body" };
+        for (said, expected) in
+            [(100_000_u32, beyond_ratio), (1_000, WireError::Compression), (100, WireError::Compression)]
+        {
+            let stored = u32::try_from(packed.len()).unwrap();
+            let mut out = [&MAGIC[..], &[VERSION, ZSTD], &said.to_le_bytes(), &stored.to_le_bytes()].concat();
+            out.extend_from_slice(&crc32c::crc32c_append(crc32c::crc32c(&out), &packed).to_le_bytes());
+            out.extend_from_slice(&packed);
+            let taken = allocation_counter::measure(|| assert_eq!(decode_batch(&out), Err(expected.clone())));
+            assert!(taken.bytes_max < 10_000, "{} bytes", taken.bytes_max);
+        }
+    }
+
+    #[test]
+    fn the_header_alone_says_what_is_wrong() {
+        let good = [b'T', b'G', VERSION, PLAIN, 5, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0];
+        let check = |at: usize, with: u8, expected: WireError| {
+            let mut bytes = good;
+            bytes[at] = with;
+            assert_eq!(decode_batch(&bytes).unwrap_err(), expected);
+        };
+        check(0, b'T', WireError::Incomplete { need: 21, have: 16 });
+        check(0, b'X', WireError::NotABatch);
+        check(1, b'X', WireError::NotABatch);
+        check(2, 2, WireError::Version { found: 2 });
+        check(7, 1, WireError::Limit { what: "length of a body" });
+        check(8, 6, WireError::Limit { what: "length of a body" });
+        for length in 0..16 {
+            assert!(matches!(decode_batch(&good[..length]), Err(WireError::Incomplete { .. })));
+        }
+    }
+
+    #[test]
+    fn an_empty_batch_is_refused_and_leaves_the_output_alone() {
+        let mut out = vec![1, 2, 3];
+        assert!(Encoder::new().encode(&origin(), &[], &mut out).is_err());
+        assert_eq!(out, [1, 2, 3]);
+    }
+
+    #[test]
+    fn a_used_encoder_writes_the_same_and_takes_no_new_memory() {
+        let facts = |number| Facts { id: EventId { epoch: 1, number }, ..plain_facts() };
+        let events: Vec<_> = (1..200).map(|number| Outbound::passed(facts(number))).collect();
+        let origin = origin();
+        let mut encoder = Encoder::new();
+        let (mut first, mut again) = (Vec::new(), Vec::with_capacity(100_000));
+        encoder.encode(&origin, &events, &mut first).unwrap();
+        let taken = allocation_counter::measure(|| encoder.encode(&origin, &events, &mut again).unwrap());
+        assert_eq!(first, again);
+        assert_eq!(taken.count_total, 0);
+        again.clear();
+        let taken = allocation_counter::measure(|| encode_json(&origin, &events, &mut again));
+        assert_eq!(taken.count_total, 0);
+        let compressor = encoder.compressor.as_mut().unwrap().context_mut().sizeof();
+        assert!(compressor < 1 << 20, "{compressor} bytes");
+    }
+
+    fn plain_facts() -> Facts {
+        use crate::clock::{ClockQuality, EventTime};
+        use crate::flow::{Change, Named, Priority, StreamKind, TaskResult, Verdict, When};
+        let name: Arc<str> = "severe".into();
+        Facts {
+            id: EventId { epoch: 0, number: 0 },
+            stream: "s".into(),
+            kind: StreamKind::Sensor,
+            when: When::At(EventTime(1_795_143_600_500_000)),
+            clock: ClockQuality::Synced,
+            model: "m@1".into(),
+            results: vec![TaskResult {
+                task: "".into(),
+                label: Arc::clone(&name),
+                score: 0.97,
+                verdict: Verdict::Accepted,
+                scores: vec![Named { name: Arc::clone(&name), value: 0.97 }],
+            }],
+            features: vec![Named { name: "f".into(), value: 0.123_456_7 }],
+            entities: vec![],
+            completeness: Some(0.5),
+            change: Change::New,
+            priority: Priority::Normal,
+            historical: false,
+        }
+    }
 }

@@ -3,29 +3,14 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::clock::ClockQuality;
-use crate::flow::{Change, Facts, Outbound, Priority, StreamKind, Verdict, When};
+use crate::flow::{Facts, Outbound, StreamKind, When};
+use crate::wire::codes::{
+    DECIMALS_MAX, RAW_FEATURES, SHAPE_INSTANT, SHAPE_REPORT, TIME_UNITS_MS, hundredths, scaled, state_bits,
+    verdict_code,
+};
 use crate::wire::error::WireError;
 use crate::wire::limits::{EVENTS_MAX, ITEMS_MAX, WORDS_MAX};
 use crate::wire::primitive::{put, put_column, put_text, zigzag};
-
-/// Units in which times are written, in milliseconds; the largest that fits all of them.
-pub(crate) const TIME_UNITS_MS: [i64; 3] = [1, 1_000, 60_000];
-
-/// Decimal places tried for features before they are written as they are.
-pub(crate) const DECIMALS_MAX: u8 = 6;
-
-/// Coding byte of features that are no multiples of a decimal place: four bytes each, IEEE 754, little-endian.
-pub(crate) const RAW_FEATURES: u8 = 0xff;
-
-/// Shape flag: reports, not windows.
-pub(crate) const SHAPE_REPORT: u64 = 1;
-
-/// Shape flag: an instant, not a span.
-pub(crate) const SHAPE_INSTANT: u64 = 2;
-
-/// Largest scaled feature: beyond it single precision has no decimal places left to keep.
-const SCALED_MAX: f64 = 1e12;
 
 /// Writes columns; reused so that a batch allocates nothing once the buffers have grown.
 #[derive(Default)]
@@ -36,6 +21,8 @@ pub(crate) struct Columns {
     shapes: Vec<usize>,
     /// For each event its shape.
     shape_of: Vec<u64>,
+    /// For each shape the last time written.
+    last_of: Vec<Option<i64>>,
     column: Vec<u64>,
 }
 
@@ -166,13 +153,14 @@ impl Columns {
         let unit = TIME_UNITS_MS.iter().rposition(divides_all).unwrap_or(0);
         put(out, unit as u64);
         let unit_ms = TIME_UNITS_MS.get(unit).copied().unwrap_or(1);
-        let mut last_of: Vec<Option<i64>> = vec![None; self.shapes.len()];
+        self.last_of.clear();
+        self.last_of.resize(self.shapes.len(), None);
         let mut last = 0;
         self.column.clear();
         for (start, shape) in starts().zip(&self.shape_of) {
             let start = start / unit_ms;
             let mut before = last;
-            if let Some(slot) = usize::try_from(*shape).ok().and_then(|shape| last_of.get_mut(shape)) {
+            if let Some(slot) = usize::try_from(*shape).ok().and_then(|shape| self.last_of.get_mut(shape)) {
                 before = slot.replace(start).unwrap_or(last);
             }
             self.column.push(zigzag(start.wrapping_sub(before)));
@@ -319,58 +307,4 @@ fn length_ms(when: When) -> Option<i64> {
         When::Span(span) => Some(span.to.0.div_euclid(1_000) - span.from.0.div_euclid(1_000)),
         When::At(_) => None,
     }
-}
-
-/// Clock in bits 0 and 1, change in 2 and 3, priority in 4 and 5, historical in 6.
-fn state_bits(facts: &Facts) -> u64 {
-    let clock = match facts.clock {
-        ClockQuality::Synced => 0,
-        ClockQuality::Unknown => 1,
-        ClockQuality::Unset => 2,
-    };
-    let change = match facts.change {
-        Change::New => 0,
-        Change::Same => 1,
-        Change::Pending => 2,
-        Change::Cleared => 3,
-    };
-    let priority = match facts.priority {
-        Priority::Alarm => 0,
-        Priority::Normal => 1,
-        Priority::Bulk => 2,
-    };
-    clock | change << 2 | priority << 4 | u64::from(facts.historical) << 6
-}
-
-fn verdict_code(verdict: Verdict) -> u64 {
-    match verdict {
-        Verdict::Accepted => 0,
-        Verdict::Uncertain => 1,
-        Verdict::OutOfScope => 2,
-    }
-}
-
-/// A share in hundredths, 0 to 100; what is not a number counts as 0.
-pub(crate) fn hundredths(share: f32) -> u8 {
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates, clamped to 100")]
-    let hundredths = (f64::from(share) * 100.0).round() as u8;
-    hundredths.min(100)
-}
-
-/// The value as a whole number of units of the decimal place, if it reads back to the very same bits.
-fn scaled(value: f32, decimals: u8) -> Option<i64> {
-    let steps = (f64::from(value) * 10_f64.powi(i32::from(decimals))).round();
-    if !steps.is_finite() || steps.abs() > SCALED_MAX {
-        return None;
-    }
-    #[expect(clippy::cast_possible_truncation, reason = "a whole number within the limit above")]
-    let steps = steps as i64;
-    (unscaled(steps, decimals).to_bits() == value.to_bits()).then_some(steps)
-}
-
-/// The single-precision number nearest to `steps` units of the decimal place.
-pub(crate) fn unscaled(steps: i64, decimals: u8) -> f32 {
-    #[expect(clippy::cast_possible_truncation, reason = "meant: the nearest single-precision number")]
-    let value = (steps as f64 / 10_f64.powi(i32::from(decimals))) as f32;
-    value
 }

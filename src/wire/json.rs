@@ -211,3 +211,183 @@ fn put_json<T: Serialize + ?Sized>(out: &mut Vec<u8>, value: &T) {
         out.extend_from_slice(b"null");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::clock::{ClockQuality, EventTime};
+    use crate::flow::{AssetId, Change, Entity, LocalEntity, Priority, Private, StreamId, TimeSpan, Verdict};
+    use crate::wire::arbitrary::{event, origin};
+    use crate::wire::parse::parse_event;
+
+    fn line(facts: &Facts, local: Option<(&Local, &str)>) -> String {
+        let mut out = Vec::new();
+        write_event(&mut out, &origin(), facts, local);
+        String::from_utf8(out).unwrap()
+    }
+
+    fn result(task: &str, label: &str, score: f32, verdict: Verdict) -> TaskResult {
+        TaskResult { task: task.into(), label: label.into(), score, verdict, scores: vec![] }
+    }
+
+    fn window() -> Facts {
+        let at = |second: i64| EventTime(1_795_143_600_000_000 + second * 1_000_000);
+        let named = |name: &str, value| Named { name: name.into(), value };
+        let mut result = result("", "pump-leak-severe", 0.93, Verdict::Accepted);
+        result.scores = vec![named("none", 0.07), named("pump-leak-severe", 0.93)];
+        Facts {
+            id: EventId { epoch: 7, number: 1042 },
+            stream: "hydraulics-1".into(),
+            kind: StreamKind::Sensor,
+            when: When::Span(TimeSpan { from: at(0), to: at(60) }),
+            clock: ClockQuality::Synced,
+            model: "hydraulic-condition@1.2.0".into(),
+            results: vec![result],
+            features: vec![named("vs1.rms", 0.61), named("ce.max", 47.0), named("x", 1e-9)],
+            entities: vec![],
+            completeness: Some(0.98),
+            change: Change::New,
+            priority: Priority::Normal,
+            historical: false,
+        }
+    }
+
+    fn report() -> (Facts, Local) {
+        let mut facts = window();
+        facts.kind = StreamKind::Report;
+        facts.when = When::At(EventTime(1_795_143_600_250_000));
+        facts.features.clear();
+        facts.completeness = None;
+        facts.results[0].scores.clear();
+        let entity =
+            |kind: &str, value: Option<&str>| Entity { kind: kind.into(), value: value.map(Arc::from) };
+        facts.entities = vec![entity("Item", Some("hydraulic pump")), entity("Observation", None)];
+        let place = |text: &str, start, end| LocalEntity { text: Private::new(text.to_owned()), start, end };
+        let local = Local {
+            stream: StreamId(1),
+            asset: AssetId(0),
+            reference: Some(Private::new("WO-1881".to_owned())),
+            text: Some(Private::new("hyd. pump \"leaks\"\n".to_owned())),
+            entities: vec![place("hyd. pump", 0, 9), place("leaks", 11, 16)],
+            alarm: None,
+            alarm_changed: false,
+        };
+        (facts, local)
+    }
+
+    #[test]
+    fn a_window_is_written_as_the_interface_says() {
+        let expected = concat!(
+            r#"{"v":1,"id":"mv-aurora/engine-room-1/7/1042","stream":"hydraulics-1","kind":"sensor","#,
+            r#""from":"2026-11-20T03:00:00Z","to":"2026-11-20T03:01:00Z","clock":"synced","#,
+            r#""model":"hydraulic-condition@1.2.0","label":"pump-leak-severe","score":0.93,"#,
+            r#""scores":{"none":0.07,"pump-leak-severe":0.93},"verdict":"accepted","#,
+            r#""features":{"vs1.rms":0.61,"ce.max":47,"x":1e-9},"completeness":0.98,"#,
+            r#""change":"new","priority":"normal","historical":false}"#
+        );
+        assert_eq!(line(&window(), None), expected);
+    }
+
+    #[test]
+    fn several_tasks_have_a_label_each_and_the_worst_verdict() {
+        let mut facts = window();
+        facts.results = vec![
+            result("pump-leak", "severe", 0.97, Verdict::Accepted),
+            result("cooler", "full", 0.4, Verdict::Uncertain),
+        ];
+        let expected = concat!(
+            r#""labels":{"pump-leak":{"label":"severe","score":0.97,"verdict":"accepted"},"#,
+            r#""cooler":{"label":"full","score":0.4,"verdict":"uncertain"}},"verdict":"uncertain","#
+        );
+        let line = line(&facts, None);
+        assert!(line.contains(expected), "{line}");
+        assert!(!line.contains(r#""label":"pump-leak-severe""#));
+    }
+
+    #[test]
+    fn a_report_shows_its_text_in_the_plant_only() {
+        let (facts, local) = report();
+        let expected = concat!(
+            r#""stream":"hydraulics-1","asset":"crane/2","kind":"report","at":"2026-11-20T03:00:00.25Z","#,
+            r#""clock":"synced","ref":"WO-1881","text":"hyd. pump \"leaks\"\n","model":"#,
+        );
+        let inside = line(&facts, Some((&local, "crane/2")));
+        assert!(inside.contains(expected), "{inside}");
+        let entities = concat!(
+            r#""entities":[{"type":"Item","value":"hydraulic pump","text":"hyd. pump","start":0,"end":9},"#,
+            r#"{"type":"Observation","value":null,"text":"leaks","start":11,"end":16}]"#
+        );
+        assert!(inside.contains(entities), "{inside}");
+        let outside = line(&facts, None);
+        assert!(
+            outside.contains(r#""entities":[{"type":"Item","value":"hydraulic pump"},{"type""#),
+            "{outside}"
+        );
+        for private in ["asset", "WO-1881", "leaks", "crane", "hyd.", "start"] {
+            assert!(!outside.contains(private), "{private}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(192))]
+
+        #[test]
+        fn event_json_is_json_and_reads_back(event in event()) {
+            let facts = event.facts();
+            let line = line(facts, None);
+            let value: serde_json::Value = serde_json::from_str(&line).unwrap();
+            prop_assert_eq!(&value["v"], 1);
+            let (from, read) = parse_event(line.as_bytes()).unwrap();
+            prop_assert_eq!(&from, &origin());
+            let mut expected = facts.clone();
+            if let [only] = expected.results.as_mut_slice() {
+                only.task = "".into();
+            }
+            // The sign of a zero is not kept.
+            expected.features.iter_mut().for_each(|feature| feature.value += 0.0);
+            prop_assert_eq!(&read, &expected);
+            let mut again = Vec::new();
+            write_event(&mut again, &from, &read, None);
+            prop_assert_eq!(String::from_utf8(again).unwrap(), line);
+        }
+
+        #[test]
+        fn a_damaged_line_is_an_event_or_an_error(
+            event in event(), at in any::<prop::sample::Index>(), with in any::<u8>(),
+        ) {
+            let mut line = line(event.facts(), None).into_bytes();
+            let at = at.index(line.len());
+            line[at] = with;
+            drop(parse_event(&line));
+            prop_assert!(parse_event(&line[..at]).is_err());
+        }
+    }
+
+    #[test]
+    fn lines_that_contradict_themselves_are_refused() {
+        let good = line(&window(), None);
+        assert!(parse_event(good.as_bytes()).is_ok());
+        for (from, to) in [
+            ("\"v\":1", "\"v\":2"),
+            ("/7/1042", "/7"),
+            ("/7/1042", "/7/1042/1"),
+            ("/7/", "/x/"),
+            ("\"from\"", "\"at\""),
+            ("\"label\"", "\"labels\""),
+            ("accepted", "certain"),
+            ("sensor", "sensors"),
+            ("2026-11-20T03:00:00Z", "yesterday"),
+            ("\"change\":\"new\",", ""),
+            ("\"score\":0.93,", ""),
+        ] {
+            assert!(good.contains(from), "{from}");
+            assert!(parse_event(good.replacen(from, to, 1).as_bytes()).is_err(), "{from} -> {to}");
+        }
+        let extended = good.replacen("{\"v\":1", "{\"v\":1,\"future\":[1,{}]", 1);
+        assert!(parse_event(extended.as_bytes()).is_ok());
+    }
+}

@@ -13,7 +13,10 @@
 //! readable. The columns are written by hand and not through serde: no intermediate copy, and every limit is
 //! checked before memory is taken.
 
+#[cfg(test)]
+mod arbitrary;
 mod batch;
+mod codes;
 mod columns;
 mod error;
 mod json;

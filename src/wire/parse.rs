@@ -33,7 +33,7 @@ pub fn parse_event(line: &[u8]) -> Result<(Origin, Facts), WireError> {
         (Some(label), None) => vec![TaskResult {
             task: Arc::from(""),
             label: Arc::from(label),
-            score: raw.score.unwrap_or(0.0),
+            score: raw.score.ok_or_else(|| refused("needs a score beside its label"))?,
             verdict,
             scores: named(raw.scores),
         }],

@@ -38,7 +38,9 @@ pub(crate) fn put_column(out: &mut Vec<u8>, values: &[u64]) {
         let constant = rest.iter().all(|value| value == first);
         out.push(if constant { CONSTANT } else { PLAIN });
         if !constant {
-            values.iter().for_each(|value| put(out, *value));
+            for value in values {
+                put(out, *value);
+            }
             return;
         }
     }

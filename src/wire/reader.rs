@@ -109,3 +109,100 @@ impl BatchReader {
         self.start += next.unwrap_or_else(|| rest.len().saturating_sub(keep).max(1)).min(rest.len());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::wire::arbitrary::{events, origin};
+    use crate::wire::batch::Encoder;
+    use crate::wire::json::encode_json;
+
+    /// Reads a stream in pieces of the given size: events read, offsets of faults.
+    fn read(stream: &[u8], piece: usize) -> (usize, Vec<u64>) {
+        let mut reader = BatchReader::new();
+        let (mut events, mut faults) = (0, Vec::new());
+        let mut drain = |reader: &mut BatchReader| {
+            while let Some(next) = reader.next_batch() {
+                match next {
+                    Ok(batch) => events += batch.events.len(),
+                    Err(fault) => faults.push(fault.offset),
+                }
+            }
+        };
+        for bytes in stream.chunks(piece) {
+            reader.push(bytes);
+            drain(&mut reader);
+        }
+        reader.end();
+        drain(&mut reader);
+        (events, faults)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn batches_of_both_encodings_follow_one_another_in_pieces_of_any_size(
+            batches in prop::collection::vec((events(), any::<bool>()), 1..6), piece in 1_usize..5_000,
+        ) {
+            let (mut stream, mut expected) = (Vec::new(), 0);
+            for (events, compact) in &batches {
+                expected += events.len();
+                if *compact {
+                    Encoder::new().encode(&origin(), events, &mut stream).unwrap();
+                } else {
+                    encode_json(&origin(), events, &mut stream);
+                }
+            }
+            prop_assert_eq!(read(&stream, piece), (expected, vec![]));
+        }
+
+        #[test]
+        fn damage_in_one_batch_is_reported_once_and_costs_no_other(
+            (first, hit, last) in (events(), events(), events()),
+            at in any::<prop::sample::Index>(), with in 1_u8.., piece in 1_usize..5_000, compact in any::<bool>(),
+        ) {
+            let mut stream = Vec::new();
+            let mut encoder = Encoder::new();
+            encoder.encode(&origin(), &first, &mut stream).unwrap();
+            let start = stream.len();
+            encoder.encode(&origin(), &hit, &mut stream).unwrap();
+            let at = start + at.index(stream.len() - start);
+            stream[at] ^= with;
+            if compact {
+                encoder.encode(&origin(), &last, &mut stream).unwrap();
+            } else {
+                encode_json(&origin(), &last, &mut stream);
+            }
+            let (events, faults) = read(&stream, piece);
+            prop_assert_eq!(events, first.len() + last.len());
+            prop_assert_eq!(faults, vec![start as u64]);
+        }
+
+        #[test]
+        fn any_bytes_end(bytes in prop::collection::vec(any::<u8>(), 0..2_000), piece in 1_usize..500) {
+            read(&bytes, piece);
+        }
+    }
+
+    #[test]
+    fn a_beginning_behind_damage_is_found_wherever_the_pieces_end() {
+        let line = br#"{"v":1,"id":"s/g/1/2","stream":"a","kind":"report","at":"2026-11-20T03:00:00Z","clock":"synced","model":"m@1","labels":{},"verdict":"out-of-scope","change":"new","priority":"bulk","historical":true}"#;
+        let stream = [&b"damage and more of it"[..], line, b"\n"].concat();
+        for piece in 1..stream.len() {
+            assert_eq!(read(&stream, piece), (1, vec![0]), "pieces of {piece}");
+        }
+    }
+
+    #[test]
+    fn a_batch_cut_short_by_the_end_is_a_fault() {
+        let mut stream = b"{\"v\":1,\"id\":".to_vec();
+        assert_eq!(read(&stream, 3), (0, vec![0]));
+        stream = b"x{\"v\":1}\n{\"v\":2}\n TG\x01".to_vec();
+        assert_eq!(read(&stream, 64), (0, vec![0]), "damage that looks like beginnings is one fault");
+        stream = b"\n\r\n TG\x01\x00".to_vec();
+        assert_eq!(read(&stream, 2), (0, vec![4]));
+    }
+}

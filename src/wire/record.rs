@@ -49,3 +49,42 @@ pub fn decode_record(bytes: &[u8]) -> Result<Outbound, WireError> {
         (Some(_) | None, _) => Err(WireError::Invalid { what: "number of events in a record" }),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::wire::arbitrary::event;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(192))]
+
+        #[test]
+        fn a_record_reads_back_equal(event in event()) {
+            let mut out = vec![9];
+            encode_record(&event, &mut out).unwrap();
+            prop_assert_eq!(out[0], 9);
+            prop_assert_eq!(decode_record(&out[1..]).unwrap(), event);
+        }
+
+        #[test]
+        fn a_damaged_record_is_an_event_or_an_error(
+            event in event(), at in any::<prop::sample::Index>(), with in any::<u8>(),
+        ) {
+            let mut out = Vec::new();
+            encode_record(&event, &mut out).unwrap();
+            let at = at.index(out.len());
+            out[at] = with;
+            drop(decode_record(&out));
+            prop_assert!(decode_record(&out[..at]).is_err());
+        }
+    }
+
+    #[test]
+    fn a_record_of_a_later_version_is_named_as_such() {
+        assert_eq!(decode_record(&[2, 1]), Err(WireError::Version { found: 2 }));
+        assert!(decode_record(&[]).is_err());
+        assert!(decode_record(&vec![1; RECORD_BYTES_MAX + 1]).is_err());
+    }
+}

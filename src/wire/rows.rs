@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use crate::clock::{ClockQuality, EventTime};
 use crate::flow::{
-    Change, Entity, EventId, Facts, Named, Outbound, Priority, StreamKind, TaskResult, TimeSpan, Verdict,
-    When,
+    Change, Entity, EventId, Facts, Named, Outbound, Priority, StreamKind, TaskResult, TimeSpan, When,
 };
-use crate::wire::columns::{
-    DECIMALS_MAX, RAW_FEATURES, SHAPE_INSTANT, SHAPE_REPORT, TIME_UNITS_MS, unscaled,
+use crate::wire::codes::{
+    DECIMALS_MAX, RAW_FEATURES, SHAPE_INSTANT, SHAPE_REPORT, TIME_UNITS_MS, set_state, share_of, unscaled,
+    verdict_of,
 };
 use crate::wire::error::WireError;
 use crate::wire::limits::{EVENTS_MAX, ITEMS_MAX, WORDS_MAX};
@@ -328,46 +328,4 @@ impl Rows {
 fn micros(ms: Option<i64>) -> Result<EventTime, WireError> {
     let micros = ms.and_then(|ms| ms.checked_mul(1_000));
     micros.map(EventTime).ok_or(WireError::Invalid { what: "time of an event" })
-}
-
-/// Undoes the packing of the state byte; `None` for bits that mean nothing.
-fn set_state(event: &mut Facts, bits: u64) -> Option<()> {
-    event.clock = match bits & 3 {
-        0 => ClockQuality::Synced,
-        1 => ClockQuality::Unknown,
-        2 => ClockQuality::Unset,
-        _ => return None,
-    };
-    event.change = match bits >> 2 & 3 {
-        0 => Change::New,
-        1 => Change::Same,
-        2 => Change::Pending,
-        _ => Change::Cleared,
-    };
-    event.priority = match bits >> 4 & 3 {
-        0 => Priority::Alarm,
-        1 => Priority::Normal,
-        2 => Priority::Bulk,
-        _ => return None,
-    };
-    event.historical = match bits >> 6 {
-        0 => false,
-        1 => true,
-        _ => return None,
-    };
-    Some(())
-}
-
-fn verdict_of(code: u64) -> Result<Verdict, WireError> {
-    match code {
-        0 => Ok(Verdict::Accepted),
-        1 => Ok(Verdict::Uncertain),
-        2 => Ok(Verdict::OutOfScope),
-        _ => Err(WireError::Invalid { what: "verdict" }),
-    }
-}
-
-fn share_of(hundredths: u64) -> Result<f32, WireError> {
-    let hundredths = i64::try_from(hundredths).ok().filter(|hundredths| *hundredths <= 100);
-    hundredths.map(|hundredths| unscaled(hundredths, 2)).ok_or(WireError::Invalid { what: "share" })
 }

@@ -66,7 +66,7 @@ fn civil(days: i64) -> (i64, i64, i64) {
 
 fn put_digits(out: &mut Vec<u8>, value: i64, digits: u32) {
     for place in (0..digits).rev() {
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "one decimal digit")]
+        #[expect(clippy::cast_sign_loss, reason = "one decimal digit")]
         out.push(b'0' + (value / 10_i64.pow(place) % 10) as u8);
     }
 }

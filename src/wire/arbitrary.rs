@@ -1,0 +1,123 @@
+//! Events for the tests of this room.
+
+use std::sync::Arc;
+
+use proptest::prelude::*;
+
+use crate::clock::{ClockQuality, EventTime};
+use crate::flow::{
+    Change, Entity, EventId, Facts, Named, Outbound, Priority, StreamKind, TaskResult, TimeSpan, Verdict,
+    When,
+};
+use crate::wire::batch::Origin;
+use crate::wire::codes::unscaled;
+
+pub(crate) fn origin() -> Origin {
+    Origin { site: "mv-aurora".into(), gateway: "engine-room-1".into() }
+}
+
+fn word() -> impl Strategy<Value = Arc<str>> {
+    prop_oneof![
+        8 => prop::sample::select(vec!["pump", "severe", "none", "vs1.rms", "", "q\"uote\\"]).prop_map(Arc::from),
+        1 => "\\PC{0,12}".prop_map(Arc::from),
+    ]
+}
+
+fn share() -> impl Strategy<Value = f32> {
+    (0_u8..=100).prop_map(|hundredths| unscaled(i64::from(hundredths), 2))
+}
+
+fn number() -> impl Strategy<Value = f32> {
+    prop_oneof![
+        4 => (-100_000_i64..100_000).prop_map(|steps| unscaled(steps, 3)),
+        1 => prop::num::f32::NORMAL | prop::num::f32::SUBNORMAL | prop::num::f32::ZERO,
+    ]
+}
+
+fn when() -> impl Strategy<Value = When> {
+    let millis = |ms: i64| EventTime(ms * 1_000);
+    let start = prop_oneof![
+        4 => 1_760_000_000_i64..1_800_000_000,
+        1 => -62_167_219_200_i64..253_402_300_000,
+    ];
+    let start = (start, 0_i64..1_000).prop_map(|(s, ms)| s * 1_000 + if ms < 700 { 0 } else { ms });
+    (start, prop::option::of(-10_i64..600_000)).prop_map(move |(start, length)| match length {
+        Some(length) => When::Span(TimeSpan { from: millis(start), to: millis(start + length) }),
+        None => When::At(millis(start)),
+    })
+}
+
+fn named(value: impl Strategy<Value = f32>) -> impl Strategy<Value = Named> {
+    (word(), value).prop_map(|(name, value)| Named { name, value })
+}
+
+fn result() -> impl Strategy<Value = TaskResult> {
+    let verdicts = vec![Verdict::Accepted, Verdict::Uncertain, Verdict::OutOfScope];
+    let scores = prop::collection::vec(named(share()), 0..3);
+    (word(), word(), share(), prop::sample::select(verdicts), scores)
+        .prop_map(|(task, label, score, verdict, scores)| TaskResult { task, label, score, verdict, scores })
+}
+
+prop_compose! {
+    fn states()(
+        kind in prop::sample::select(vec![StreamKind::Sensor, StreamKind::Report]),
+        clock in prop::sample::select(vec![ClockQuality::Synced, ClockQuality::Unknown, ClockQuality::Unset]),
+        change in prop::sample::select(vec![Change::New, Change::Same, Change::Pending, Change::Cleared]),
+        priority in prop::sample::select(Priority::ALL.to_vec()),
+        historical in any::<bool>(),
+        completeness in prop::option::of(share()),
+    ) -> (StreamKind, ClockQuality, Change, Priority, bool, Option<f32>) {
+        (kind, clock, change, priority, historical, completeness)
+    }
+}
+
+prop_compose! {
+    fn facts()(
+        epoch in any::<u32>(),
+        number in any::<u64>(),
+        stream in word(),
+        model in word(),
+        when in when(),
+        results in prop::collection::vec(result(), 0..4),
+        features in prop::collection::vec(named(number()), 0..4),
+        entities in prop::collection::vec((word(), prop::option::of(word())), 0..3),
+        (kind, clock, change, priority, historical, completeness) in states(),
+    ) -> Facts {
+        let entities = entities.into_iter().map(|(kind, value)| Entity { kind, value }).collect();
+        let id = EventId { epoch, number };
+        Facts {
+            id, stream, kind, when, clock, model, results, features, entities, completeness, change, priority,
+            historical,
+        }
+    }
+}
+
+/// Any event that the door could have made, and stranger ones.
+pub(crate) fn event() -> impl Strategy<Value = Outbound> {
+    facts().prop_map(Outbound::passed)
+}
+
+/// Several events; some repeat the structure of others, as those of one stream do.
+pub(crate) fn events() -> impl Strategy<Value = Vec<Outbound>> {
+    let moved = |(event, repeats): (Outbound, Vec<(i64, f32)>)| {
+        let again = repeats.into_iter().map({
+            let facts = event.facts().clone();
+            move |(seconds, value)| {
+                let mut facts = facts.clone();
+                facts.id.number = facts.id.number.wrapping_add(1);
+                facts.when = match facts.when {
+                    When::Span(span) => When::Span(TimeSpan {
+                        from: span.from,
+                        to: EventTime(span.to.0 + seconds * 1_000_000),
+                    }),
+                    When::At(at) => When::At(EventTime(at.0 + seconds * 1_000_000)),
+                };
+                facts.features.iter_mut().for_each(|feature| feature.value = value);
+                Outbound::passed(facts)
+            }
+        });
+        std::iter::once(event.clone()).chain(again).collect::<Vec<_>>()
+    };
+    let streams = (event(), prop::collection::vec((0_i64..100, number()), 0..6)).prop_map(moved);
+    prop::collection::vec(streams, 1..5).prop_map(|streams| streams.concat())
+}

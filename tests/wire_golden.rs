@@ -1,0 +1,150 @@
+//! The upstream format byte by byte: what this version writes, and what every released one has written.
+//!
+//! `UPDATE_GOLDEN=1 cargo test --test wire_golden` rewrites the files; a change of a released one is a new version.
+
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test")]
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tidegate::clock::{ClockQuality, EventTime};
+use tidegate::flow::{
+    Change, Entity, EventId, Facts, Named, Outbound, Priority, StreamKind, TaskResult, TimeSpan, Verdict,
+    When,
+};
+use tidegate::wire::{Encoder, Origin, decode_batch, decode_record, encode_json, encode_record};
+
+/// Bytes of the frame before the body.
+const HEADER: usize = 16;
+
+fn origin() -> Origin {
+    Origin { site: "mv-aurora".into(), gateway: "engine-room-1".into() }
+}
+
+fn named(name: &str, value: f32) -> Named {
+    Named { name: name.into(), value }
+}
+
+fn result(task: &str, label: &str, score: f32, verdict: Verdict) -> TaskResult {
+    TaskResult { task: task.into(), label: label.into(), score, verdict, scores: vec![] }
+}
+
+fn at(second: i64) -> EventTime {
+    EventTime(1_795_143_600_000_000 + second * 1_000_000)
+}
+
+/// Two windows of one stream: the second changed and waited in the outbox.
+fn windows() -> Vec<Outbound> {
+    let first = Facts {
+        id: EventId { epoch: 7, number: 1042 },
+        stream: "hydraulics-1".into(),
+        kind: StreamKind::Sensor,
+        when: When::Span(TimeSpan { from: at(0), to: at(60) }),
+        clock: ClockQuality::Synced,
+        model: "hydraulic-condition@1.2.0".into(),
+        results: vec![
+            result("pump-leak", "none", 0.97, Verdict::Accepted),
+            result("cooler", "full", 0.88, Verdict::Accepted),
+        ],
+        features: vec![named("vs1.rms", 0.61), named("ce.mean", 47.25), named("ts1.slope", 1.0 / 3.0)],
+        entities: vec![],
+        completeness: Some(0.98),
+        change: Change::Same,
+        priority: Priority::Normal,
+        historical: false,
+    };
+    let mut second = first.clone();
+    second.id.number += 1;
+    second.when = When::Span(TimeSpan { from: at(60), to: at(120) });
+    second.results[0] = result("pump-leak", "severe", 0.91, Verdict::Accepted);
+    second.results[1] = result("cooler", "reduced", 0.44, Verdict::Uncertain);
+    second.features = vec![named("vs1.rms", 0.645), named("ce.mean", 46.5), named("ts1.slope", -0.1)];
+    (second.change, second.priority, second.historical) = (Change::New, Priority::Alarm, true);
+    vec![Outbound::passed(first), Outbound::passed(second)]
+}
+
+fn report() -> Outbound {
+    let entity = |kind: &str, value: Option<&str>| Entity { kind: kind.into(), value: value.map(Arc::from) };
+    let mut result = result("", "Leaking", 0.88, Verdict::Accepted);
+    result.scores = vec![named("Leaking", 0.88), named("Overheating", 0.12)];
+    Outbound::passed(Facts {
+        id: EventId { epoch: 8, number: 1 },
+        stream: "work-orders".into(),
+        kind: StreamKind::Report,
+        when: When::At(EventTime(at(3).0 + 250_000)),
+        clock: ClockQuality::Unknown,
+        model: "failure-mode@1.0.0".into(),
+        results: vec![result],
+        features: vec![],
+        entities: vec![entity("Item", Some("hydraulic pump")), entity("Observation", None)],
+        completeness: None,
+        change: Change::New,
+        priority: Priority::Bulk,
+        historical: false,
+    })
+}
+
+fn all() -> Vec<Outbound> {
+    [windows(), vec![report()]].concat()
+}
+
+/// The stored bytes of a golden file, after writing `current` to it if asked to.
+fn golden(name: &str, current: &[u8]) -> Vec<u8> {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden/wire").join(name);
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        fs::write(&path, current).unwrap();
+    }
+    fs::read(&path).unwrap_or_else(|error| panic!("read {}: {error}", path.display()))
+}
+
+#[test]
+fn records_are_written_as_before() {
+    for (name, event) in [("record-window.bin", windows().remove(1)), ("record-report.bin", report())] {
+        let mut record = Vec::new();
+        encode_record(&event, &mut record).unwrap();
+        let stored = golden(name, &record);
+        assert_eq!(record, stored, "{name}");
+        assert_eq!(decode_record(&stored).unwrap(), event, "{name}");
+    }
+}
+
+#[test]
+fn batches_are_written_as_before() {
+    for (name, events) in [("batch-one.bin", vec![report()]), ("batch-three.bin", all())] {
+        let mut batch = Vec::new();
+        Encoder::new().encode(&origin(), &events, &mut batch).unwrap();
+        let stored = golden(name, &batch);
+        // The compressor may find another way to say the same in a later version; the body may not change.
+        assert_eq!(body(&batch), body(&stored), "{name}");
+        let (read, used) = decode_batch(&stored).unwrap();
+        assert_eq!((read.origin, read.events), (origin(), events), "{name}");
+        assert_eq!(used, stored.len(), "{name}");
+    }
+}
+
+#[test]
+fn the_body_of_a_batch_is_written_as_before() {
+    let mut batch = Vec::new();
+    Encoder::new().encode(&origin(), &all(), &mut batch).unwrap();
+    let body = body(&batch);
+    assert_eq!(body, golden("body-three.bin", &body));
+}
+
+#[test]
+fn event_json_is_written_as_before() {
+    let mut lines = Vec::new();
+    encode_json(&origin(), &all(), &mut lines);
+    let stored = golden("events.json", &lines);
+    assert_eq!(String::from_utf8(lines).unwrap(), String::from_utf8(stored).unwrap());
+}
+
+/// The body of a frame as it was before compression.
+fn body(frame: &[u8]) -> Vec<u8> {
+    let length = u32::from_le_bytes(frame[4..8].try_into().unwrap()) as usize;
+    match frame[3] {
+        0 => frame[HEADER..].to_vec(),
+        1 => zstd::bulk::decompress(&frame[HEADER..], length).unwrap(),
+        codec => panic!("codec {codec}"),
+    }
+}
