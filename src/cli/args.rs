@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::cli::exit::Failure;
+use crate::cli::outbox::{self, Form};
 use crate::units::Bytes;
 
 /// Sensor streams and reports in over MQTT, small models on the spot, only distilled features out.
@@ -134,7 +135,7 @@ fn ask_outbox(question: OutboxQuestion) -> Result<(), Failure> {
     match question {
         OutboxQuestion::Stat(OutboxPlace { dir, json }) => outbox::stat(&dir, form(json), &mut out),
         OutboxQuestion::Peek { place: OutboxPlace { dir, json }, count } => {
-            outbox::peek(&dir, None, count, form(json), &describe, &mut out)
+            outbox::peek(&dir, (None, count), form(json), describe, &mut out)
         }
         OutboxQuestion::Verify(OutboxPlace { dir, json }) => match outbox::verify(&dir, form(json), &mut out) {
             Ok(true) => Ok(()),
@@ -143,4 +144,11 @@ fn ask_outbox(question: OutboxQuestion) -> Result<(), Failure> {
         },
     }
     .map_err(Failure::Io)
+}
+
+/// A stored record as event JSON, so that nobody sees more of it than upstream will.
+fn describe(payload: &[u8]) -> Option<String> {
+    let event = crate::wire::decode_record(payload).ok()?;
+    let facts = event.facts();
+    Some(format!("{} {}/{} {}", facts.stream, facts.id.epoch, facts.id.number, facts.verdict().as_str()))
 }

@@ -77,7 +77,7 @@ pub fn feature_rows(
     mut writer: impl Write,
 ) -> Result<FeatureRows, FeatureRowsError> {
     let mut rows = SampleRows::new(reader, columns)?;
-    let mut windower = Windower::new(window);
+    let mut windower = Windower::new(*window);
     let mut lines = Lines { extractor: Extractor::new(), vector: FeatureVector::default(), written: 0 };
     let mut batch = SampleBatch {
         stream: window.stream,

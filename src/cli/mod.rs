@@ -12,6 +12,3 @@ mod exit;
 mod run;
 
 pub use args::main;
-//! One file per command.
-
-pub mod outbox;

@@ -47,7 +47,7 @@ impl Pipeline {
     /// A brain that has seen nothing.
     pub fn new(plan: PipelinePlan) -> Self {
         let stream = |plan: StreamPlan| StreamState {
-            windower: plan.window.as_ref().map(Windower::new),
+            windower: plan.window.map(Windower::new),
             plan,
             closed: 0,
         };
