@@ -26,20 +26,58 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("outbox", &[]),
     ("forward", &[]),
     ("pipeline", &["flow", "window", "infer", "distill", "egress"]),
-    ("config", &["flow", "ingest", "window", "features", "distill", "egress", "outbox", "forward", "governor", "board"]),
+    (
+        "config",
+        &[
+            "flow", "ingest", "window", "features", "distill", "egress", "outbox", "forward", "governor",
+            "board",
+        ],
+    ),
     ("io", &["flow", "ingest", "infer", "outbox", "board", "config"]),
     (
         "runtime",
         &[
-            "flow", "ingest", "window", "features", "text", "infer", "distill", "egress", "wire", "outbox", "forward",
-            "governor", "board", "pipeline", "config", "telemetry", "io",
+            "flow",
+            "ingest",
+            "window",
+            "features",
+            "text",
+            "infer",
+            "distill",
+            "egress",
+            "wire",
+            "outbox",
+            "forward",
+            "governor",
+            "board",
+            "pipeline",
+            "config",
+            "telemetry",
+            "io",
         ],
     ),
     (
         "cli",
         &[
-            "flow", "ingest", "window", "features", "text", "infer", "distill", "egress", "wire", "outbox", "forward",
-            "governor", "board", "pipeline", "config", "telemetry", "io", "runtime", "demo",
+            "flow",
+            "ingest",
+            "window",
+            "features",
+            "text",
+            "infer",
+            "distill",
+            "egress",
+            "wire",
+            "outbox",
+            "forward",
+            "governor",
+            "board",
+            "pipeline",
+            "config",
+            "telemetry",
+            "io",
+            "runtime",
+            "demo",
         ],
     ),
     ("demo", &["flow", "ingest", "config", "telemetry", "io", "runtime", "wire", "board"]),
@@ -98,7 +136,8 @@ fn sources() -> Vec<Source> {
         let path = file.strip_prefix(&src).unwrap().to_string_lossy().replace('\\', "/");
         let text = fs::read_to_string(&file).unwrap();
         let code = text.split("\n#[cfg(test)]\nmod tests {").next().unwrap_or_default().to_owned();
-        let bare = code.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n");
+        let bare =
+            code.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n");
         Source { path, code, bare }
     };
     files.into_iter().map(read).collect()
@@ -114,7 +153,9 @@ fn imports(code: &str) -> Vec<String> {
     let mut rooms = Vec::new();
     for after in code.split("crate::").skip(1) {
         match after.strip_prefix('{') {
-            Some(list) => rooms.extend(list.split('}').next().unwrap().split(',').map(|item| word(item.trim()))),
+            Some(list) => {
+                rooms.extend(list.split('}').next().unwrap().split(',').map(|item| word(item.trim())))
+            }
             None => rooms.push(word(after)),
         }
     }
@@ -179,7 +220,11 @@ fn files_are_short_and_open_with_a_sentence() {
         let lines = source.code.lines().count();
         assert!(lines <= LINES_MAX, "{}: {lines} lines before its tests, at most {LINES_MAX}", source.path);
         let first = source.code.lines().next().unwrap_or_default();
-        assert!(first.starts_with("//! ") || first.starts_with("#![doc"), "{}: no opening sentence", source.path);
+        assert!(
+            first.starts_with("//! ") || first.starts_with("#![doc"),
+            "{}: no opening sentence",
+            source.path
+        );
     }
 }
 
@@ -195,7 +240,10 @@ fn mod_files_define_nothing() {
 
 #[test]
 fn children_do_not_reach_for_their_parent() {
-    for source in sources().into_iter().filter(|source| !source.path.ends_with("mod.rs") && room_of(&source.path) != "flow") {
+    for source in sources()
+        .into_iter()
+        .filter(|source| !source.path.ends_with("mod.rs") && room_of(&source.path) != "flow")
+    {
         assert!(!source.bare.contains("super::"), "{}: use crate::{}::…", source.path, room_of(&source.path));
     }
 }
@@ -219,13 +267,20 @@ fn nothing_is_left_open_and_no_test_is_switched_off() {
 #[test]
 fn every_drop_reason_and_metric_is_used() {
     let declared_in = |path: &str| matches!(path, "tally.rs" | "telemetry/metrics.rs");
-    let all: String = sources().into_iter().filter(|source| !declared_in(&source.path)).map(|source| source.bare).collect();
+    let all: String =
+        sources().into_iter().filter(|source| !declared_in(&source.path)).map(|source| source.bare).collect();
     for (file, marker) in [("src/tally.rs", "DropReason"), ("src/telemetry/metrics.rs", "Metric")] {
         let text = fs::read_to_string(root().join(file)).unwrap();
         let start = if marker == "Metric" { "metrics! {\n" } else { "    DropReason {\n" };
         let body = text.split(start).nth(1).unwrap().split("\n    }\n").next().unwrap();
-        for name in body.lines().filter_map(|line| line.trim().split(" = \"").next().filter(|_| line.contains(" = \""))) {
-            assert!(all.contains(&format!("{marker}::{name}")), "{marker}::{name} is declared but never used");
+        for name in body
+            .lines()
+            .filter_map(|line| line.trim().split(" = \"").next().filter(|_| line.contains(" = \"")))
+        {
+            assert!(
+                all.contains(&format!("{marker}::{name}")),
+                "{marker}::{name} is declared but never used"
+            );
         }
     }
 }

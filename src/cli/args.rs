@@ -128,7 +128,6 @@ fn execute(command: Command) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-
 fn ask_outbox(question: OutboxQuestion) -> Result<(), Failure> {
     let form = |json| if json { Form::Json } else { Form::Text };
     let mut out = std::io::stdout().lock();
@@ -137,9 +136,12 @@ fn ask_outbox(question: OutboxQuestion) -> Result<(), Failure> {
         OutboxQuestion::Peek { place: OutboxPlace { dir, json }, count } => {
             outbox::peek(&dir, (None, count), form(json), describe, &mut out)
         }
-        OutboxQuestion::Verify(OutboxPlace { dir, json }) => match outbox::verify(&dir, form(json), &mut out) {
+        OutboxQuestion::Verify(OutboxPlace { dir, json }) => match outbox::verify(&dir, form(json), &mut out)
+        {
             Ok(true) => Ok(()),
-            Ok(false) => Err(anyhow::anyhow!("{} is damaged: what is readable is still delivered", dir.display())),
+            Ok(false) => {
+                Err(anyhow::anyhow!("{} is damaged: what is readable is still delivered", dir.display()))
+            }
             Err(error) => Err(error),
         },
     }

@@ -27,7 +27,12 @@ pub(in crate::cli) fn check(path: &Path) -> Result<(), Failure> {
     }
     print_memory(&config, &models.manifests, &mut faults);
     if faults.is_empty() {
-        say(&format!("ok      {}: {} streams, {} models", path.display(), config.streams.len(), config.models.len()));
+        say(&format!(
+            "ok      {}: {} streams, {} models",
+            path.display(),
+            config.streams.len(),
+            config.models.len()
+        ));
         Ok(())
     } else {
         Err(Failure::Config(anyhow::anyhow!("{}:\n{}", path.display(), faults.join("\n"))))

@@ -26,11 +26,18 @@ pub(in crate::cli) fn load(path: &Path) -> Result<Config, Failure> {
 }
 
 /// Writes the feature vectors of a recording to stdout.
-pub(in crate::cli) fn features(config: &Path, stream: &str, delimiter: u8, samples: &Path) -> Result<(), Failure> {
+pub(in crate::cli) fn features(
+    config: &Path,
+    stream: &str,
+    delimiter: u8,
+    samples: &Path,
+) -> Result<(), Failure> {
     let loaded = load(config)?;
     let found = loaded.streams.iter().find(|candidate| *candidate.name == *stream);
     let names = || loaded.streams.iter().map(|stream| &*stream.name).collect::<Vec<_>>().join(" | ");
-    let settings = found.ok_or_else(|| Failure::Usage(anyhow::anyhow!("no stream is called {stream:?}; there are: {}", names())))?;
+    let settings = found.ok_or_else(|| {
+        Failure::Usage(anyhow::anyhow!("no stream is called {stream:?}; there are: {}", names()))
+    })?;
     let manifest = match settings.model.and_then(|model| loaded.models.get(usize::from(model))) {
         Some(entry) => {
             let path = entry.path.join("manifest.toml");
@@ -47,7 +54,12 @@ pub(in crate::cli) fn features(config: &Path, stream: &str, delimiter: u8, sampl
     write_rows(settings, manifest.as_ref(), delimiter, file)
 }
 
-fn write_rows(settings: &StreamSettings, manifest: Option<&Manifest>, delimiter: u8, file: impl Read) -> Result<(), Failure> {
+fn write_rows(
+    settings: &StreamSettings,
+    manifest: Option<&Manifest>,
+    delimiter: u8,
+    file: impl Read,
+) -> Result<(), Failure> {
     let io = |error: crate::cli::features::FeatureRowsError| Failure::Io(error.into());
     let out = std::io::stdout().lock();
     match (&settings.window, manifest.map(|manifest| &manifest.input.encoding)) {
@@ -66,7 +78,8 @@ fn write_rows(settings: &StreamSettings, manifest: Option<&Manifest>, delimiter:
             say(&format!("{} rows, {} windows", rows.rows, rows.windows));
         }
         (None, Some(&Encoding::CharNgrams { dims, n_min, n_max })) => {
-            let config = NgramConfig::new(dims, n_min, n_max).map_err(|error| Failure::Config(error.into()))?;
+            let config =
+                NgramConfig::new(dims, n_min, n_max).map_err(|error| Failure::Config(error.into()))?;
             let field = match &settings.payload {
                 PayloadFormat::ReportJson { text, .. } => text.as_str(),
                 PayloadFormat::ReportText
@@ -88,7 +101,9 @@ fn write_rows(settings: &StreamSettings, manifest: Option<&Manifest>, delimiter:
 
 fn time_column(payload: &PayloadFormat) -> Option<&str> {
     match payload {
-        PayloadFormat::Json { time, .. } | PayloadFormat::Csv { time, .. } => time.as_ref().map(|time| time.name.as_str()),
+        PayloadFormat::Json { time, .. } | PayloadFormat::Csv { time, .. } => {
+            time.as_ref().map(|time| time.name.as_str())
+        }
         PayloadFormat::Senml { .. }
         | PayloadFormat::Packed { .. }
         | PayloadFormat::ReportJson { .. }

@@ -50,5 +50,7 @@ pub(in crate::cli) fn say(line: &str) {
 /// When the reader has gone away.
 pub(in crate::cli) fn print(line: &str) -> Result<(), Failure> {
     let mut out = std::io::stdout();
-    writeln!(out, "{line}").and_then(|()| out.flush()).map_err(|error| Failure::Io(anyhow::Error::new(error).context("write to stdout")))
+    writeln!(out, "{line}")
+        .and_then(|()| out.flush())
+        .map_err(|error| Failure::Io(anyhow::Error::new(error).context("write to stdout")))
 }

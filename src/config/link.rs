@@ -86,7 +86,8 @@ impl Upstream {
         let encoding = section.word("encoding", &words, UpstreamEncoding::Compact);
         let rate = section.quantity("rate", BitRate(300)..=BitRate(10_000_000_000));
         let daily = section.quantity("daily", Bytes(10_000)..=Bytes(1 << 40));
-        let in_flight = section.whole("in_flight", 1..=1_000).and_then(|count| u16::try_from(count).ok()).unwrap_or(64);
+        let in_flight =
+            section.whole("in_flight", 1..=1_000).and_then(|count| u16::try_from(count).ok()).unwrap_or(64);
         section.finish();
         Self { link, encoding, rate, daily, in_flight }
     }
@@ -112,7 +113,9 @@ impl LinkSettings {
             username: section.text("username").map(str::to_owned),
             password_file: file("password_file"),
             keep_alive: section.duration("keep_alive", 5 * SECOND..=HOUR).unwrap_or(keep_alive),
-            connect_timeout: section.duration("connect_timeout", SECOND..=600 * SECOND).unwrap_or(connect_timeout),
+            connect_timeout: section
+                .duration("connect_timeout", SECOND..=600 * SECOND)
+                .unwrap_or(connect_timeout),
         };
         link.cross_check(section);
         link
@@ -120,13 +123,25 @@ impl LinkSettings {
 
     fn cross_check(&self, section: &Section<'_>) {
         if self.address.tls && self.ca_file.is_none() {
-            section.fault("ca_file", "missing while the url says mqtts", "the PEM file of the certificate authority");
+            section.fault(
+                "ca_file",
+                "missing while the url says mqtts",
+                "the PEM file of the certificate authority",
+            );
         }
         if !self.address.tls && (self.ca_file.is_some() || self.cert_file.is_some()) {
-            section.fault("url", "mqtt:// with certificates given", "mqtts://host[:port], or no certificate files");
+            section.fault(
+                "url",
+                "mqtt:// with certificates given",
+                "mqtts://host[:port], or no certificate files",
+            );
         }
         if self.cert_file.is_some() != self.key_file.is_some() {
-            section.fault("cert_file", "certificate and key go together", "both cert_file and key_file, or neither");
+            section.fault(
+                "cert_file",
+                "certificate and key go together",
+                "both cert_file and key_file, or neither",
+            );
         }
         if self.password_file.is_some() && self.username.is_none() {
             section.fault("username", "missing while password_file is given", "the user name of the broker");

@@ -82,7 +82,11 @@ fn read_report(section: &Section<'_>) -> PayloadFormat {
 fn read_values(section: &Section<'_>) -> Vec<String> {
     let values = section.texts("values");
     if values.is_empty() || values.len() > CHANNELS_MAX {
-        section.fault("values", format!("{} names", values.len()), format!("1 to {CHANNELS_MAX} names of channels"));
+        section.fault(
+            "values",
+            format!("{} names", values.len()),
+            format!("1 to {CHANNELS_MAX} names of channels"),
+        );
     }
     for (index, value) in values.iter().enumerate() {
         if values.iter().take(index).any(|other| other == value) || value.is_empty() {

@@ -61,7 +61,11 @@ impl<'a> Section<'a> {
     pub(in crate::config) fn sections(&self, key: &'static str) -> Vec<Self> {
         let Some(value) = self.value(key) else { return Vec::new() };
         let Some(items) = value.as_array() else {
-            self.fault(key, format!("{} where a list of tables belongs", value.type_str()), format!("[[{key}]]"));
+            self.fault(
+                key,
+                format!("{} where a list of tables belongs", value.type_str()),
+                format!("[[{key}]]"),
+            );
             return Vec::new();
         };
         let entry = |(index, item): (usize, &'a Value)| {
@@ -125,7 +129,11 @@ impl<'a> Section<'a> {
     }
 
     /// A duration with a unit in a range, if there.
-    pub(in crate::config) fn duration(&self, key: &'static str, range: RangeInclusive<Duration>) -> Option<Duration> {
+    pub(in crate::config) fn duration(
+        &self,
+        key: &'static str,
+        range: RangeInclusive<Duration>,
+    ) -> Option<Duration> {
         let text = self.text(key)?;
         let allowed = format!("{} to {}", format_duration(*range.start()), format_duration(*range.end()));
         match parse_duration(text) {
@@ -159,7 +167,11 @@ impl<'a> Section<'a> {
         let number = value.as_integer().and_then(|whole| u32::try_from(whole).ok());
         let accepted = number.filter(|number| range.contains(number));
         if accepted.is_none() {
-            self.fault(key, shown(value), format!("a whole number from {} to {}", range.start(), range.end()));
+            self.fault(
+                key,
+                shown(value),
+                format!("a whole number from {} to {}", range.start(), range.end()),
+            );
         }
         accepted
     }
@@ -191,7 +203,8 @@ impl<'a> Section<'a> {
         for key in self.table.into_iter().flat_map(Table::keys) {
             if !asked.contains(key.as_str()) {
                 let known: Vec<&str> = asked.iter().copied().collect();
-                let hint = nearest(key, &known).map(|near| format!(" (did you mean {near:?}?)")).unwrap_or_default();
+                let hint =
+                    nearest(key, &known).map(|near| format!(" (did you mean {near:?}?)")).unwrap_or_default();
                 self.faults.note(&self.path_of(key), format!("unknown key{hint}"), known.join(", "));
             }
         }
@@ -205,13 +218,21 @@ fn shown(value: &Value) -> String {
         Value::Integer(number) => number.to_string(),
         Value::Float(number) => number.to_string(),
         Value::Boolean(flag) => flag.to_string(),
-        Value::Datetime(_) | Value::Array(_) | Value::Table(_) => format!("a value of type {}", value.type_str()),
+        Value::Datetime(_) | Value::Array(_) | Value::Table(_) => {
+            format!("a value of type {}", value.type_str())
+        }
     }
 }
 
 /// The known word at most two edits away.
 fn nearest<'w>(word: &str, known: &[&'w str]) -> Option<&'w str> {
-    known.iter().copied().map(|other| (edits(word, other), other)).filter(|&(count, _)| count <= 2).min().map(|(_, other)| other)
+    known
+        .iter()
+        .copied()
+        .map(|other| (edits(word, other), other))
+        .filter(|&(count, _)| count <= 2)
+        .min()
+        .map(|(_, other)| other)
 }
 
 /// Edit distance of Levenshtein by the usual one-row recurrence.
@@ -239,7 +260,8 @@ mod tests {
 
     #[test]
     fn edit_distance_counts_single_changes() {
-        for (a, b, distance) in [("", "", 0), ("a", "", 1), ("topic", "topics", 1), ("kitten", "sitting", 3)] {
+        for (a, b, distance) in [("", "", 0), ("a", "", 1), ("topic", "topics", 1), ("kitten", "sitting", 3)]
+        {
             assert_eq!(edits(a, b), distance, "{a} {b}");
         }
     }
@@ -252,6 +274,9 @@ mod tests {
         assert!(section.text("size_max").is_none());
         section.finish();
         let faults = faults.finish().unwrap_err();
-        assert_eq!(faults.to_string(), "szie_max: unknown key (did you mean \"size_max\"?); allowed: size_max");
+        assert_eq!(
+            faults.to_string(),
+            "szie_max: unknown key (did you mean \"size_max\"?); allowed: size_max"
+        );
     }
 }

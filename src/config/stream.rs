@@ -146,7 +146,11 @@ impl StreamSettings {
                 section.fault("forward.features", error.to_string(), "channel.feature of this stream");
             }
         }
-        if self.model.is_none() && self.features.is_empty() && self.forward.features.is_empty() && !section.has("model") {
+        if self.model.is_none()
+            && self.features.is_empty()
+            && self.forward.features.is_empty()
+            && !section.has("model")
+        {
             section.fault("model", "missing", "the name of a [[models]] entry, or a list of features");
         }
     }
@@ -154,9 +158,16 @@ impl StreamSettings {
 
 impl ForwardSettings {
     fn read(section: Section<'_>, kind: StreamKind) -> Self {
-        let events = [("all", ForwardEvents::All), ("on-change", ForwardEvents::OnChange), ("none", ForwardEvents::None)];
-        let entities =
-            [("vocabulary", Entities::Vocabulary), ("types-only", Entities::TypesOnly), ("none", Entities::None)];
+        let events = [
+            ("all", ForwardEvents::All),
+            ("on-change", ForwardEvents::OnChange),
+            ("none", ForwardEvents::None),
+        ];
+        let entities = [
+            ("vocabulary", Entities::Vocabulary),
+            ("types-only", Entities::TypesOnly),
+            ("none", Entities::None),
+        ];
         let default = match kind {
             StreamKind::Sensor => ForwardEvents::OnChange,
             StreamKind::Report => ForwardEvents::All,
@@ -180,7 +191,10 @@ impl ForwardFeature {
         if !section.has("resolution") {
             section.fault("resolution", "missing", "the step in which the number leaves, like 0.001");
         }
-        #[expect(clippy::cast_possible_truncation, reason = "a resolution in single precision is precise enough")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "a resolution in single precision is precise enough"
+        )]
         let resolution = section.number("resolution", 1e-6..=1e9).map(|step| step as f32);
         let every = section.duration("every", SECOND..=30 * DAY);
         section.finish();
@@ -219,7 +233,8 @@ fn read_model(section: &Section<'_>, kind: StreamKind, models: &[Arc<str>]) -> O
     let name = section.text(key)?;
     let found = models.iter().position(|model| &**model == name).and_then(|index| u16::try_from(index).ok());
     if found.is_none() {
-        let allowed = if models.is_empty() { "none: there is no [[models]] entry".to_owned() } else { allowed };
+        let allowed =
+            if models.is_empty() { "none: there is no [[models]] entry".to_owned() } else { allowed };
         section.fault(key, format!("no model is called {name:?}"), allowed);
     }
     found
@@ -229,14 +244,21 @@ fn read_window(section: Section<'_>, stream: StreamId, payload: &PayloadFormat) 
     let millisecond = Duration::from_millis(1);
     let by_count = section.has("samples");
     if by_count == section.has("length") {
-        section.fault("length", "a window needs either a length or a number of samples", "{ length = \"60 s\" } or { samples = 1024 }");
+        section.fault(
+            "length",
+            "a window needs either a length or a number of samples",
+            "{ length = \"60 s\" } or { samples = 1024 }",
+        );
     }
     let length = if by_count {
         let samples = section.whole("samples", 1..=window::SAMPLES_MAX).unwrap_or(1);
         Length::Count { samples, hop: section.whole("hop", 1..=window::SAMPLES_MAX).unwrap_or(samples) }
     } else {
         let length = section.duration("length", millisecond..=window::LENGTH_MAX).unwrap_or(60 * SECOND);
-        Length::Time { length, hop: section.duration("hop", millisecond..=window::LENGTH_MAX).unwrap_or(length) }
+        Length::Time {
+            length,
+            hop: section.duration("hop", millisecond..=window::LENGTH_MAX).unwrap_or(length),
+        }
     };
     let lateness = if by_count { Duration::ZERO } else { window::LATENESS };
     let config = WindowConfig {

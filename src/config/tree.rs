@@ -58,7 +58,11 @@ impl Config {
         let table: Table = match text.parse() {
             Ok(table) => table,
             Err(error) => {
-                faults.note("(file)", error.to_string().trim_end().to_owned(), "TOML as in `tidegate config --default`");
+                faults.note(
+                    "(file)",
+                    error.to_string().trim_end().to_owned(),
+                    "TOML as in `tidegate config --default`",
+                );
                 Table::new()
             }
         };
@@ -85,7 +89,9 @@ impl Config {
             outbox: read_outbox(root.section("outbox")),
             budget: BudgetSettings::read(root.section("budget")),
             limits: read_limits(root.section("limits")),
-            streams: streams.filter_map(|(index, section)| StreamSettings::read(index, section, &known)).collect(),
+            streams: streams
+                .filter_map(|(index, section)| StreamSettings::read(index, section, &known))
+                .collect(),
             models,
         }
     }
@@ -102,16 +108,31 @@ impl Config {
             root.fault("streams", "none", "at least one [[streams]] table");
         }
         if self.streams.len() > STREAMS_MAX {
-            root.fault("streams", format!("{} streams", self.streams.len()), format!("at most {STREAMS_MAX}"));
+            root.fault(
+                "streams",
+                format!("{} streams", self.streams.len()),
+                format!("at most {STREAMS_MAX}"),
+            );
         }
         for (index, stream) in self.streams.iter().enumerate() {
-            if self.streams.iter().take(index).any(|other| other.name == stream.name) && !stream.name.is_empty() {
-                root.fault(&format!("streams[{index}].name"), format!("{:?} is taken", stream.name), "a name of its own");
+            if self.streams.iter().take(index).any(|other| other.name == stream.name)
+                && !stream.name.is_empty()
+            {
+                root.fault(
+                    &format!("streams[{index}].name"),
+                    format!("{:?} is taken", stream.name),
+                    "a name of its own",
+                );
             }
         }
         for (index, model) in self.models.iter().enumerate() {
-            if self.models.iter().take(index).any(|other| other.name == model.name) && !model.name.is_empty() {
-                root.fault(&format!("models[{index}].name"), format!("{:?} is taken", model.name), "a name of its own");
+            if self.models.iter().take(index).any(|other| other.name == model.name) && !model.name.is_empty()
+            {
+                root.fault(
+                    &format!("models[{index}].name"),
+                    format!("{:?} is taken", model.name),
+                    "a name of its own",
+                );
             }
         }
         let (plant, upstream) = (&self.plant.link, &self.upstream.link);
@@ -128,7 +149,9 @@ impl ModelEntry {
         if section.has("name") && !is_name(name) {
             section.fault("name", format!("{name:?}"), rule);
         }
-        let path = section.text("path").map_or_else(|| Path::new("/usr/share/tidegate/models").join(name), PathBuf::from);
+        let path = section
+            .text("path")
+            .map_or_else(|| Path::new("/usr/share/tidegate/models").join(name), PathBuf::from);
         section.finish();
         Self { name: Arc::from(name), path }
     }
@@ -141,7 +164,9 @@ fn read_outbox(section: Section<'_>) -> OutboxConfig {
     let sync = Duration::from_millis(1)..=Duration::from_secs(10);
     let outbox = OutboxConfig {
         size_max: section.quantity("size_max", Bytes(8 << 20)..=Bytes(1 << 40)).unwrap_or(default.size_max),
-        age_max: section.duration("age_max", Duration::from_secs(60)..=3_650 * day).unwrap_or(default.age_max),
+        age_max: section
+            .duration("age_max", Duration::from_secs(60)..=3_650 * day)
+            .unwrap_or(default.age_max),
         when_full: section.word("when_full", &words, default.when_full),
         sync_interval: section.duration("sync_interval", sync).unwrap_or(default.sync_interval),
         ..default

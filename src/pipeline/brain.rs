@@ -4,7 +4,8 @@ use crate::clock::{ClockQuality, Uptime, UtcTime};
 use crate::distill::Distiller;
 use crate::egress::Door;
 use crate::flow::{
-    Budget, Event, EventId, FailureReason, Inference, Outbound, Outcome, Priority, Report, SampleBatch, StreamId, Subject, When, Window,
+    Budget, Event, EventId, FailureReason, Inference, Outbound, Outcome, Priority, Report, SampleBatch,
+    StreamId, Subject, When, Window,
 };
 use crate::infer::{Pushed, Work, WorkInput, WorkQueue};
 use crate::pipeline::plan::{PipelinePlan, StreamPlan};
@@ -46,11 +47,8 @@ pub struct WindowTotals {
 impl Pipeline {
     /// A brain that has seen nothing.
     pub fn new(plan: PipelinePlan) -> Self {
-        let stream = |plan: StreamPlan| StreamState {
-            windower: plan.window.map(Windower::new),
-            plan,
-            closed: 0,
-        };
+        let stream =
+            |plan: StreamPlan| StreamState { windower: plan.window.map(Windower::new), plan, closed: 0 };
         Self {
             streams: plan.streams.into_iter().map(stream).collect(),
             queue: WorkQueue::new(plan.queue_max),
@@ -212,7 +210,11 @@ impl Pipeline {
             let Some(state) = self.streams.get_mut(usize::from(stream.0)) else { return };
             let Some(window) = state.windower.as_mut().and_then(Windower::pop) else { return };
             state.closed += 1;
-            let stretch = if state.plan.priority == Priority::Alarm { 1 } else { u64::from(self.budget.stretch.max(1)) };
+            let stretch = if state.plan.priority == Priority::Alarm {
+                1
+            } else {
+                u64::from(self.budget.stretch.max(1))
+            };
             if state.closed.is_multiple_of(stretch) {
                 let subject = Subject {
                     stream,
@@ -251,7 +253,9 @@ impl Pipeline {
 fn drop_reason(reason: FailureReason) -> DropReason {
     match reason {
         FailureReason::Deadline => DropReason::Stale,
-        FailureReason::Panicked | FailureReason::NonFinite | FailureReason::Errored => DropReason::ModelFailed,
+        FailureReason::Panicked | FailureReason::NonFinite | FailureReason::Errored => {
+            DropReason::ModelFailed
+        }
         FailureReason::Quarantined => DropReason::Quarantined,
     }
 }

@@ -32,7 +32,13 @@ pub(in crate::runtime) struct Decisions {
 
 impl Decisions {
     pub(in crate::runtime) fn new() -> Self {
-        Self { publisher: None, waiting: VecDeque::new(), standing: BTreeMap::new(), tally: Tally::new(), sent: 0 }
+        Self {
+            publisher: None,
+            waiting: VecDeque::new(),
+            standing: BTreeMap::new(),
+            tally: Tally::new(),
+            sent: 0,
+        }
     }
 
     /// A connection came up: the standing alarms are told again, a broker that lost its memory may have forgotten.
@@ -62,7 +68,12 @@ impl Decisions {
     }
 
     /// Raises the standing alarm of a source, or clears it with an empty payload.
-    pub(in crate::runtime) fn alarm(&mut self, source: (StreamId, AssetId), topic: Arc<str>, payload: Option<Vec<u8>>) {
+    pub(in crate::runtime) fn alarm(
+        &mut self,
+        source: (StreamId, AssetId),
+        topic: Arc<str>,
+        payload: Option<Vec<u8>>,
+    ) {
         match payload {
             Some(payload) => {
                 self.standing.insert(source, (Arc::clone(&topic), payload.clone()));
@@ -71,7 +82,8 @@ impl Decisions {
             None => {
                 self.standing.remove(&source);
                 // Several sources of one stream share its topic: it is cleared when the last of them is.
-                let other = self.standing.range((source.0, AssetId(0))..=(source.0, AssetId(u32::MAX))).next();
+                let other =
+                    self.standing.range((source.0, AssetId(0))..=(source.0, AssetId(u32::MAX))).next();
                 let payload = other.map(|(_, (_, payload))| payload.clone()).unwrap_or_default();
                 self.enqueue(topic, payload, true);
             }

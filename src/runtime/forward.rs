@@ -298,7 +298,9 @@ impl Forward {
             Err(Withheld::Stale | Withheld::Daily | Withheld::TooLarge) => return,
         };
         let delivery = Delivery::AtLeastOnce(Token(token.0));
-        let sent = link.as_ref().is_some_and(|link| link.publisher.publish(&topic, payload.clone(), delivery, false).is_ok());
+        let sent = link
+            .as_ref()
+            .is_some_and(|link| link.publisher.publish(&topic, payload.clone(), delivery, false).is_ok());
         if sent {
             self.metrics.add(Metric::Batches, 1);
             self.metrics.add(Metric::UpstreamBytes, bytes);
@@ -321,14 +323,24 @@ impl Forward {
         }
         if let Some(link) = &self.wires.link {
             // Worthless later: if it cannot go now, the next one goes in five minutes.
-            best_effort(link.publisher.publish(&topic, health.as_bytes().to_vec(), Delivery::AtMostOnce, true));
+            best_effort(link.publisher.publish(
+                &topic,
+                health.as_bytes().to_vec(),
+                Delivery::AtMostOnce,
+                true,
+            ));
             self.wires.health_sent = Some(now);
         }
     }
 
     fn say_available(&self, word: &'static str) {
         if let Some(link) = &self.wires.link {
-            best_effort(link.publisher.publish(&self.topics.available(), word.as_bytes().to_vec(), Delivery::AtMostOnce, true));
+            best_effort(link.publisher.publish(
+                &self.topics.available(),
+                word.as_bytes().to_vec(),
+                Delivery::AtMostOnce,
+                true,
+            ));
         }
     }
 

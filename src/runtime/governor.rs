@@ -139,13 +139,16 @@ pub fn board_profile(name: Option<&str>, sysfs: &Sysfs) -> Result<Profile, Strin
     let known = || boards.iter().map(|board| board.name.as_str()).collect::<Vec<_>>().join(" | ");
     if let Some(name) = name {
         let found = boards.iter().find(|board| board.name == name).cloned();
-        return found.ok_or_else(|| format!("gateway.board: no board is called {name:?}; allowed: auto | {}", known()));
+        return found.ok_or_else(|| {
+            format!("gateway.board: no board is called {name:?}; allowed: auto | {}", known())
+        });
     }
-    let unreadable = |error: SysfsError| format!("recognise the board: {error}; name it in gateway.board: {}", known());
+    let unreadable =
+        |error: SysfsError| format!("recognise the board: {error}; name it in gateway.board: {}", known());
     let compatible = sysfs.compatible().map_err(unreadable)?;
     let product = sysfs.product_name().map_err(unreadable)?;
     let found = recognise(&compatible, product.as_deref(), std::env::consts::ARCH, &boards);
-    found.map(|found| found.profile.clone()).ok_or_else(|| {
-        format!("gateway.board: this board is not known; allowed: {}", known())
-    })
+    found
+        .map(|found| found.profile.clone())
+        .ok_or_else(|| format!("gateway.board: this board is not known; allowed: {}", known()))
 }

@@ -7,7 +7,9 @@ use tokio::sync::{mpsc, watch};
 
 use crate::clock::{Clock, SystemClock, Uptime};
 use crate::features::{Extractor, FeatureLayout};
-use crate::flow::{FailureReason, FeatureVector, Inference, Judgement, ModelId, Outcome, Subject, Verdict, Window};
+use crate::flow::{
+    FailureReason, FeatureVector, Inference, Judgement, ModelId, Outcome, Subject, Verdict, Window,
+};
 use crate::infer::{ModelInput, ModelStatus, Registry, Work, WorkInput};
 use crate::runtime::retry::IDLE_TURN;
 use crate::telemetry::{Progress, Task};
@@ -95,17 +97,26 @@ impl InferWorker {
             WorkInput::Window(window) => Some(window),
             WorkInput::Report => None,
         };
-        Judged { inference: Inference { subject: work.subject, model, outcome, queued: work.queued, took }, window }
+        Judged {
+            inference: Inference { subject: work.subject, model, outcome, queued: work.queued, took },
+            window,
+        }
     }
 
-    fn judge_window(&mut self, subject: &Subject, window: &Window, deadline: Uptime) -> Result<Outcome, FailureReason> {
+    fn judge_window(
+        &mut self,
+        subject: &Subject,
+        window: &Window,
+        deadline: Uptime,
+    ) -> Result<Outcome, FailureReason> {
         let Self { streams, scratch, registry, clock, .. } = self;
         let stream = streams.get(usize::from(subject.stream.0)).ok_or(FailureReason::Errored)?;
         let layout = stream.layout.as_ref().ok_or(FailureReason::Errored)?;
         scratch.extractor.extract(layout, window, &mut scratch.features);
         let judgements = match stream.model {
             Some(model) => {
-                let values = scratch.features.values.get(..stream.model_features).ok_or(FailureReason::Errored)?;
+                let values =
+                    scratch.features.values.get(..stream.model_features).ok_or(FailureReason::Errored)?;
                 let completeness = subject.completeness.map(|completeness| completeness.ratio().get());
                 let input = ModelInput::Features { values, completeness };
                 let mut expired = || clock.uptime() > deadline;

@@ -52,8 +52,13 @@ pub fn memory_plan(config: &Config, manifests: &[Option<Arc<Manifest>>]) -> Vec<
             Length::Count { samples, hop } => u64::from(samples) + u64::from(hop),
             Length::Time { length, hop } => {
                 let span = (length + hop + window.lateness).as_secs_f64();
-                let per_second = window.period.map_or(RATE_ASSUMED, |period| 1.0 / period.as_secs_f64().max(1e-6));
-                #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a number of samples")]
+                let per_second =
+                    window.period.map_or(RATE_ASSUMED, |period| 1.0 / period.as_secs_f64().max(1e-6));
+                #[expect(
+                    clippy::cast_possible_truncation,
+                    clippy::cast_sign_loss,
+                    reason = "a number of samples"
+                )]
                 let rows = (span * per_second).ceil() as u64;
                 rows.min(u64::from(window.samples_max))
             }
@@ -62,7 +67,10 @@ pub fn memory_plan(config: &Config, manifests: &[Option<Arc<Manifest>>]) -> Vec<
         window_bytes += 2 * rows * u64::from(window.channels) * SAMPLE_BYTES;
     }
     parts.push(part("windows, one source per stream", window_bytes));
-    parts.push(part("messages from the plant", INPUTS_MAX as u64 * config.limits.packet.0.min(PACKET_ASSUMED)));
+    parts.push(part(
+        "messages from the plant",
+        INPUTS_MAX as u64 * config.limits.packet.0.min(PACKET_ASSUMED),
+    ));
     parts.push(part("records on their way to the outbox", REQUESTS_MAX as u64 * RECORD_BYTES));
     parts.push(part("decisions while the plant broker is away", WAITING_MAX as u64 * DECISION_BYTES));
     parts.push(part("batches upstream", u64::from(config.upstream.in_flight) * BATCH_BYTES));

@@ -60,7 +60,11 @@ fn load(
     let admitted = admission.admit(&entry.path).map_err(|error| chain(&error))?;
     if *admitted.manifest().name != *entry.name {
         let found = &admitted.manifest().name;
-        return Err(format!("{} holds the model {found:?}, not {:?}: correct the name or the path", entry.path.display(), entry.name));
+        return Err(format!(
+            "{} holds the model {found:?}, not {:?}: correct the name or the path",
+            entry.path.display(),
+            entry.name
+        ));
     }
     let variant = admitted.variant(None).ok_or("the manifest names no variant")?;
     let (digest, memory) = (variant.sha256, variant.memory_bytes);

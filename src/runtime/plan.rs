@@ -60,7 +60,11 @@ pub fn plan(config: &Config, manifests: &[Option<Arc<Manifest>>], epoch: u32) ->
             }
         };
         let id = crate::flow::StreamId(u16::try_from(index).unwrap_or(u16::MAX));
-        plan.ingest.streams.push(TopicInput { id, filter: stream.filter.clone(), payload: stream.payload.clone() });
+        plan.ingest.streams.push(TopicInput {
+            id,
+            filter: stream.filter.clone(),
+            payload: stream.payload.clone(),
+        });
         plan.pipeline.streams.push(StreamPlan {
             window: stream.window.clone(),
             model: stream.model.map_or(no_model, ModelId),
@@ -190,7 +194,11 @@ fn names(config: &Config, manifests: &[Option<Arc<Manifest>>]) -> Vec<ModelNames
 fn words(config: &Config, manifests: &[Option<Arc<Manifest>>]) -> Vec<ModelWords> {
     let of = |names: ModelNames| ModelWords {
         id: names.id,
-        tasks: names.tasks.into_iter().map(|task| TaskWords { task: task.task, labels: task.labels }).collect(),
+        tasks: names
+            .tasks
+            .into_iter()
+            .map(|task| TaskWords { task: task.task, labels: task.labels })
+            .collect(),
         entity_types: Vec::new(),
         vocabulary: Vec::new(),
     };

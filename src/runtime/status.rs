@@ -33,9 +33,14 @@ pub(in crate::runtime) struct Topics {
 
 impl Topics {
     /// Topics of a gateway with these streams.
-    pub(in crate::runtime) fn new<'a>(site: &str, gateway: &str, streams: impl Iterator<Item = &'a str> + Clone) -> Self {
+    pub(in crate::runtime) fn new<'a>(
+        site: &str,
+        gateway: &str,
+        streams: impl Iterator<Item = &'a str> + Clone,
+    ) -> Self {
         let root = format!("tidegate/{site}/{gateway}");
-        let named = |kind: &str| streams.clone().map(|name| Arc::from(format!("{root}/{kind}/{name}"))).collect();
+        let named =
+            |kind: &str| streams.clone().map(|name| Arc::from(format!("{root}/{kind}/{name}"))).collect();
         Self {
             events: named("event"),
             alarms: named("alarm"),
@@ -142,7 +147,13 @@ impl StatusReport {
     }
 
     /// Publishes a retained status when it differs from what was told, compared without its time stamp.
-    fn say_changed(&self, told: &mut Vec<(&'static str, String)>, name: &'static str, text: String, full: bool) {
+    fn say_changed(
+        &self,
+        told: &mut Vec<(&'static str, String)>,
+        name: &'static str,
+        text: String,
+        full: bool,
+    ) {
         let known = told.iter_mut().find(|(known, _)| *known == name);
         match known {
             Some((_, before)) if *before == text => return,
@@ -162,7 +173,8 @@ impl StatusReport {
 
     fn utc_text(&self) -> String {
         let micros = self.clock.utc().micros;
-        jiff::Timestamp::from_microsecond(micros).map_or_else(|_| "unknown".to_owned(), |time| format!("{time:.3}"))
+        jiff::Timestamp::from_microsecond(micros)
+            .map_or_else(|_| "unknown".to_owned(), |time| format!("{time:.3}"))
     }
 
     fn say(&self, name: &str, payload: Vec<u8>, retain: bool) {
@@ -176,11 +188,14 @@ impl StatusReport {
         let now = self.clock.uptime();
         let stalled = self.sources.progress.stalled(now);
         let models = self.sources.models.borrow();
-        let bad = models.iter().find(|model| model.state != ModelState::Ready).map(|model| Arc::clone(&model.id));
+        let bad =
+            models.iter().find(|model| model.state != ModelState::Ready).map(|model| Arc::clone(&model.id));
         let (status, reason) = match (stalled, bad) {
             (Some(task), _) => ("down", format!("{} makes no progress", task.as_str())),
             (None, Some(model)) => ("degraded", format!("model {model} is not in use")),
-            (None, None) if self.publisher.borrow().is_none() => ("degraded", "the plant broker is away".to_owned()),
+            (None, None) if self.publisher.borrow().is_none() => {
+                ("degraded", "the plant broker is away".to_owned())
+            }
             (None, None) => ("up", "ok".to_owned()),
         };
         let stages: Map<String, Value> = Task::ALL
@@ -190,9 +205,11 @@ impl StatusReport {
                 (task.as_str().to_owned(), json!(if alive { "moving" } else { "stalled" }))
             })
             .collect();
-        let started = self.clock.utc().micros - i64::try_from(now.since(Uptime::ZERO).as_micros()).unwrap_or(0);
+        let started =
+            self.clock.utc().micros - i64::try_from(now.since(Uptime::ZERO).as_micros()).unwrap_or(0);
         let time = started.div_euclid(10_000_000) * 10;
-        json!({"status": status, "reason": reason, "pid": std::process::id(), "time": time, "stages": stages}).to_string()
+        json!({"status": status, "reason": reason, "pid": std::process::id(), "time": time, "stages": stages})
+            .to_string()
     }
 
     fn outbox_json(&self) -> Value {
@@ -237,7 +254,9 @@ impl StatusReport {
         let row = |model: &ModelStatus| {
             let (state, reason) = match &model.state {
                 ModelState::Ready => ("ready", None),
-                ModelState::Quarantined(reason) => ("quarantined", Some(format!("{reason:?}").to_lowercase())),
+                ModelState::Quarantined(reason) => {
+                    ("quarantined", Some(format!("{reason:?}").to_lowercase()))
+                }
                 ModelState::Refused(why) => ("refused", Some(why.clone())),
             };
             let micros = |took: Option<std::time::Duration>| took.map(|took| took.as_micros() as f64);

@@ -53,7 +53,8 @@ pub enum RunError {
 /// When it cannot be set up, when the outbox fails, or when a task ends early. What is durable stays durable.
 pub fn run(config: &Config, options: Options) -> Result<(), RunError> {
     hide_panic_messages();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(RunError::Start)?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(RunError::Start)?;
     runtime.block_on(async {
         let service = wire(config, &options.root)?;
         supervise(service, options.stop).await
@@ -117,7 +118,8 @@ async fn drain(mut service: Service) -> Result<(), RunError> {
     if let Some(publisher) = publisher {
         let available = service.topics.available();
         let health = service.topics.health();
-        let down = format!("{{\"v\":1,\"status\":\"down\",\"reason\":\"stopped\",\"pid\":{}}}", std::process::id());
+        let down =
+            format!("{{\"v\":1,\"status\":\"down\",\"reason\":\"stopped\",\"pid\":{}}}", std::process::id());
         best_effort(publisher.publish(&health, down.into_bytes(), Delivery::AtMostOnce, true));
         best_effort(publisher.publish(&available, b"stopped".to_vec(), Delivery::AtMostOnce, true));
         best_effort(publisher.disconnect());
@@ -147,7 +149,8 @@ fn outbox_ended(ended: Result<Result<(), OutboxError>, oneshot::error::RecvError
 /// A panic's message may hold what the panicking code was working on: only its place is logged.
 fn hide_panic_messages() {
     std::panic::set_hook(Box::new(|panic| {
-        let place = panic.location().map(|place| format!("{}:{}", place.file(), place.line())).unwrap_or_default();
+        let place =
+            panic.location().map(|place| format!("{}:{}", place.file(), place.line())).unwrap_or_default();
         error!(place, "a task panicked");
     }));
 }
@@ -165,4 +168,3 @@ pub(in crate::runtime) fn thread<T: Send + 'static>(
     })?;
     Ok(result)
 }
-

@@ -129,7 +129,8 @@ pub(in crate::runtime) fn wire(config: &Config, root: &Path) -> Result<Service, 
         error!(why = %fault.why, "refused a model");
     }
     let outbox = start_outbox(config, &common)?;
-    let plan = plan(config, &models.manifests, outbox.epoch).map_err(|faults| WiringError::Plan { faults })?;
+    let plan =
+        plan(config, &models.manifests, outbox.epoch).map_err(|faults| WiringError::Plan { faults })?;
     let (forward, link) = start_forward(config, &common, &outbox, grace_seen, health_seen)?;
     let brain = start_brain(plan, models.registry, outbox.requests, governor.budget.subscribe(), &common)?;
     let sources = Sources {
@@ -307,7 +308,12 @@ fn instance() -> String {
 
 fn forward_config(config: &Config) -> ForwardConfig {
     let upstream = &config.upstream;
-    ForwardConfig { in_flight: upstream.in_flight, rate: upstream.rate, daily: upstream.daily, ..ForwardConfig::default() }
+    ForwardConfig {
+        in_flight: upstream.in_flight,
+        rate: upstream.rate,
+        daily: upstream.daily,
+        ..ForwardConfig::default()
+    }
 }
 
 fn plant_endpoint(config: &Config, common: &Common) -> Result<Endpoint, WiringError> {
@@ -323,7 +329,11 @@ fn plant_endpoint(config: &Config, common: &Common) -> Result<Endpoint, WiringEr
 
 fn upstream_endpoint(config: &Config, common: &Common) -> Result<Endpoint, WiringError> {
     // Nothing is kept on the far broker for us: what it has not acknowledged comes from the outbox again.
-    Ok(Endpoint { clean_start: true, in_flight: config.upstream.in_flight, ..endpoint(&config.upstream.link, common)? })
+    Ok(Endpoint {
+        clean_start: true,
+        in_flight: config.upstream.in_flight,
+        ..endpoint(&config.upstream.link, common)?
+    })
 }
 
 fn endpoint(link: &LinkSettings, common: &Common) -> Result<Endpoint, WiringError> {
@@ -337,7 +347,11 @@ fn endpoint(link: &LinkSettings, common: &Common) -> Result<Endpoint, WiringErro
         protocol: if link.v5 { Protocol::V5 } else { Protocol::V311 },
         keep_alive: link.keep_alive,
         connect_timeout: link.connect_timeout,
-        last_will: Some(Will { topic: common.topics.available(), payload: b"offline".to_vec(), retain: true }),
+        last_will: Some(Will {
+            topic: common.topics.available(),
+            payload: b"offline".to_vec(),
+            retain: true,
+        }),
         ..Endpoint::new(link.address.clone(), &client_id)
     })
 }

@@ -19,7 +19,11 @@ pub fn start_logging(default_filter: &str) {
     let filter = EnvFilter::try_from_env(FILTER_VARIABLE).unwrap_or_else(|_| EnvFilter::new(default_filter));
     let journal = std::env::var_os(JOURNAL_VARIABLE).is_some();
     let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    let lines = layer().with_writer(std::io::stderr).with_ansi(colours).with_target(true).with_timer(Stamp { journal });
+    let lines = layer()
+        .with_writer(std::io::stderr)
+        .with_ansi(colours)
+        .with_target(true)
+        .with_timer(Stamp { journal });
     // A logger may be installed already when commands run inside one process, as tests do.
     drop(tracing_subscriber::registry().with(filter).with(lines).try_init());
 }

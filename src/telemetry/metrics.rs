@@ -147,7 +147,10 @@ mod tests {
         let names: std::collections::BTreeSet<_> = Metric::ALL.iter().map(|metric| metric.as_str()).collect();
         assert_eq!(names.len(), Metric::ALL.len());
         for name in names {
-            assert!(name.starts_with("tidegate_") && name.chars().all(|c| c.is_ascii_lowercase() || c == '_'), "{name}");
+            assert!(
+                name.starts_with("tidegate_") && name.chars().all(|c| c.is_ascii_lowercase() || c == '_'),
+                "{name}"
+            );
         }
     }
 

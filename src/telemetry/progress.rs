@@ -27,7 +27,8 @@ pub enum Task {
 
 impl Task {
     /// All of them, in the order of the flow.
-    pub const ALL: [Self; 6] = [Self::Ingest, Self::Analyze, Self::Infer, Self::Outbox, Self::Forward, Self::Governor];
+    pub const ALL: [Self; 6] =
+        [Self::Ingest, Self::Analyze, Self::Infer, Self::Outbox, Self::Forward, Self::Governor];
 
     /// The word used in `status/health`.
     pub fn as_str(self) -> &'static str {
@@ -69,7 +70,9 @@ impl Progress {
 
     /// Time since the task last moved.
     pub fn silence(&self, task: Task, now: Uptime) -> Duration {
-        self.0.get(task as usize).map_or(Duration::ZERO, |slot| now.since(Uptime(slot.load(Ordering::Relaxed))))
+        self.0
+            .get(task as usize)
+            .map_or(Duration::ZERO, |slot| now.since(Uptime(slot.load(Ordering::Relaxed))))
     }
 
     /// The first task, in the order of the flow, that has not moved within its limit.
