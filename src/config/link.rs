@@ -8,8 +8,8 @@ use crate::io::mqtt::Address;
 use crate::units::{BitRate, Bytes};
 
 const SECOND: Duration = Duration::from_secs(1);
-const HOUR: Duration = Duration::from_secs(3_600);
-const DAY: Duration = Duration::from_secs(86_400);
+const HOUR: Duration = Duration::from_hours(1);
+const DAY: Duration = Duration::from_hours(24);
 
 /// What both brokers need to be reached.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -14,11 +14,11 @@ use crate::ingest::{PayloadFormat, TopicFilter};
 use crate::window::{self, Length, WindowConfig};
 
 const SECOND: Duration = Duration::from_secs(1);
-const DAY: Duration = Duration::from_secs(86_400);
+const DAY: Duration = Duration::from_hours(24);
 
 /// Work older than this when its turn comes is stale, unless configured: a decision about a plant a minute ago is
 /// history, not control.
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_mins(1);
 
 /// Words for priorities in the file.
 const PRIORITIES: [(&str, Priority); 3] =
@@ -136,10 +136,10 @@ impl StreamSettings {
         if self.kind == StreamKind::Report || channels.is_empty() {
             return;
         }
-        if !self.features.is_empty() {
-            if let Err(error) = FeatureLayout::resolve(&self.features, channels) {
-                section.fault("features", error.to_string(), "channel.feature, with * for any channel");
-            }
+        if !self.features.is_empty()
+            && let Err(error) = FeatureLayout::resolve(&self.features, channels)
+        {
+            section.fault("features", error.to_string(), "channel.feature, with * for any channel");
         }
         for feature in &self.forward.features {
             if let Err(error) = FeatureLayout::resolve(std::slice::from_ref(&feature.name), channels) {

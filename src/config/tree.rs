@@ -164,9 +164,7 @@ fn read_outbox(section: Section<'_>) -> OutboxConfig {
     let sync = Duration::from_millis(1)..=Duration::from_secs(10);
     let outbox = OutboxConfig {
         size_max: section.quantity("size_max", Bytes(8 << 20)..=Bytes(1 << 40)).unwrap_or(default.size_max),
-        age_max: section
-            .duration("age_max", Duration::from_secs(60)..=3_650 * day)
-            .unwrap_or(default.age_max),
+        age_max: section.duration("age_max", Duration::from_mins(1)..=3_650 * day).unwrap_or(default.age_max),
         when_full: section.word("when_full", &words, default.when_full),
         sync_interval: section.duration("sync_interval", sync).unwrap_or(default.sync_interval),
         ..default

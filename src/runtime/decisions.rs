@@ -74,19 +74,15 @@ impl Decisions {
         topic: Arc<str>,
         payload: Option<Vec<u8>>,
     ) {
-        match payload {
-            Some(payload) => {
-                self.standing.insert(source, (Arc::clone(&topic), payload.clone()));
-                self.enqueue(topic, payload, true);
-            }
-            None => {
-                self.standing.remove(&source);
-                // Several sources of one stream share its topic: it is cleared when the last of them is.
-                let other =
-                    self.standing.range((source.0, AssetId(0))..=(source.0, AssetId(u32::MAX))).next();
-                let payload = other.map(|(_, (_, payload))| payload.clone()).unwrap_or_default();
-                self.enqueue(topic, payload, true);
-            }
+        if let Some(payload) = payload {
+            self.standing.insert(source, (Arc::clone(&topic), payload.clone()));
+            self.enqueue(topic, payload, true);
+        } else {
+            self.standing.remove(&source);
+            // Several sources of one stream share its topic: it is cleared when the last of them is.
+            let other = self.standing.range((source.0, AssetId(0))..=(source.0, AssetId(u32::MAX))).next();
+            let payload = other.map(|(_, (_, payload))| payload.clone()).unwrap_or_default();
+            self.enqueue(topic, payload, true);
         }
         self.flush();
     }

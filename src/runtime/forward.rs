@@ -75,7 +75,7 @@ impl Drop for Link {
 }
 
 /// Health is sent upstream at most this often: it costs bytes of the daily budget.
-const HEALTH_EVERY: Duration = Duration::from_secs(300);
+const HEALTH_EVERY: Duration = Duration::from_mins(5);
 
 impl Forward {
     /// Runs until the gateway stops and everything is delivered or the grace is over.

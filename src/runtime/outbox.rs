@@ -15,7 +15,7 @@ use crate::units::Bytes;
 
 /// How long the rate at which the outbox fills is averaged: long enough to smooth bursts, short enough to follow
 /// a change of the plant's state within an hour.
-const RATE_WINDOW: Duration = Duration::from_secs(600);
+const RATE_WINDOW: Duration = Duration::from_mins(10);
 
 /// What the thread is asked.
 pub(in crate::runtime) enum OutboxRequest {

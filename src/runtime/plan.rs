@@ -66,7 +66,7 @@ pub fn plan(config: &Config, manifests: &[Option<Arc<Manifest>>], epoch: u32) ->
             payload: stream.payload.clone(),
         });
         plan.pipeline.streams.push(StreamPlan {
-            window: stream.window.clone(),
+            window: stream.window,
             model: stream.model.map_or(no_model, ModelId),
             priority: stream.priority,
             deadline: stream.deadline,

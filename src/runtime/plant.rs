@@ -135,16 +135,17 @@ impl PlantLink {
 
     /// Waits before the next attempt, ticking, and stops waiting when the gateway stops.
     async fn pause(&mut self, retry: &mut Retry) {
-        let until = tokio::time::Instant::now() + retry.next_delay();
+        let until = self.clock.uptime().after(retry.next_delay());
         loop {
-            self.progress.tick(Task::Ingest, self.clock.uptime());
-            let turn = until.min(tokio::time::Instant::now() + IDLE_TURN);
+            let now = self.clock.uptime();
+            self.progress.tick(Task::Ingest, now);
+            if now >= until {
+                return;
+            }
+            let turn = tokio::time::Instant::from_std(self.clock.instant(until.min(now.after(IDLE_TURN))));
             tokio::select! {
                 () = tokio::time::sleep_until(turn) => {}
                 () = stopped(&mut self.stopping) => return,
-            }
-            if tokio::time::Instant::now() >= until {
-                return;
             }
         }
     }

@@ -36,7 +36,7 @@ impl Topics {
     pub(in crate::runtime) fn new<'a>(
         site: &str,
         gateway: &str,
-        streams: impl Iterator<Item = &'a str> + Clone,
+        streams: &(impl Iterator<Item = &'a str> + Clone),
     ) -> Self {
         let root = format!("tidegate/{site}/{gateway}");
         let named =
@@ -130,6 +130,9 @@ impl StatusReport {
             let now = self.clock.uptime();
             let full = last_metrics.is_none_or(|at| now.since(at) >= METRICS_EVERY);
             if full {
+                let quarantined = |model: &&ModelStatus| matches!(model.state, ModelState::Quarantined(_));
+                let count = self.sources.models.borrow().iter().filter(quarantined).count();
+                self.sources.metrics.set(Metric::QuarantinedModels, count as u64);
                 last_metrics = Some(now);
                 let metrics = self.metrics_json().to_string();
                 self.say("metrics", metrics.into_bytes(), false);
@@ -141,7 +144,7 @@ impl StatusReport {
                 ("status/models", self.models_json().to_string()),
                 ("status/budget", self.budget_json().to_string()),
             ] {
-                self.say_changed(&mut told, name, text, full);
+                self.say_changed(&mut told, name, &text, full);
             }
         }
     }
@@ -151,22 +154,22 @@ impl StatusReport {
         &self,
         told: &mut Vec<(&'static str, String)>,
         name: &'static str,
-        text: String,
+        text: &str,
         full: bool,
     ) {
         let known = told.iter_mut().find(|(known, _)| *known == name);
         match known {
-            Some((_, before)) if *before == text => return,
+            Some((_, before)) if before.as_str() == text => return,
             // Figures move all the time; words that matter are in health, which is told at once.
             Some(_) if !full && name != "status/health" => return,
-            Some((_, before)) => before.clone_from(&text),
-            None => told.push((name, text.clone())),
+            Some((_, before)) => text.clone_into(before),
+            None => told.push((name, text.to_owned())),
         }
         self.say(name, self.stamped(text).into_bytes(), true);
     }
 
     /// Puts version, time and instance into a JSON object.
-    fn stamped(&self, text: String) -> String {
+    fn stamped(&self, text: &str) -> String {
         let head = format!("{{\"v\":1,\"ts\":\"{}\",\"instance\":\"{}\",", self.utc_text(), self.instance);
         text.replacen('{', &head, 1)
     }

@@ -22,6 +22,11 @@ const FORWARD_GRACE: Duration = Duration::from_secs(4);
 const OUTBOX_GRACE: Duration = Duration::from_secs(5);
 const PLANT_GRACE: Duration = Duration::from_secs(2);
 
+/// Longest drain: every step takes all of its grace.
+pub const DRAIN_TOTAL: Duration = Duration::from_secs(
+    ANALYZE_GRACE.as_secs() + FORWARD_GRACE.as_secs() + OUTBOX_GRACE.as_secs() + 2 * PLANT_GRACE.as_secs(),
+);
+
 /// Where the service runs and what ends it.
 pub struct Options {
     /// `/`, or a folder with a made-up `sys`, `proc` and `run` below it.

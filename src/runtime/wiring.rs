@@ -298,7 +298,7 @@ fn start_brain(
 
 fn topics(config: &Config) -> Topics {
     let streams = config.streams.iter().map(|stream| &*stream.name);
-    Topics::new(&config.gateway.site, &config.gateway.id, streams)
+    Topics::new(&config.gateway.site, &config.gateway.id, &streams)
 }
 
 /// Changes at every start, so that counters can be told apart.
