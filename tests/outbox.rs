@@ -193,6 +193,84 @@ proptest! {
     }
 }
 
+#[derive(Clone, Debug)]
+enum Harm {
+    Overwrite(usize, Vec<u8>),
+    Cut(usize),
+    Extend(Vec<u8>),
+    CopyOver(usize),
+    Remove,
+    Foreign(String),
+}
+
+fn harms() -> impl Strategy<Value = Vec<(usize, Harm)>> {
+    let noise = || prop::collection::vec(prop_oneof![Just(0), Just(0xff), any::<u8>()], 1..80);
+    let harm = prop_oneof![
+        6 => (0..2100_usize, noise()).prop_map(|(offset, bytes)| Harm::Overwrite(offset, bytes)),
+        2 => (0..2100_usize).prop_map(Harm::Cut),
+        1 => noise().prop_map(Harm::Extend),
+        2 => (0..20_usize).prop_map(Harm::CopyOver),
+        1 => Just(Harm::Remove),
+        1 => "(alarm|normal|bulk)-[01]{1}[0-9]{19}[.]seg".prop_map(Harm::Foreign),
+    ];
+    prop::collection::vec((0..20_usize, harm), 1..12)
+}
+
+fn harm(disk: &CrashDisk, file: usize, harm: Harm) {
+    let names = disk.names();
+    let name = &names[file % names.len()];
+    let mut content = disk.content(name);
+    match harm {
+        Harm::Overwrite(offset, bytes) => {
+            for (target, byte) in content.iter_mut().skip(offset).zip(bytes) {
+                *target = byte;
+            }
+        }
+        Harm::Cut(len) => content.truncate(len),
+        Harm::Extend(bytes) => content.extend(bytes),
+        Harm::CopyOver(other) => content = disk.content(&names[other % names.len()]),
+        Harm::Remove => return disk.delete(name),
+        Harm::Foreign(name) => return disk.put(&name, &content),
+    }
+    disk.put(name, &content);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(256) })]
+
+    #[test]
+    fn no_content_makes_opening_fail_or_gives_a_record_that_was_never_stored(harms in harms()) {
+        let disk = CrashDisk::default();
+        let mut outbox = open(&disk, roomy()).outbox;
+        for (lane, records) in [(Lane::Normal, 40), (Lane::Alarm, 3), (Lane::Bulk, 15)] {
+            fill(&mut outbox, lane, records, 50);
+        }
+        outbox.advance(Lane::Normal, Seq(5)).unwrap();
+        outbox.checkpoint().unwrap();
+        drop(outbox);
+        for (file, what) in harms {
+            harm(&disk, file, what);
+        }
+        inspect(&mut disk.clone()).unwrap();
+        let mut outbox = open(&disk, roomy()).outbox;
+        for lane in Lane::ALL {
+            let found = read(&mut outbox, lane);
+            prop_assert!(found.is_sorted_by(|a, b| a.seq < b.seq));
+            for record in found {
+                prop_assert_eq!(record.seq.0, u64::from(record.payload[0]) + 1);
+                prop_assert!(record.payload[1..].iter().all(|&byte| byte == 0x5a));
+            }
+            prop_assert!(matches!(outbox.append(lane, b"\0", NOON).unwrap(), Appended::Stored(_)));
+        }
+        outbox.sync().unwrap();
+        outbox.advance(Lane::Normal, outbox.durable(Lane::Normal)).unwrap();
+        outbox.checkpoint().unwrap();
+        prop_assert!(outbox.tally().balances(outbox.held()));
+        drop(outbox);
+        prop_assert_eq!(open(&disk, roomy()).outbox.stat(Lane::Normal).unwrap().records, 0);
+    }
+}
+
 #[test]
 fn the_least_urgent_gives_way_first_and_is_counted_by_the_record() {
     let disk = CrashDisk::default();
@@ -266,6 +344,34 @@ fn a_full_disk_refuses_records_and_is_forgotten_when_there_is_room() {
     let reopened = open(&disk, roomy());
     assert_eq!((reopened.recovered.records, reopened.recovered.truncated_bytes), (4, 0));
     assert_eq!(reopened.recovered.damaged_ranges, 0, "half a frame stayed");
+}
+
+#[test]
+fn a_disk_that_fills_and_empties_a_thousand_times_costs_exactly_what_was_refused() {
+    let disk = CrashDisk::default();
+    let mut outbox = open(&disk, roomy()).outbox;
+    let (mut stored, mut refused) = (Vec::new(), 0);
+    for cycle in 0..1000_usize {
+        disk.set_capacity((cycle % 2 == 0).then(|| disk.bytes() + cycle % 700));
+        for len in [30, 300, 3] {
+            match outbox.append(Lane::ALL[cycle % 3], &vec![1; len], NOON).unwrap() {
+                Appended::Stored(seq) => stored.push((cycle % 3, seq.0)),
+                Appended::Rejected(reason) => {
+                    assert_eq!(reason, DropReason::OutboxReject);
+                    refused += 1;
+                }
+            }
+        }
+        outbox.sync().unwrap();
+    }
+    let evicted = outbox.tally().dropped(DropReason::OutboxFull);
+    assert!(refused > 100, "{refused}");
+    assert_eq!(outbox.tally().dropped(DropReason::OutboxReject), refused);
+    assert_eq!(outbox.held() + evicted, stored.len() as u64);
+    drop(outbox);
+    let reopened = open(&disk, roomy());
+    assert_eq!(reopened.recovered.records + evicted, stored.len() as u64);
+    assert_eq!(reopened.recovered.damaged_ranges, 0);
 }
 
 #[test]
@@ -412,6 +518,14 @@ fn an_unreadable_sector_costs_what_is_in_it_and_nothing_is_cut_off() {
     assert_eq!(seqs(&read(&mut opened.outbox, Lane::Normal)), (1..=6).collect::<Vec<_>>());
     assert_eq!(opened.recovered.truncated_bytes, 0);
     assert_eq!(disk.content(name).len(), len);
+    assert_eq!(opened.recovered.damaged_ranges, 1);
+    fill(&mut opened.outbox, Lane::Normal, 1, 50);
+    assert!(opened.outbox.durable(Lane::Normal) > Seq(13), "a number is given out twice");
+    drop(opened);
+    disk.lose_sector("none", 0);
+    let numbers = seqs(&read(&mut open(&disk, roomy()).outbox, Lane::Normal));
+    assert_eq!(numbers[..13], (1..=13).collect::<Vec<_>>(), "the sector has come back");
+    assert_eq!(numbers.len(), 14);
 }
 
 #[test]
@@ -486,6 +600,22 @@ fn what_cannot_be_a_record_is_refused_and_counted() {
     let tiny = OutboxConfig { size_max: Bytes(1 << 20), ..OutboxConfig::default() };
     let error = Outbox::open(CrashDisk::default(), tiny, 1).unwrap_err();
     assert_eq!(error.to_string(), "outbox size_max of 1 MiB is below the 6.0 MiB that its segments need");
+}
+
+#[test]
+fn appending_allocates_nothing_once_it_runs() {
+    let temporary = tempfile::tempdir().unwrap();
+    let disk = tidegate::io::disk::Directory::open(temporary.path()).unwrap();
+    let mut outbox = Outbox::open(disk, OutboxConfig::default(), 1).unwrap().outbox;
+    let mut append = || {
+        for _ in 0..50 {
+            assert!(matches!(outbox.append(Lane::Normal, &[1; 200], NOON).unwrap(), Appended::Stored(_)));
+        }
+        outbox.sync().unwrap();
+    };
+    append();
+    let allocated = allocation_counter::measure(append);
+    assert_eq!(allocated.count_total, 0);
 }
 
 #[test]
