@@ -72,8 +72,10 @@ pub fn peek(
                     let (at, seq) = (time(record.at), record.seq.0);
                     let (bytes, payload) = (record.payload.len(), hex(&record.payload));
                     let lane = lane.as_str();
-                    let line = json!({ "lane": lane, "seq": seq, "at": at, "bytes": bytes, "payload": payload, "content": words });
-                    writeln!(out, "{line}")?;
+                    let object = json!({
+                        "lane": lane, "seq": seq, "at": at, "bytes": bytes, "payload": payload, "content": words,
+                    });
+                    writeln!(out, "{object}")?;
                 }
                 Form::Text => {
                     let shown = words.unwrap_or_else(|| beginning(&record.payload));
@@ -179,7 +181,10 @@ fn beginning(payload: &[u8]) -> String {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    const DIGITS: [char; 16] =
+        ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
+    let nibbles = bytes.iter().flat_map(|byte| [byte >> 4, byte & 0xf]);
+    nibbles.filter_map(|nibble| DIGITS.get(usize::from(nibble))).collect()
 }
 
 #[cfg(test)]

@@ -44,7 +44,8 @@ pub enum DirectoryError {
 #[derive(Debug)]
 pub struct Directory {
     path: PathBuf,
-    directory: File,
+    /// Open for syncing names.
+    handle: File,
     /// Keeps the lock until drop.
     _lock: File,
     open: BTreeMap<String, OpenFile>,
@@ -69,12 +70,12 @@ impl Directory {
         if is_new {
             sync_parent(path).map_err(failed)?;
         }
-        let directory = File::open(path).map_err(failed)?;
+        let handle = File::open(path).map_err(failed)?;
         let mut options = OpenOptions::new();
         let lock = options.write(true).create(true).truncate(false).mode(0o600).open(path.join(LOCK_FILE));
         let lock = lock.map_err(failed)?;
         match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Self { path: path.to_owned(), directory, _lock: lock, open: BTreeMap::new() }),
+            Ok(()) => Ok(Self { path: path.to_owned(), handle, _lock: lock, open: BTreeMap::new() }),
             Err(rustix::io::Errno::WOULDBLOCK) => Err(DirectoryError::Busy { path: path.to_owned() }),
             Err(errno) => Err(failed(errno.into())),
         }
@@ -141,7 +142,7 @@ impl Disk for Directory {
     }
 
     fn sync_dir(&mut self) -> io::Result<()> {
-        self.directory.sync_all()
+        self.handle.sync_all()
     }
 
     fn remove(&mut self, name: &str) -> io::Result<()> {

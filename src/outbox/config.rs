@@ -40,6 +40,9 @@ pub const SEGMENT_BYTES_MIN: Bytes = Bytes(4 << 10);
 /// Longest segment: what is lost at once when the outbox is full stays a small part of it.
 pub const SEGMENT_BYTES_MAX: Bytes = Bytes(64 << 20);
 
+/// What is kept in memory of a segment, its name included, rounded up.
+const SEGMENT_MEMORY_BYTES: u64 = 192;
+
 impl OutboxConfig {
     /// Smallest `size_max` that goes with a segment length: two segments for each of the three lanes and the small files.
     pub fn size_min(segment_bytes: Bytes) -> Bytes {
@@ -48,6 +51,13 @@ impl OutboxConfig {
                 .saturating_mul(SEGMENTS_PER_LANE_MIN * 3)
                 .saturating_add(crate::outbox::cursor::SMALL_FILES_BYTES),
         )
+    }
+
+    /// Memory an outbox with these settings takes at most in ordinary life: a frame to write, a frame to read, and what
+    /// is known of each full segment.
+    pub fn memory_max(&self) -> Bytes {
+        let frames = 2 * u64::from(crate::outbox::PAYLOAD_BYTES_MAX) + (64 << 10);
+        Bytes(frames + self.size_max.0.div_ceil(self.segment_bytes.0.max(1)) * SEGMENT_MEMORY_BYTES)
     }
 }
 

@@ -257,9 +257,12 @@ impl Log {
             self.save_cursor(disk, self.acked)?;
         }
         // A segment that cannot be removed now is tried again with the next acknowledgement.
-        while let Some(front) = self.removable(self.saved)
-            && disk.remove(&front.name).is_ok()
-        {
+        while let Some(front) = self.removable(self.saved) {
+            match disk.remove(&front.name) {
+                Ok(()) => {}
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+                Err(_) => break,
+            }
             self.used -= front.used();
             self.segments.pop_front();
         }

@@ -13,7 +13,7 @@ use crate::outbox::reading::ReadLimit;
 use crate::outbox::record::{FRAME_HEADER_BYTES, PAYLOAD_BYTES_MAX, Record, Seq};
 use crate::outbox::recover::{Recovery, recover};
 use crate::outbox::scan::ScanBuffer;
-use crate::outbox::segment::{FRAMES_OFFSET, parse_name};
+use crate::outbox::segment::{self, FRAMES_OFFSET, parse_name};
 use crate::tally::{DropReason, Tally};
 use crate::units::Bytes;
 
@@ -102,9 +102,10 @@ impl<D: Disk> Outbox<D> {
         let mut logs = [lane_log(Lane::Alarm)?, lane_log(Lane::Normal)?, lane_log(Lane::Bulk)?];
         epoch = epoch.saturating_add(1);
         let mark = Mark { acked: 0, epoch };
-        if !epoch_file.prepare(&mut disk, mark)? {
-            epoch_file.save(&mut disk, mark)?;
-        }
+        epoch_file.prepare(&mut disk, mark)?;
+        // Into both slots, so that damage to one cannot bring an old epoch back.
+        epoch_file.save(&mut disk, mark)?;
+        epoch_file.save(&mut disk, mark)?;
         for log in &mut logs {
             log.epoch = epoch;
             if log.cursor.prepare(&mut disk, Mark { acked: log.acked, epoch })? {
@@ -345,9 +346,10 @@ impl<D: Disk> Outbox<D> {
     fn allowed(&self, lane: Lane) -> u64 {
         let reserve = match (self.config.when_full, lane) {
             (WhenFull::DropOldest, _) | (WhenFull::RejectNew, Lane::Alarm) => 0,
-            (WhenFull::RejectNew, Lane::Normal | Lane::Bulk) => (ALARM_RESERVE_SEGMENTS
-                * self.config.segment_bytes.0)
-                .saturating_sub(self.log(Lane::Alarm).used),
+            (WhenFull::RejectNew, Lane::Normal | Lane::Bulk) => {
+                let reserve = ALARM_RESERVE_SEGMENTS * segment::used(self.config.segment_bytes.0);
+                reserve.saturating_sub(self.log(Lane::Alarm).used)
+            }
         };
         self.config.size_max.0.saturating_sub(reserve)
     }

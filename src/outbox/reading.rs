@@ -147,11 +147,11 @@ impl Log {
     ) -> Result<u64, OutboxError> {
         let range =
             self.segments.iter().map(|segment| segment.first).filter(|id| (first..=last).contains(id));
-        let mut lost = 0;
+        let mut gone = 0;
         for id in range.collect::<Vec<_>>() {
-            lost += self.recount(disk, buffer, id)?;
+            gone += self.recount(disk, buffer, id)?;
         }
-        Ok(lost)
+        Ok(gone)
     }
 }
 

@@ -153,6 +153,11 @@ impl LaneScan<'_> {
             self.recovery.damaged_ranges += 1;
         }
         self.count_missing(segment);
+        if follower.is_none() && survey.unreadable {
+            // What cannot be read now may be read later: its numbers are not given out again.
+            segment.last += (segment.len - survey.end) / FRAME_BYTES_MIN;
+            self.recovery.damaged_ranges += 1;
+        }
         self.log.newest = newest.or(self.log.newest);
         if follower.is_none() && survey.end < segment.len && !survey.unreadable {
             disk.truncate(&segment.name, survey.end).map_err(OutboxError::write(&segment.name))?;

@@ -18,6 +18,9 @@ pub(crate) const BLOCK_BYTES: u64 = 4096;
 /// Length of the part of the header that means something, checksum included.
 const HEADER_BYTES: usize = 48;
 
+/// Greatest number a segment can start with: far from any in use, and far enough from the end to count on.
+const FIRST_MAX: u64 = u64::MAX / 4;
+
 const MAGIC: [u8; 8] = *b"TGOUTSEG";
 
 /// First bytes of a segment, written once.
@@ -107,7 +110,8 @@ pub(crate) fn parse_name(name: &str) -> Option<(Lane, u64)> {
     let (lane, digits) = name.strip_suffix(".seg")?.split_once('-')?;
     let lane = Lane::ALL.into_iter().find(|known| known.as_str() == lane)?;
     let plain = digits.len() == 20 && digits.bytes().all(|b| b.is_ascii_digit());
-    plain.then(|| digits.parse().ok()).flatten().map(|first| (lane, first))
+    let first = plain.then(|| digits.parse().ok()).flatten()?;
+    (1..=FIRST_MAX).contains(&first).then_some((lane, first))
 }
 
 /// A segment as the running outbox knows it.
@@ -178,9 +182,15 @@ mod tests {
     #[test]
     fn only_names_of_segments_are_segments() {
         assert_eq!(parse_name(&name(Lane::Bulk, 17)), Some((Lane::Bulk, 17)));
-        for other in
-            ["bulk-17.seg", "lock", "epoch", "bulk-+0000000000000000017.seg", "x-00000000000000000017.seg"]
-        {
+        for other in [
+            "bulk-17.seg",
+            "lock",
+            "epoch",
+            "bulk-+0000000000000000017.seg",
+            "x-00000000000000000017.seg",
+            "bulk-00000000000000000000.seg",
+            "bulk-18446744073709551615.seg",
+        ] {
             assert_eq!(parse_name(other), None, "{other}");
         }
     }

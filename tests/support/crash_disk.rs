@@ -69,8 +69,6 @@ struct State {
     fail_sync: bool,
     unreadable: Option<(String, usize)>,
     last_write: Option<usize>,
-    written: u64,
-    syncs: u64,
 }
 
 /// A handle; clones share the disk.
@@ -125,9 +123,8 @@ impl CrashDisk {
             let file = &state.inodes[inode];
             let content = match remains {
                 Remains::Durable | Remains::ContentsLost => file.durable.clone(),
-                Remains::Live | Remains::NamesLost => file.live.clone(),
                 Remains::Torn(kept) if state.last_write == Some(inode) => torn(file, kept),
-                Remains::Torn(_) => file.live.clone(),
+                Remains::Live | Remains::NamesLost | Remains::Torn(_) => file.live.clone(),
                 Remains::Sectors(_) => mixed_sectors(file, state.stale.get(name), &mut coin),
             };
             after.names.insert(name.clone(), after.inodes.len());
@@ -160,12 +157,6 @@ impl CrashDisk {
     pub(crate) fn bytes(&self) -> usize {
         let state = self.0.borrow();
         state.names.values().map(|&inode| state.inodes[inode].live.len()).sum()
-    }
-
-    /// Bytes written and syncs asked for so far.
-    pub(crate) fn traffic(&self) -> (u64, u64) {
-        let state = self.0.borrow();
-        (state.written, state.syncs)
     }
 
     pub(crate) fn names(&self) -> Vec<String> {
@@ -269,7 +260,6 @@ impl Disk for CrashDisk {
             state.change(inode, Change::Write(offset, bytes[..bytes.len() / 2].to_vec()));
             return Err(io::Error::from(io::ErrorKind::StorageFull));
         }
-        state.written += bytes.len() as u64;
         state.change(inode, Change::Write(offset, bytes.to_vec()));
         if dies { Err(power()) } else { Ok(()) }
     }
@@ -291,7 +281,6 @@ impl Disk for CrashDisk {
         if state.fail_sync {
             return Err(io::Error::from_raw_os_error(5));
         }
-        state.syncs += 1;
         if state.lie != Lie::Sync || !is_segment(name) {
             let file = &mut state.inodes[inode];
             file.durable.clone_from(&file.live);
@@ -305,7 +294,6 @@ impl Disk for CrashDisk {
         if state.begin()? {
             return Err(power());
         }
-        state.syncs += 1;
         let State { names, durable_names, lie, .. } = &mut *state;
         let kept = |name: &&String| *lie != Lie::SyncDir || !is_segment(name);
         let synced: Vec<_> = names.iter().filter(|(name, _)| kept(name)).collect();
@@ -337,7 +325,7 @@ impl Coin {
 }
 
 fn is_segment(name: &str) -> bool {
-    name.ends_with(".seg")
+    name.rsplit_once('.').is_some_and(|(_, extension)| extension == "seg")
 }
 
 fn power() -> io::Error {
