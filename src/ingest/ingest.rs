@@ -314,6 +314,16 @@ mod tests {
     }
 
     #[test]
+    fn base_fields_of_a_pack_do_not_reach_the_next() {
+        let mut ingest = ingest(PayloadFormat::Senml { values: names(&["a", "x:a"]) });
+        let mut send = |payload: &str| send(&mut ingest, "plant/a/x", payload.as_bytes()).0.join(" ");
+        assert_eq!(send(r#"[{"bn":"x:","bt":-1,"bv":10,"n":"a","v":1}]"#), "1=11@-1000000");
+        assert_eq!(send(r#"[{"n":"a","v":1}]"#), "0=1");
+        assert_eq!(send(r#"[{"n":"x:a","t":-1,"v":1"#), "");
+        assert_eq!(send(r#"[{"bn":"a"},{"v":1},{"bv":1}]"#), "0=1");
+    }
+
+    #[test]
     fn csv_lines_become_rows() {
         let csv = |time, delimiter, columns| PayloadFormat::Csv {
             values: names(&["a", "b"]),
@@ -330,6 +340,7 @@ mod tests {
             ("\u{feff}\"ts\";\"a\"\n1763640000001; -1.5 \n", "0=-1.5@+1000"),
             ("ts;a;b\n1763640000001;;NaN\n", "0:Missing@+1000 1:NonFinite@+1000"),
             ("ts;a\n1763640000001;high\n", "0:Missing@+1000"),
+            ("ts;x;a\n1763640000001;\"q\"\";\"\"\";1\n", "0=1@+1000"),
             ("ts;a\n", "empty"),
             ("\n\n", "empty"),
             ("a;b\n1;2\n", "missing-field"),

@@ -192,6 +192,18 @@ mod tests {
     }
 
     #[test]
+    fn a_topic_that_one_stream_refuses_is_decoded_by_the_others_and_not_remembered() {
+        let mut router = router(&["plant/+", "plant/#"], 3);
+        let known = |router: &mut Router, topic: &[u8]| {
+            router.route(topic).unwrap().iter().map(|target| target.asset.is_some()).collect::<Vec<_>>()
+        };
+        assert_eq!(known(&mut router, b"plant/a"), [true, true]);
+        assert_eq!(known(&mut router, b"plant/b"), [true, false]);
+        assert_eq!(known(&mut router, b"plant/b"), [true, false]);
+        assert_eq!(router.routes.len(), 1);
+    }
+
+    #[test]
     fn overlapping_filters_are_subscribed_once() {
         let subscriptions = |filters: &[&str]| router(filters, 1).subscriptions();
         assert_eq!(subscriptions(&["a/b", "a/#", "a/+", "c"]), ["a/#", "c"]);

@@ -8,6 +8,9 @@ use crate::tally::DropReason;
 pub(crate) struct Fields {
     /// The first node is the object itself.
     nodes: Vec<Node>,
+    /// By the place of a key in the first node, the place where the next key is looked for first. Programs write
+    /// their keys in one order, and people list the names in that order.
+    next: Vec<usize>,
 }
 
 /// Keys of one object in alphabetical order.
@@ -32,6 +35,8 @@ pub(crate) struct Walk {
     open: Vec<Option<u16>>,
     /// Keys with escapes are read into this.
     key: String,
+    /// Place in the first node of the key expected next.
+    expected: usize,
 }
 
 /// Takes the fields of a row.
@@ -49,8 +54,9 @@ pub(crate) trait Row {
 impl Fields {
     /// The tree of the names; a field's index is its place among them.
     pub(crate) fn new<'a>(names: impl IntoIterator<Item = &'a str>) -> Self {
-        let mut fields = Self { nodes: vec![Node::default()] };
-        for (name, index) in names.into_iter().zip(0..) {
+        let mut fields = Self { nodes: vec![Node::default()], next: Vec::new() };
+        let names: Vec<&str> = names.into_iter().collect();
+        for (name, index) in names.iter().copied().zip(0..) {
             fields.want(0, name, |wanted| wanted.field = Some(index));
             let (path, last) = name.rsplit_once('.').unwrap_or(("", name));
             let mut node = Some(0);
@@ -59,6 +65,16 @@ impl Fields {
             }
             if let Some(node) = node {
                 fields.want(node, last, |wanted| wanted.field = Some(index));
+            }
+        }
+        // Of a nested name the key that is seen in the object itself is the first one of its path.
+        let first_keys = names.iter().map(|name| name.split('.').next().unwrap_or(name));
+        let mut order: Vec<usize> = first_keys.filter_map(|key| fields.place(0, key)).collect();
+        order.dedup();
+        fields.next = vec![0; fields.nodes.first().map_or(0, |node| node.keys.len())];
+        for (place, next) in order.iter().zip(order.iter().cycle().skip(1)) {
+            if let Some(entry) = fields.next.get_mut(*place) {
+                *entry = *next;
             }
         }
         fields
@@ -103,10 +119,15 @@ impl Fields {
             match scanner.next()? {
                 Token::Key(key) => {
                     let key = key.read(&mut walk.key);
-                    let found = walk.open.last().copied().flatten().and_then(|node| self.find(node, key));
-                    if found.is_none() && walk.open.len() == 1 {
-                        row.other(key)?;
-                    }
+                    let found = if walk.open.len() == 1 {
+                        let found = self.find_expected(key, &mut walk.expected);
+                        if found.is_none() {
+                            row.other(key)?;
+                        }
+                        found
+                    } else {
+                        walk.open.last().copied().flatten().and_then(|node| self.find(node, key))
+                    };
                     wanted = found.unwrap_or_default();
                 }
                 Token::Scalar(value) => {
@@ -133,10 +154,26 @@ impl Fields {
         }
     }
 
-    fn find(&self, node: u16, key: &str) -> Option<Wanted> {
-        let keys = &self.nodes.get(usize::from(node))?.keys;
-        let place = keys.binary_search_by(|(name, _)| name.as_ref().cmp(key)).ok()?;
+    /// What a key of the row itself leads to. Looks where the last key found makes it likely, then everywhere.
+    fn find_expected(&self, key: &str, expected: &mut usize) -> Option<Wanted> {
+        let keys = &self.nodes.first()?.keys;
+        let place = match keys.get(*expected) {
+            Some((name, _)) if name.as_ref() == key => *expected,
+            Some(_) | None => self.place(0, key)?,
+        };
+        *expected = self.next.get(place).copied().unwrap_or(0);
         keys.get(place).map(|(_, wanted)| *wanted)
+    }
+
+    fn find(&self, node: u16, key: &str) -> Option<Wanted> {
+        let place = self.place(node, key)?;
+        self.nodes.get(usize::from(node))?.keys.get(place).map(|(_, wanted)| *wanted)
+    }
+
+    /// Where a key is in its node.
+    fn place(&self, node: u16, key: &str) -> Option<usize> {
+        let keys = &self.nodes.get(usize::from(node))?.keys;
+        keys.binary_search_by(|(name, _)| name.as_ref().cmp(key)).ok()
     }
 
     /// The node below a key, made if it is not there. `None` beyond 65,536 nodes.

@@ -54,6 +54,8 @@ mod tests {
             ("$PGRME,15.0,M,45.0,M,25.0,M*1C", Some("PGRME")),
             ("\\g:1-2-73874*00\\$WIXDR,C,19.5,C,AIR", Some("XDR")),
             ("$GPRMC,123519,A*6B", None),
+            ("$WIXDR,C,19.5,C,AIR*19", Some("XDR")),
+            ("$WIXDR,C,19.5,C,AIR*019", None),
             ("$GPRMC,1*", None),
             ("$GPRMC,1*+5", None),
             ("GPRMC,1", None),

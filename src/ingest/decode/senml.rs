@@ -9,8 +9,9 @@ use crate::ingest::decode::{json, time};
 use crate::ingest::{Limits, TimeUnit};
 use crate::tally::DropReason;
 
-/// Labels read, by field index. Units, sums and update times change nothing here and are not read.
-const LABELS: [&str; 11] = ["bn", "bt", "bv", "bver", "n", "t", "v", "vb", "vs", "vd", "s"];
+/// Labels read, by field index, in the order in which records are mostly written. Units and update times change
+/// nothing here and are not read.
+const LABELS: [&str; 11] = ["bn", "bt", "bver", "bv", "t", "n", "v", "vb", "vs", "vd", "s"];
 
 /// Newest version understood (RFC 8428 section 4.4).
 const VERSION: f64 = 10.0;

@@ -202,6 +202,10 @@ mod tests {
         }
         assert_eq!(micros("1970-01-01T00:00:00Z"), Some(0));
         assert_eq!(micros("2024-02-29T00:00:00Z"), Some(1_709_164_800_000_000));
+        // The common form is not left to the fallback.
+        for (year, leaps) in [(2024, true), (2000, true), (2025, false), (2100, false)] {
+            assert_eq!(rfc3339(format!("{year}-02-29T00:00:00Z").as_bytes()).is_some(), leaps, "{year}");
+        }
         assert_eq!(micros("2016-12-31T23:59:60Z"), micros("2016-12-31T23:59:59Z"));
     }
 
@@ -226,6 +230,7 @@ mod tests {
             "2025-01-01T00:00:61Z",
             "2025-01-01T00:00:00.Z",
             "2025-01-01T00:00:00+01:60",
+            "2025-01-01T00:00:00+99:00",
             "2025-01-01T00:00:00Zz",
             "1e300",
             "-1e300",
@@ -245,6 +250,7 @@ mod tests {
         assert_eq!(read(TimeUnit::Millis), Some(1_000_000));
         assert_eq!(read(TimeUnit::Micros), Some(1_000));
         assert_eq!(read(TimeUnit::Nanos), Some(1));
+        assert_eq!(parse_time("-1", TimeUnit::Nanos), Some(EventTime(-1)));
         assert_eq!(parse_time("9223372036854775807", TimeUnit::Seconds), None);
     }
 
