@@ -61,10 +61,14 @@ pub(in crate::io::mqtt) fn ack(client: &Client, packet_id: u16) -> bool {
 }
 
 pub(in crate::io::mqtt) async fn step(link: &mut EventLoop) -> Result<Step, Failure> {
-    match link.poll().await {
-        Ok(Event::Incoming(packet)) => incoming(packet),
-        Ok(Event::Outgoing(sent)) => Ok(outgoing(&sent)),
-        Err(error) => Err(failure(error)),
+    link.poll().await.map_err(failure).and_then(digest)
+}
+
+/// What an event of the library means.
+pub(in crate::io::mqtt) fn digest(event: Event) -> Result<Step, Failure> {
+    match event {
+        Event::Incoming(packet) => incoming(packet),
+        Event::Outgoing(sent) => Ok(outgoing(&sent)),
     }
 }
 
