@@ -113,8 +113,7 @@ async fn an_oversize_message_is_told_apart_on_mqtt_3_and_a_clean_start_gets_past
         let text = error.to_string();
         assert!(text.contains("65536") && text.contains("127.0.0.1"), "{text}");
     }
-    let (publisher, connection, welcome) =
-        connected(&Endpoint { clean_start: true, ..small.clone() }).await;
+    let (publisher, connection, welcome) = connected(&Endpoint { clean_start: true, ..small.clone() }).await;
     assert!(!welcome.session_present);
     drop((publisher, connection));
     let (publisher, mut connection, _) = connected(&small).await;

@@ -279,6 +279,9 @@ impl Session {
 
     /// The client did not take the batch: it was not sent and is fetched again shortly.
     pub fn unsent(&mut self, token: Token, now: Uptime) {
+        if self.orphans.remove(&token).is_some() {
+            return;
+        }
         let Some((index, flight)) = self.take_back(token) else { return };
         self.allowance.refund(flight.bytes, flight.day);
         self.counts.taken_back += 1;
@@ -425,3 +428,6 @@ impl Session {
         self.lanes.iter().filter_map(Lane::oldest).chain(self.orphans.values().copied()).min()
     }
 }
+
+#[cfg(test)]
+mod tests;
