@@ -1,4 +1,10 @@
 //! The MQTT adapter against brokers that die, stay silent, refuse, answer out of order or break the rules.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "helpers fail by panicking"
+)]
 
 mod common;
 
@@ -32,7 +38,7 @@ async fn whatever_was_acknowledged_was_received_over_two_deaths_of_the_broker() 
         let (tell, told) = seen;
         let witness = std::thread::spawn(move || witness(port, protocol, &ready, &tell));
         let (mut acknowledged, mut deaths, mut unanswered) = (BTreeSet::new(), 0, 0);
-        while acknowledged.len() < MESSAGES as usize {
+        while (acknowledged.len() as u64) < MESSAGES {
             // Subscribed before we publish, so that everything acknowledged must reach it.
             readied.recv_timeout(PATIENCE).unwrap();
             let (publisher, mut connection, welcome) = connected(&endpoint(port, "source", protocol)).await;
@@ -76,7 +82,7 @@ async fn whatever_was_acknowledged_was_received_over_two_deaths_of_the_broker() 
         assert_eq!(deaths, 2);
         assert!(unanswered > 0, "the deaths hit nothing");
         let mut quiet = 0;
-        while received.len() < MESSAGES as usize {
+        while (received.len() as u64) < MESSAGES {
             let number = told.recv_timeout(PATIENCE).unwrap();
             quiet = if number.is_some() { 0 } else { quiet + 1 };
             let missing = || acknowledged.difference(&received).collect::<Vec<_>>();
@@ -236,9 +242,8 @@ async fn a_publish_the_broker_refuses_is_told_with_its_token_and_the_others_go_o
     for token in [1, 2] {
         publisher.publish("t", "x", Delivery::AtLeastOnce(Token(token)), false).unwrap();
     }
-    let refused = until(&mut connection, |arrival| match arrival {
-        Arrival::Refused(token, reason) => Some((token, reason)),
-        _ => None,
+    let refused = until(&mut connection, |arrival| {
+        if let Arrival::Refused(token, reason) = arrival { Some((token, reason)) } else { None }
     })
     .await;
     assert_eq!(refused, (Token(1), "quota exceeded"));

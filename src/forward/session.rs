@@ -409,9 +409,9 @@ impl Session {
     /// Takes back a batch and those after it in its lane. The later ones become orphans.
     fn take_back(&mut self, token: Token) -> Option<(usize, Flight)> {
         for (index, lane) in self.lanes.iter_mut().enumerate() {
-            let mut taken = lane.take_back(token);
-            let Some(flight) = taken.pop_front() else { continue };
-            for later in taken.into_iter().filter(|later| !later.acked) {
+            let mut back = lane.take_back(token);
+            let Some(flight) = back.pop_front() else { continue };
+            for later in back.into_iter().filter(|later| !later.acked) {
                 self.orphans.insert(later.token, later.sent);
                 self.counts.taken_back += 1;
             }

@@ -10,7 +10,7 @@ use tidegate::io::mqtt::{
 pub(crate) const BOTH: [Protocol; 2] = [Protocol::V5, Protocol::V311];
 
 /// Longest wait for anything: generous, because a test that waits for it fails anyway.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 pub(crate) fn endpoint(port: u16, client_id: &str, protocol: Protocol) -> Endpoint {
     let address = format!("mqtt://127.0.0.1:{port}").parse::<Address>().unwrap();
@@ -45,41 +45,33 @@ pub(crate) async fn failure(connection: &mut Connection) -> MqttError {
 
 pub(crate) async fn connected(endpoint: &Endpoint) -> (Publisher, Connection, Welcome) {
     let (publisher, mut connection) = open(endpoint).unwrap();
-    let welcome = until(&mut connection, |arrival| match arrival {
-        Arrival::Connected(welcome) => Some(welcome),
-        _ => None,
-    })
-    .await;
+    let welcome =
+        until(
+            &mut connection,
+            |arrival| if let Arrival::Connected(welcome) = arrival { Some(welcome) } else { None },
+        )
+        .await;
     (publisher, connection, welcome)
 }
 
 pub(crate) async fn subscribed(publisher: &Publisher, connection: &mut Connection, filter: &str, qos: Qos) {
     publisher.subscribe(filter, qos).unwrap();
-    let refused = until(connection, |arrival| match arrival {
-        Arrival::Subscribed { filter: granted, refused } => {
-            assert_eq!(granted, filter);
-            Some(refused)
-        }
-        _ => None,
+    let refused = until(connection, |arrival| {
+        let Arrival::Subscribed { filter: granted, refused } = arrival else { return None };
+        assert_eq!(granted, filter);
+        Some(refused)
     })
     .await;
     assert_eq!(refused, None);
 }
 
 pub(crate) async fn message(connection: &mut Connection) -> Inbound {
-    until(connection, |arrival| match arrival {
-        Arrival::Message(message) => Some(message),
-        _ => None,
-    })
-    .await
+    until(connection, |arrival| if let Arrival::Message(message) = arrival { Some(message) } else { None })
+        .await
 }
 
 pub(crate) async fn acked(connection: &mut Connection) -> Token {
-    until(connection, |arrival| match arrival {
-        Arrival::Acked(token) => Some(token),
-        _ => None,
-    })
-    .await
+    until(connection, |arrival| if let Arrival::Acked(token) = arrival { Some(token) } else { None }).await
 }
 
 /// Publishes at QoS 1 and waits until the broker has taken it all.

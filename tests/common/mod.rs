@@ -1,5 +1,4 @@
 //! What several integration tests share.
-#![expect(clippy::allow_attributes, reason = "whether something here is unused differs from test to test")]
 #![allow(dead_code, reason = "each test uses a part of it")]
 #![expect(
     clippy::unwrap_used,

@@ -175,7 +175,7 @@ fn a_full_client_costs_no_budget() {
 
 #[test]
 fn a_link_that_acknowledges_nothing_is_declared_dead() {
-    let mut session = up(ForwardConfig { ack_timeout: Duration::from_secs(60), ..config() });
+    let mut session = up(ForwardConfig { ack_timeout: Duration::from_mins(1), ..config() });
     assert_eq!(session.poll_timeout(), None, "nothing to wait for");
     session.durable(1, 20);
     let sent = tokens(&mut session, 10, at(0));

@@ -114,12 +114,12 @@ fn incoming(packet: Packet) -> Result<Step, Failure> {
 /// What the library reports as sent; the same type for both versions.
 pub(in crate::io::mqtt) fn outgoing(sent: &Outgoing) -> Step {
     match *sent {
-        // QoS 0 has no packet id.
-        Outgoing::Publish(0) => Step::Other,
-        Outgoing::Publish(id) => Step::Published(id),
+        Outgoing::Publish(id) if id != 0 => Step::Published(id),
         Outgoing::Subscribe(id) => Step::SubscriptionSent(id),
         Outgoing::Disconnect => Step::GoodbyeSent,
-        Outgoing::Unsubscribe(_)
+        // A publish without a packet id is one of QoS 0.
+        Outgoing::Publish(_)
+        | Outgoing::Unsubscribe(_)
         | Outgoing::PubAck(_)
         | Outgoing::PubRec(_)
         | Outgoing::PubRel(_)
