@@ -1,5 +1,7 @@
 //! The unit file agrees with the default configuration and with the program.
 
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test program")]
+
 use std::collections::BTreeMap;
 
 use tidegate::config::{Config, DEFAULT_CONFIG};
