@@ -5,7 +5,7 @@
 //! Unknown keys are faults. Secrets are never in the file, only the paths of the files that hold them.
 //!
 //! # Why not serde for the file
-//! A derived reader stops at its first error. A fitter on a ladder wants them all: [`section`] walks the parsed
+//! A derived reader stops at its first error. A fitter on a ladder wants them all: `section` walks the parsed
 //! tables, notes each fault and goes on.
 
 mod fault;
