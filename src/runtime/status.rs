@@ -122,11 +122,7 @@ impl StatusReport {
                 () = stopped(&mut self.stopping) => return,
             }
             let health = self.health_json();
-            self.health.send_if_modified(|known| {
-                let changed = **known != *health;
-                *known = Arc::from(health.as_str());
-                changed
-            });
+            self.health.send_replace(Arc::from(self.stamped("status/health", &health)));
             let now = self.clock.uptime();
             let full = last_metrics.is_none_or(|at| now.since(at) >= METRICS_EVERY);
             if full {
@@ -165,12 +161,20 @@ impl StatusReport {
             Some((_, before)) => text.clone_into(before),
             None => told.push((name, text.to_owned())),
         }
-        self.say(name, self.stamped(text).into_bytes(), true);
+        self.say(name, self.stamped(name, text).into_bytes(), true);
     }
 
-    /// Puts version, time and instance into a JSON object.
-    fn stamped(&self, text: &str) -> String {
-        let head = format!("{{\"v\":1,\"ts\":\"{}\",\"instance\":\"{}\",", self.utc_text(), self.instance);
+    /// Puts version, time and instance into a JSON object; into health also the Unix time that watchers of other
+    /// services expect.
+    fn stamped(&self, name: &str, text: &str) -> String {
+        let (ts, instance) = (self.utc_text(), &self.instance);
+        let head = match name {
+            "status/health" => {
+                let time = self.clock.utc().micros.div_euclid(1_000_000);
+                format!("{{\"v\":1,\"ts\":\"{ts}\",\"instance\":\"{instance}\",\"time\":{time},")
+            }
+            _ => format!("{{\"v\":1,\"ts\":\"{ts}\",\"instance\":\"{instance}\","),
+        };
         text.replacen('{', &head, 1)
     }
 
@@ -208,11 +212,7 @@ impl StatusReport {
                 (task.as_str().to_owned(), json!(if alive { "moving" } else { "stalled" }))
             })
             .collect();
-        let started =
-            self.clock.utc().micros - i64::try_from(now.since(Uptime::ZERO).as_micros()).unwrap_or(0);
-        let time = started.div_euclid(10_000_000) * 10;
-        json!({"status": status, "reason": reason, "pid": std::process::id(), "time": time, "stages": stages})
-            .to_string()
+        json!({"status": status, "reason": reason, "pid": std::process::id(), "stages": stages}).to_string()
     }
 
     fn outbox_json(&self) -> Value {
