@@ -44,13 +44,12 @@ impl Day {
 impl Allowance {
     /// Nothing sent yet.
     pub fn new(config: &ForwardConfig) -> Self {
-        let ordinary = 1.0 - f64::from(config.alarm_reserve.get());
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "a share of a u64, rounded down"
-        )]
-        let daily_ordinary = config.daily.map(|daily| (daily.0 as f64 * ordinary) as u64);
+        let share = f64::from(config.alarm_reserve.get());
+        let daily_ordinary = config.daily.map(|daily| {
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of a u64")]
+            let reserve = (daily.0 as f64 * share).round() as u64;
+            daily.0.saturating_sub(reserve)
+        });
         Self {
             bits_per_second: config.rate.map(|rate| rate.0.max(1)),
             paid: Uptime::ZERO,

@@ -101,11 +101,11 @@ impl Lane {
         let Some(at) = self.flights.iter().position(|flight| flight.token == token && !flight.acked) else {
             return VecDeque::new();
         };
-        let taken = self.flights.split_off(at);
-        if let Some(flight) = taken.front() {
+        let back = self.flights.split_off(at);
+        if let Some(flight) = back.front() {
             self.next = flight.first;
         }
-        taken
+        back
     }
 
     /// Forgets everything under way; it will be sent again. Returns how many batches were unacknowledged.

@@ -279,6 +279,9 @@ impl Session {
 
     /// The client did not take the batch: it was not sent and is fetched again shortly.
     pub fn unsent(&mut self, token: Token, now: Uptime) {
+        if self.orphans.remove(&token).is_some() {
+            return;
+        }
         let Some((index, flight)) = self.take_back(token) else { return };
         self.allowance.refund(flight.bytes, flight.day);
         self.counts.taken_back += 1;
@@ -406,9 +409,9 @@ impl Session {
     /// Takes back a batch and those after it in its lane. The later ones become orphans.
     fn take_back(&mut self, token: Token) -> Option<(usize, Flight)> {
         for (index, lane) in self.lanes.iter_mut().enumerate() {
-            let mut taken = lane.take_back(token);
-            let Some(flight) = taken.pop_front() else { continue };
-            for later in taken.into_iter().filter(|later| !later.acked) {
+            let mut back = lane.take_back(token);
+            let Some(flight) = back.pop_front() else { continue };
+            for later in back.into_iter().filter(|later| !later.acked) {
                 self.orphans.insert(later.token, later.sent);
                 self.counts.taken_back += 1;
             }
@@ -425,3 +428,6 @@ impl Session {
         self.lanes.iter().filter_map(Lane::oldest).chain(self.orphans.values().copied()).min()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -21,6 +21,8 @@ pub struct Connection {
     watch: Option<Pin<Box<tokio::time::Sleep>>>,
     progressed: bool,
     connected: bool,
+    /// Why it ended, while what came before the end is still being told.
+    ended: Option<Failure>,
 }
 
 /// What has happened on a connection.
@@ -108,6 +110,7 @@ pub fn open(endpoint: &Endpoint) -> Result<(Publisher, Connection), MqttError> {
         watch: None,
         progressed: false,
         connected: false,
+        ended: None,
     };
     Ok((Publisher::new(client, shared), connection))
 }
@@ -133,6 +136,25 @@ impl Connection {
                 return Ok(arrival);
             }
         }
+    }
+
+    /// One step: of the living connection, or what it had received before it ended, then the end.
+    async fn step(&mut self) -> Result<Step, Failure> {
+        if self.ended.is_none() {
+            match self.poll().await {
+                Ok(step) => return Ok(step),
+                // The library reads ten packets at a time and reports the end of the stream before the packets it
+                // had read ahead of it. Acknowledgements are among them.
+                Err(failure) => self.ended = Some(failure),
+            }
+        }
+        let left = match &mut self.link {
+            Link::V4(link) => link.state.events.pop_front().map(v4::digest),
+            Link::V5(link) => link.state.events.pop_front().map(|event| v5::digest(link, event)),
+        };
+        left.unwrap_or_else(|| {
+            Err(self.ended.take().unwrap_or_else(|| Failure::Other("it has ended already".into())))
+        })
     }
 
     /// The arrival a step stands for, if any.
@@ -171,11 +193,11 @@ impl Connection {
         }
     }
 
-    /// One step of the client library, or a failure when it makes no progress.
+    /// Polls the client library once; fails when it makes no progress.
     ///
     /// MQTT 5 in rumqttc writes without a timeout: on a dead link with full buffers it would wait for the kernel to
     /// give up, a quarter of an hour.
-    async fn step(&mut self) -> Result<Step, Failure> {
+    async fn poll(&mut self) -> Result<Step, Failure> {
         let Self { link, watch, progressed, stall_max, .. } = self;
         let watch = watch.get_or_insert_with(|| Box::pin(tokio::time::sleep(*stall_max)));
         let poll = async {

@@ -61,10 +61,14 @@ pub(in crate::io::mqtt) fn ack(client: &Client, packet_id: u16) -> bool {
 }
 
 pub(in crate::io::mqtt) async fn step(link: &mut EventLoop) -> Result<Step, Failure> {
-    match link.poll().await {
-        Ok(Event::Incoming(packet)) => incoming(packet),
-        Ok(Event::Outgoing(sent)) => Ok(outgoing(&sent)),
-        Err(error) => Err(failure(error)),
+    link.poll().await.map_err(failure).and_then(digest)
+}
+
+/// What an event of the library means.
+pub(in crate::io::mqtt) fn digest(event: Event) -> Result<Step, Failure> {
+    match event {
+        Event::Incoming(packet) => incoming(packet),
+        Event::Outgoing(sent) => Ok(outgoing(&sent)),
     }
 }
 
@@ -110,12 +114,12 @@ fn incoming(packet: Packet) -> Result<Step, Failure> {
 /// What the library reports as sent; the same type for both versions.
 pub(in crate::io::mqtt) fn outgoing(sent: &Outgoing) -> Step {
     match *sent {
-        // QoS 0 has no packet id.
-        Outgoing::Publish(0) => Step::Other,
-        Outgoing::Publish(id) => Step::Published(id),
+        Outgoing::Publish(id) if id != 0 => Step::Published(id),
         Outgoing::Subscribe(id) => Step::SubscriptionSent(id),
         Outgoing::Disconnect => Step::GoodbyeSent,
-        Outgoing::Unsubscribe(_)
+        // A publish without a packet id is one of QoS 0.
+        Outgoing::Publish(_)
+        | Outgoing::Unsubscribe(_)
         | Outgoing::PubAck(_)
         | Outgoing::PubRec(_)
         | Outgoing::PubRel(_)

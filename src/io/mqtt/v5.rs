@@ -70,9 +70,15 @@ pub(in crate::io::mqtt) fn ack(client: &Client, packet_id: u16) -> bool {
 }
 
 pub(in crate::io::mqtt) async fn step(link: &mut EventLoop) -> Result<Step, Failure> {
-    match link.poll().await {
-        Ok(Event::Incoming(Packet::Publish(publish))) => message(publish),
-        Ok(Event::Incoming(Packet::PubAck(ack))) => {
+    let event = link.poll().await.map_err(failure)?;
+    digest(link, event)
+}
+
+/// What an event of the library means.
+pub(in crate::io::mqtt) fn digest(link: &mut EventLoop, event: Event) -> Result<Step, Failure> {
+    match event {
+        Event::Incoming(Packet::Publish(publish)) => message(publish),
+        Event::Incoming(Packet::PubAck(ack)) => {
             let refused = publish_refusal(ack.reason);
             // rumqttc leaves a publish that waits for this packet id waiting for ever.
             if refused.is_some() && link.state.collision.is_some() {
@@ -80,15 +86,14 @@ pub(in crate::io::mqtt) async fn step(link: &mut EventLoop) -> Result<Step, Fail
             }
             Ok(Step::Answered(ack.pkid, refused))
         }
-        Ok(Event::Incoming(Packet::ConnAck(ack))) => {
+        Event::Incoming(Packet::ConnAck(ack)) => {
             if link.options.keep_alive().is_zero() {
                 link.options.set_keep_alive(KEEP_ALIVE_IF_NONE);
             }
             Ok(Step::Welcome(welcome(&ack)))
         }
-        Ok(Event::Incoming(packet)) => Ok(incoming(&packet)),
-        Ok(Event::Outgoing(sent)) => Ok(v4::outgoing(&sent)),
-        Err(error) => Err(failure(error)),
+        Event::Incoming(packet) => Ok(incoming(&packet)),
+        Event::Outgoing(sent) => Ok(v4::outgoing(&sent)),
     }
 }
 
