@@ -30,5 +30,5 @@ pub use governor::board_profile;
 pub use memory::{MemoryPart, memory_plan};
 pub use models::{ModelFault, Models, load_models};
 pub use plan::{Plan, plan};
-pub use supervisor::{DRAIN_TOTAL, Options, RunError, run};
+pub use supervisor::{DRAIN_TOTAL, Options, Pace, RunError, run};
 pub use wiring::WiringError;
