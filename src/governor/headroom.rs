@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::clock::Uptime;
 use crate::governor::config::{
-    FORECAST, GovernorConfig, JUMP_MAX, MARGIN, PLAUSIBLE_MAX, PLAUSIBLE_MIN, SLOPE_WINDOW,
+    GovernorConfig, JUMP_MAX, MARGIN, PLAUSIBLE_MAX, PLAUSIBLE_MIN, SLOPE_WINDOW,
 };
 use crate::units::Celsius;
 
@@ -23,7 +23,7 @@ const SPAN_MIN: f32 = 1.0;
 pub(crate) enum Heat {
     /// A temperature that is believed.
     Known {
-        /// Temperature expected after [`FORECAST`], never below the present one.
+        /// Temperature expected after the configured time, never below the present one.
         forecast: Celsius,
         /// Share of the headroom used then: 0 at `ok`, 1 at the target; may lie outside.
         used: f32,
@@ -36,6 +36,7 @@ pub(crate) enum Heat {
 #[derive(Debug)]
 pub(crate) struct Thermometer {
     ok: Celsius,
+    forecast: Duration,
     frozen_after: Option<Duration>,
     readings: VecDeque<(Uptime, f32)>,
     /// The last reading that was believed, and the last one that was within the plausible range.
@@ -49,6 +50,7 @@ impl Thermometer {
     pub(crate) fn new(config: &GovernorConfig) -> Self {
         Self {
             ok: config.ok,
+            forecast: config.forecast,
             frozen_after: config.frozen_after,
             readings: VecDeque::with_capacity(READINGS_MAX),
             believed: None,
@@ -71,7 +73,7 @@ impl Thermometer {
             self.readings.pop_front();
         }
         // A falling temperature earns nothing in advance: cooling ends sooner than it looks.
-        let forecast = degrees + self.slope().max(0.0) * FORECAST.as_secs_f32();
+        let forecast = degrees + self.slope().max(0.0) * self.forecast.as_secs_f32();
         let span = (target(trip).0 - self.ok.0).max(SPAN_MIN);
         Heat::Known { forecast: Celsius(forecast), used: (forecast - self.ok.0) / span }
     }
@@ -146,6 +148,7 @@ mod tests {
             frozen_after,
             dwell: Duration::ZERO,
             dwell_max: Duration::ZERO,
+            forecast: crate::governor::config::FORECAST,
         })
     }
 

@@ -38,5 +38,5 @@ pub use plan::{Plan, plan};
 pub use playlist::Speed;
 pub use replay::{ReplayCounts, ReplayError, ReplayPlan, ReplayWatcher, replay};
 pub use subscribe::{Consumed, LinkChange, SubscribeError, SubscribePlan, subscribe};
-pub use supervisor::{DRAIN_TOTAL, Options, RunError, run};
+pub use supervisor::{DRAIN_TOTAL, Options, Pace, RunError, run};
 pub use wiring::WiringError;

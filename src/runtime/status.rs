@@ -1,6 +1,7 @@
 //! What the gateway says about itself on the plant's broker.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 use tokio::sync::watch;
@@ -19,8 +20,8 @@ use crate::tally::{DropReason, Stage};
 use crate::telemetry::{Metric, Metrics, Progress, Task};
 use crate::units::Bytes;
 
-/// `R/metrics` is published this often: the contract's ten seconds.
-const METRICS_EVERY: std::time::Duration = std::time::Duration::from_secs(10);
+/// `R/metrics` and the figures in `R/status` are published this often: the contract's ten seconds.
+pub(in crate::runtime) const REPORT_EVERY: Duration = Duration::from_secs(10);
 
 /// The topics of one gateway, made once.
 #[derive(Clone)]
@@ -99,6 +100,8 @@ pub(in crate::runtime) struct StatusReport {
     pub(in crate::runtime) topics: Topics,
     pub(in crate::runtime) instance: String,
     pub(in crate::runtime) memory_max: Bytes,
+    /// Figures are told this often, at most once a second.
+    pub(in crate::runtime) every: Duration,
     pub(in crate::runtime) clock: SystemClock,
 }
 
@@ -124,7 +127,7 @@ impl StatusReport {
             let health = self.health_json();
             self.health.send_replace(Arc::from(self.stamped("status/health", &health)));
             let now = self.clock.uptime();
-            let full = last_metrics.is_none_or(|at| now.since(at) >= METRICS_EVERY);
+            let full = last_metrics.is_none_or(|at| now.since(at) >= self.every);
             if full {
                 let quarantined = |model: &&ModelStatus| matches!(model.state, ModelState::Quarantined(_));
                 let count = self.sources.models.borrow().iter().filter(quarantined).count();
@@ -262,7 +265,7 @@ impl StatusReport {
                 }
                 ModelState::Refused(why) => ("refused", Some(why.clone())),
             };
-            let micros = |took: Option<std::time::Duration>| took.map(|took| took.as_micros() as f64);
+            let micros = |took: Option<Duration>| took.map(|took| took.as_micros() as f64);
             json!({
                 "model": &*model.id, "sha256": model.sha256.map(|digest| digest.to_string()),
                 "memory": model.memory_bytes, "state": state, "reason": reason,
