@@ -213,7 +213,7 @@ impl Stage {
             set_temperature(&self.scratch, temperature)?;
             self.at = Some(at);
             self.show();
-            let settled = sent.borrow().finished && self.all_arrived() && self.picture.backlog == 0;
+            let settled = self.all_received(*sent.borrow()) && self.all_arrived() && self.picture.backlog == 0;
             if at >= self.script.length() && (settled || at >= self.script.length() + SETTLE_MAX) {
                 return Ok(());
             }
@@ -237,6 +237,11 @@ impl Stage {
             self.hear_for(TURN).await?;
         }
         Ok(())
+    }
+
+    /// Whether the plant has ended and the gateway has taken every message.
+    fn all_received(&self, sent: Sent) -> bool {
+        sent.finished && Figures::read(&self.metrics).received >= sent.messages
     }
 
     fn all_arrived(&self) -> bool {
