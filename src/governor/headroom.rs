@@ -4,9 +4,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::clock::Uptime;
-use crate::governor::config::{
-    GovernorConfig, JUMP_MAX, MARGIN, PLAUSIBLE_MAX, PLAUSIBLE_MIN, SLOPE_WINDOW,
-};
+use crate::governor::config::{GovernorConfig, JUMP_MAX, MARGIN, PLAUSIBLE_MAX, PLAUSIBLE_MIN, SLOPE_WINDOW};
 use crate::units::Celsius;
 
 /// Readings kept for the slope: one a second.

@@ -62,7 +62,12 @@ pub struct Pace {
 impl Default for Options {
     /// On this machine until a signal, at its own pace.
     fn default() -> Self {
-        Self { root: PathBuf::from("/"), stop: None, pace: Pace::default(), metrics: Arc::new(Metrics::new()) }
+        Self {
+            root: PathBuf::from("/"),
+            stop: None,
+            pace: Pace::default(),
+            metrics: Arc::new(Metrics::new()),
+        }
     }
 }
 
