@@ -5,8 +5,11 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::cli::decode_live::DecodeArgs;
 use crate::cli::exit::Failure;
+use crate::cli::model::ModelQuestion;
 use crate::cli::outbox::{self, Form};
+use crate::cli::replay::ReplayArgs;
 use crate::units::Bytes;
 
 /// Sensor streams and reports in over MQTT, small models on the spot, only distilled features out.
@@ -50,6 +53,17 @@ enum Command {
         delimiter: char,
         /// Recorded samples (CSV with a header) or reports (JSON lines)
         samples: PathBuf,
+    },
+    /// Play recorded data to a broker, with its original timing or faster
+    #[command(long_about = None)]
+    Replay(ReplayArgs),
+    /// Print upstream batches, from a file or a broker, as event JSON: one event per line
+    #[command(long_about = None)]
+    Decode(DecodeArgs),
+    /// See which models are installed and what one is and costs
+    Model {
+        #[command(subcommand)]
+        question: ModelQuestion,
     },
     /// Look into an outbox: what is stored, how old, what is damaged
     Outbox {
@@ -120,6 +134,9 @@ fn execute(command: Command) -> Result<ExitCode, Failure> {
                 .map_err(|_| Failure::Usage(anyhow::anyhow!("--delimiter takes one ASCII character")))?;
             crate::cli::config::features(&config, &stream, delimiter, &samples)?;
         }
+        Command::Replay(args) => crate::cli::replay::replay(args)?,
+        Command::Decode(args) => return crate::cli::decode_live::decode(args),
+        Command::Model { question } => crate::cli::model::ask(question)?,
         Command::Outbox { question } => ask_outbox(question)?,
         Command::Admit { dir, memory, seconds } => {
             return Ok(crate::io::admission::child_main(&dir, Bytes(memory), seconds));

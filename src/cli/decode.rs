@@ -25,13 +25,12 @@ pub struct Decoded {
 /// A damaged place is given to `on_fault` with its offset; printing goes on at the next batch behind it.
 pub fn decode_stream(
     mut input: impl Read,
-    mut out: impl Write,
+    out: impl Write,
     mut on_fault: impl FnMut(&Fault),
 ) -> io::Result<Decoded> {
     let mut reader = BatchReader::new();
-    let mut decoded = Decoded::default();
+    let mut printer = Printer::new(out, None);
     let mut piece = vec![0; PIECE_BYTES];
-    let mut lines = Vec::new();
     let mut ended = false;
     while !ended {
         let count = match input.read(&mut piece) {
@@ -43,29 +42,83 @@ pub fn decode_stream(
         if ended {
             reader.end();
         }
-        decoded.bytes += count as u64;
+        printer.decoded.bytes += count as u64;
         reader.push(piece.get(..count).unwrap_or_default());
+        printer.drain(&mut reader, &mut on_fault)?;
+    }
+    printer.out.flush()?;
+    Ok(printer.decoded)
+}
+
+/// Prints the events of batches, as many as are wanted.
+pub(in crate::cli) struct Printer<W> {
+    out: W,
+    /// Events that are still wanted; `None` for all there will be.
+    left: Option<u64>,
+    lines: Vec<u8>,
+    decoded: Decoded,
+}
+
+impl<W: Write> Printer<W> {
+    /// Prints at most `count` events.
+    pub(in crate::cli) fn new(out: W, count: Option<u64>) -> Self {
+        Self { out, left: count, lines: Vec::new(), decoded: Decoded::default() }
+    }
+
+    /// Prints a message, which holds whole batches, and flushes. False if it held more events than were wanted.
+    pub(in crate::cli) fn message(
+        &mut self,
+        payload: &[u8],
+        on_fault: impl FnMut(&Fault),
+    ) -> io::Result<bool> {
+        let mut reader = BatchReader::new();
+        reader.push(payload);
+        reader.end();
+        self.decoded.bytes += payload.len() as u64;
+        let all = self.drain(&mut reader, on_fault)?;
+        self.out.flush()?;
+        Ok(all)
+    }
+
+    /// What has been printed.
+    pub(in crate::cli) fn decoded(&self) -> Decoded {
+        self.decoded
+    }
+
+    /// Whether as many events have been printed as are wanted.
+    pub(in crate::cli) fn is_done(&self) -> bool {
+        self.left == Some(0)
+    }
+
+    /// Prints the batches a reader has. False if they hold more events than are wanted.
+    fn drain(&mut self, reader: &mut BatchReader, mut on_fault: impl FnMut(&Fault)) -> io::Result<bool> {
         while let Some(next) = reader.next_batch() {
             match next {
                 Ok(batch) => {
-                    decoded.batches += 1;
-                    decoded.events += batch.events.len() as u64;
-                    lines.clear();
-                    for event in &batch.events {
-                        write_event(&mut lines, &batch.origin, event.facts(), None);
-                        lines.push(b'\n');
+                    let wanted =
+                        self.left.map_or(usize::MAX, |left| usize::try_from(left).unwrap_or(usize::MAX));
+                    self.lines.clear();
+                    for event in batch.events.iter().take(wanted) {
+                        write_event(&mut self.lines, &batch.origin, event.facts(), None);
+                        self.lines.push(b'\n');
                     }
-                    out.write_all(&lines)?;
+                    self.out.write_all(&self.lines)?;
+                    let printed = batch.events.len().min(wanted) as u64;
+                    self.decoded.batches += 1;
+                    self.decoded.events += printed;
+                    self.left = self.left.map(|left| left.saturating_sub(printed));
+                    if batch.events.len() > wanted {
+                        return Ok(false);
+                    }
                 }
                 Err(fault) => {
-                    decoded.faults += 1;
+                    self.decoded.faults += 1;
                     on_fault(&fault);
                 }
             }
         }
+        Ok(true)
     }
-    out.flush()?;
-    Ok(decoded)
 }
 
 #[cfg(test)]

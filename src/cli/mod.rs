@@ -6,9 +6,15 @@ pub mod outbox;
 pub mod recorded;
 
 mod args;
+mod broker;
 mod check;
 mod config;
+mod decode_live;
 mod exit;
+mod model;
+mod progress;
+mod replay;
 mod run;
+mod table;
 
 pub use args::main;

@@ -1,6 +1,6 @@
 //! `tidegate run`: the service.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::cli::config::load;
 use crate::cli::exit::Failure;
@@ -11,8 +11,7 @@ use crate::telemetry::start_logging;
 pub(in crate::cli) fn run(config: &Path) -> Result<(), Failure> {
     start_logging("info");
     let config = load(config)?;
-    let options = Options { root: PathBuf::from("/"), stop: None };
-    run_service(&config, options).map_err(|error| match &error {
+    run_service(&config, Options::default()).map_err(|error| match &error {
         RunError::Wiring(WiringError::Plan { .. } | WiringError::Board(_) | WiringError::Secret(_)) => {
             Failure::Config(error.into())
         }

@@ -7,7 +7,7 @@ use crate::units::{Bytes, Celsius};
 /// Distance kept from the lowest trip point, in degrees: above it the hardware slows itself, and latency is lost.
 pub const MARGIN: f32 = 5.0;
 
-/// How far ahead the temperature is forecast. A stretched hop takes about as long to show in the heat of a small
+/// How far ahead the temperature is forecast, unless configured. A stretched hop takes about as long to show in the heat of a small
 /// board without a fan.
 pub const FORECAST: Duration = Duration::from_secs(30);
 
@@ -57,4 +57,6 @@ pub struct GovernorConfig {
     pub dwell: Duration,
     /// Longest such time; at least `dwell`.
     pub dwell_max: Duration,
+    /// How far ahead the temperature is forecast.
+    pub forecast: Duration,
 }

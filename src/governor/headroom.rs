@@ -1,12 +1,11 @@
 //! How much of the way from fine to too hot is used, forecast included; and whether to believe the sensor.
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
+use heapless::Deque;
+
 use crate::clock::Uptime;
-use crate::governor::config::{
-    FORECAST, GovernorConfig, JUMP_MAX, MARGIN, PLAUSIBLE_MAX, PLAUSIBLE_MIN, SLOPE_WINDOW,
-};
+use crate::governor::config::{GovernorConfig, JUMP_MAX, MARGIN, PLAUSIBLE_MAX, PLAUSIBLE_MIN, SLOPE_WINDOW};
 use crate::units::Celsius;
 
 /// Readings kept for the slope: one a second.
@@ -23,7 +22,7 @@ const SPAN_MIN: f32 = 1.0;
 pub(crate) enum Heat {
     /// A temperature that is believed.
     Known {
-        /// Temperature expected after [`FORECAST`], never below the present one.
+        /// Temperature expected after the configured time, never below the present one.
         forecast: Celsius,
         /// Share of the headroom used then: 0 at `ok`, 1 at the target; may lie outside.
         used: f32,
@@ -36,8 +35,9 @@ pub(crate) enum Heat {
 #[derive(Debug)]
 pub(crate) struct Thermometer {
     ok: Celsius,
+    forecast: Duration,
     frozen_after: Option<Duration>,
-    readings: VecDeque<(Uptime, f32)>,
+    readings: Deque<(Uptime, f32), READINGS_MAX>,
     /// The last reading that was believed, and the last one that was within the plausible range.
     believed: Option<f32>,
     seen: Option<f32>,
@@ -49,8 +49,9 @@ impl Thermometer {
     pub(crate) fn new(config: &GovernorConfig) -> Self {
         Self {
             ok: config.ok,
+            forecast: config.forecast,
             frozen_after: config.frozen_after,
-            readings: VecDeque::with_capacity(READINGS_MAX),
+            readings: Deque::new(),
             believed: None,
             seen: None,
             same_since: None,
@@ -63,15 +64,16 @@ impl Thermometer {
         if self.is_frozen(at, degrees) || !self.is_plausible(degrees) {
             return Heat::Fault;
         }
-        if self.readings.len() == READINGS_MAX {
+        if self.readings.is_full() {
             self.readings.pop_front();
         }
-        self.readings.push_back((at, degrees));
+        let kept = self.readings.push_back((at, degrees)).is_ok();
+        debug_assert!(kept, "room was made for it");
         while self.readings.front().is_some_and(|&(then, _)| at.since(then) > SLOPE_WINDOW) {
             self.readings.pop_front();
         }
         // A falling temperature earns nothing in advance: cooling ends sooner than it looks.
-        let forecast = degrees + self.slope().max(0.0) * FORECAST.as_secs_f32();
+        let forecast = degrees + self.slope().max(0.0) * self.forecast.as_secs_f32();
         let span = (target(trip).0 - self.ok.0).max(SPAN_MIN);
         Heat::Known { forecast: Celsius(forecast), used: (forecast - self.ok.0) / span }
     }
@@ -146,6 +148,7 @@ mod tests {
             frozen_after,
             dwell: Duration::ZERO,
             dwell_max: Duration::ZERO,
+            forecast: crate::governor::config::FORECAST,
         })
     }
 

@@ -152,7 +152,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::governor::config::{DWELL, DWELL_MAX};
+    use crate::governor::config::{DWELL, DWELL_MAX, FORECAST};
 
     const MIB: u64 = 1 << 20;
 
@@ -164,6 +164,7 @@ mod tests {
             frozen_after: None,
             dwell: DWELL,
             dwell_max: DWELL,
+            forecast: FORECAST,
         }
     }
 

@@ -55,6 +55,28 @@ pub fn open_file(path: &Path) -> Result<File, FileError> {
     File::open(path).map_err(|source| FileError::Read { path: path.to_owned(), source })
 }
 
+/// The folders in a folder, by name; links to folders count as such.
+pub fn list_folders(path: &Path) -> Result<Vec<PathBuf>, FileError> {
+    let read_error = |source| FileError::Read { path: path.to_owned(), source };
+    let mut folders = Vec::new();
+    for entry in std::fs::read_dir(path).map_err(read_error)? {
+        let entry = entry.map_err(read_error)?.path();
+        if entry.is_dir() {
+            folders.push(entry);
+        }
+    }
+    folders.sort();
+    Ok(folders)
+}
+
+/// Bytes of a file.
+pub fn file_bytes(path: &Path) -> Result<u64, FileError> {
+    let metadata = std::fs::metadata(path);
+    metadata
+        .map(|metadata| metadata.len())
+        .map_err(|source| FileError::Read { path: path.to_owned(), source })
+}
+
 fn read_limited(path: &Path, limit: u64) -> Result<String, FileError> {
     let read_error = |source| FileError::Read { path: path.to_owned(), source };
     let file = File::open(path).map_err(read_error)?;

@@ -10,7 +10,7 @@ use crate::board::{Profile, Thermal, builtin, recognise};
 use crate::clock::{Clock, SystemClock, Uptime};
 use crate::config::{Config, TemperatureLimit};
 use crate::flow::{Budget, Level};
-use crate::governor::{DWELL, DWELL_MAX, Governor, GovernorConfig, GovernorStatus, Readings};
+use crate::governor::{Governor, GovernorConfig, GovernorStatus, Readings};
 use crate::io::sysfs::{Sysfs, SysfsError, hottest, trip_points};
 use crate::runtime::plant::stopped;
 use crate::runtime::retry::IDLE_TURN;
@@ -51,8 +51,9 @@ pub(in crate::runtime) fn prepare_governor(
         ok: profile.thermal.as_ref().map_or(NO_HEAT, |thermal| thermal.ok),
         memory: config.budget.memory,
         frozen_after: None,
-        dwell: DWELL,
-        dwell_max: DWELL_MAX,
+        dwell: common.pace.dwell,
+        dwell_max: common.pace.dwell_max,
+        forecast: common.pace.forecast,
     });
     info!(board = profile.name, "recognised the board");
     let status = watch::channel(*governor.status()).0;

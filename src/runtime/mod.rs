@@ -12,6 +12,7 @@
 //! Every channel is bounded and its capacity stands in `wiring`. A stage ends when its input ends.
 
 mod analyze;
+mod client;
 mod decisions;
 mod forward;
 mod governor;
@@ -21,14 +22,21 @@ mod models;
 mod outbox;
 mod plan;
 mod plant;
+mod playlist;
+mod replay;
 mod retry;
+mod signals;
 mod status;
+mod subscribe;
 mod supervisor;
 mod wiring;
 
 pub use governor::board_profile;
 pub use memory::{MemoryPart, memory_plan};
-pub use models::{ModelFault, Models, load_models};
+pub use models::{ADMISSION_MEMORY, ADMISSION_SECONDS, ModelFault, Models, load_models};
 pub use plan::{Plan, plan};
-pub use supervisor::{DRAIN_TOTAL, Options, RunError, run};
+pub use playlist::Speed;
+pub use replay::{ReplayCounts, ReplayError, ReplayPlan, ReplayWatcher, replay};
+pub use subscribe::{Consumed, LinkChange, SubscribeError, SubscribePlan, subscribe};
+pub use supervisor::{DRAIN_TOTAL, Options, Pace, RunError, run};
 pub use wiring::WiringError;

@@ -9,10 +9,10 @@ use crate::units::Bytes;
 
 /// Address space of the admission child. The program itself maps about 30 MiB, and loading takes about twice the
 /// largest file allowed.
-const ADMISSION_MEMORY: Bytes = Bytes(1 << 30);
+pub const ADMISSION_MEMORY: Bytes = Bytes(1 << 30);
 
 /// Longest examination of one model. Ours take well under a second; a Pi 3 is about ten times slower than a desk.
-const ADMISSION_SECONDS: u32 = 30;
+pub const ADMISSION_SECONDS: u32 = 30;
 
 /// Why a model cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,6 +1,7 @@
 //! What the gateway says about itself on the plant's broker.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 use tokio::sync::watch;
@@ -19,8 +20,8 @@ use crate::tally::{DropReason, Stage};
 use crate::telemetry::{Metric, Metrics, Progress, Task};
 use crate::units::Bytes;
 
-/// `R/metrics` is published this often: the contract's ten seconds.
-const METRICS_EVERY: std::time::Duration = std::time::Duration::from_secs(10);
+/// `R/metrics` and the figures in `R/status` are published this often: the contract's ten seconds.
+pub(in crate::runtime) const REPORT_EVERY: Duration = Duration::from_secs(10);
 
 /// The topics of one gateway, made once.
 #[derive(Clone)]
@@ -99,6 +100,8 @@ pub(in crate::runtime) struct StatusReport {
     pub(in crate::runtime) topics: Topics,
     pub(in crate::runtime) instance: String,
     pub(in crate::runtime) memory_max: Bytes,
+    /// Figures are told this often, at most once a second.
+    pub(in crate::runtime) every: Duration,
     pub(in crate::runtime) clock: SystemClock,
 }
 
@@ -122,13 +125,9 @@ impl StatusReport {
                 () = stopped(&mut self.stopping) => return,
             }
             let health = self.health_json();
-            self.health.send_if_modified(|known| {
-                let changed = **known != *health;
-                *known = Arc::from(health.as_str());
-                changed
-            });
+            self.health.send_replace(Arc::from(self.stamped("status/health", &health)));
             let now = self.clock.uptime();
-            let full = last_metrics.is_none_or(|at| now.since(at) >= METRICS_EVERY);
+            let full = last_metrics.is_none_or(|at| now.since(at) >= self.every);
             if full {
                 let quarantined = |model: &&ModelStatus| matches!(model.state, ModelState::Quarantined(_));
                 let count = self.sources.models.borrow().iter().filter(quarantined).count();
@@ -165,12 +164,20 @@ impl StatusReport {
             Some((_, before)) => text.clone_into(before),
             None => told.push((name, text.to_owned())),
         }
-        self.say(name, self.stamped(text).into_bytes(), true);
+        self.say(name, self.stamped(name, text).into_bytes(), true);
     }
 
-    /// Puts version, time and instance into a JSON object.
-    fn stamped(&self, text: &str) -> String {
-        let head = format!("{{\"v\":1,\"ts\":\"{}\",\"instance\":\"{}\",", self.utc_text(), self.instance);
+    /// Puts version, time and instance into a JSON object; into health also the Unix time that watchers of other
+    /// services expect.
+    fn stamped(&self, name: &str, text: &str) -> String {
+        let (ts, instance) = (self.utc_text(), &self.instance);
+        let head = match name {
+            "status/health" => {
+                let time = self.clock.utc().micros.div_euclid(1_000_000);
+                format!("{{\"v\":1,\"ts\":\"{ts}\",\"instance\":\"{instance}\",\"time\":{time},")
+            }
+            _ => format!("{{\"v\":1,\"ts\":\"{ts}\",\"instance\":\"{instance}\","),
+        };
         text.replacen('{', &head, 1)
     }
 
@@ -208,11 +215,7 @@ impl StatusReport {
                 (task.as_str().to_owned(), json!(if alive { "moving" } else { "stalled" }))
             })
             .collect();
-        let started =
-            self.clock.utc().micros - i64::try_from(now.since(Uptime::ZERO).as_micros()).unwrap_or(0);
-        let time = started.div_euclid(10_000_000) * 10;
-        json!({"status": status, "reason": reason, "pid": std::process::id(), "time": time, "stages": stages})
-            .to_string()
+        json!({"status": status, "reason": reason, "pid": std::process::id(), "stages": stages}).to_string()
     }
 
     fn outbox_json(&self) -> Value {
@@ -262,7 +265,7 @@ impl StatusReport {
                 }
                 ModelState::Refused(why) => ("refused", Some(why.clone())),
             };
-            let micros = |took: Option<std::time::Duration>| took.map(|took| took.as_micros() as f64);
+            let micros = |took: Option<Duration>| took.map(|took| took.as_micros() as f64);
             json!({
                 "model": &*model.id, "sha256": model.sha256.map(|digest| digest.to_string()),
                 "memory": model.memory_bytes, "state": state, "reason": reason,

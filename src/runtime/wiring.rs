@@ -7,7 +7,6 @@
 //! | infer → analyze | [`WORK_IN_FLIGHT`] | cannot, for the same reason |
 //! | analyze, forward → outbox | [`REQUESTS_MAX`] | they wait: events are the product |
 
-use std::path::Path;
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot, watch};
@@ -35,7 +34,7 @@ use crate::runtime::outbox::{OutboxReport, OutboxRequest, OutboxWorker};
 use crate::runtime::plan::{Plan, plan};
 use crate::runtime::plant::{PlantInput, PlantLink};
 use crate::runtime::status::{Sources, StatusReport, Topics};
-use crate::runtime::supervisor::thread;
+use crate::runtime::supervisor::{Options, Pace, thread};
 use crate::telemetry::{Metrics, Progress};
 use crate::wire::{Encoder, Origin};
 
@@ -103,16 +102,18 @@ pub(in crate::runtime) struct Service {
 pub(in crate::runtime) struct Common {
     pub(in crate::runtime) clock: SystemClock,
     pub(in crate::runtime) metrics: Arc<Metrics>,
+    pub(in crate::runtime) pace: Pace,
     pub(in crate::runtime) progress: Arc<Progress>,
     pub(in crate::runtime) topics: Topics,
     pub(in crate::runtime) origin: Origin,
 }
 
 /// Opens and spawns everything, back to front. Needs a running executor.
-pub(in crate::runtime) fn wire(config: &Config, root: &Path) -> Result<Service, WiringError> {
+pub(in crate::runtime) fn wire(config: &Config, options: &Options) -> Result<Service, WiringError> {
     let clock = SystemClock::start();
     let common = Common {
-        metrics: Arc::new(Metrics::new()),
+        metrics: Arc::clone(&options.metrics),
+        pace: options.pace,
         progress: Arc::new(Progress::new(clock.uptime())),
         topics: topics(config),
         origin: Origin { site: Arc::clone(&config.gateway.site), gateway: Arc::clone(&config.gateway.id) },
@@ -123,7 +124,7 @@ pub(in crate::runtime) fn wire(config: &Config, root: &Path) -> Result<Service, 
     let (health, health_seen) = watch::channel(Arc::from(""));
     let (publisher, publisher_seen) = watch::channel(None);
 
-    let governor = prepare_governor(config, root, stopping_seen.clone(), &common)?;
+    let governor = prepare_governor(config, &options.root, stopping_seen.clone(), &common)?;
     let models = load_models(&config.models).map_err(WiringError::Thread)?;
     for fault in &models.faults {
         error!(why = %fault.why, "refused a model");
@@ -150,6 +151,7 @@ pub(in crate::runtime) fn wire(config: &Config, root: &Path) -> Result<Service, 
         topics: common.topics.clone(),
         instance: instance(),
         memory_max: config.budget.memory,
+        every: common.pace.report_every,
         clock: common.clock.clone(),
     };
     let plant = PlantLink {
@@ -225,7 +227,7 @@ fn start_forward(
     let (status, status_seen) = watch::channel(None);
     let forward = Forward {
         endpoint: upstream_endpoint(config, common)?,
-        session: Session::new(forward_config(config), outbox.acked),
+        session: Session::new(forward_config(config, common.pace), outbox.acked),
         encoding: config.upstream.encoding,
         encoder: Encoder::new(),
         origin: common.origin.clone(),
@@ -306,12 +308,13 @@ fn instance() -> String {
     format!("{:08x}", fastrand::u32(..))
 }
 
-fn forward_config(config: &Config) -> ForwardConfig {
+fn forward_config(config: &Config, pace: Pace) -> ForwardConfig {
     let upstream = &config.upstream;
     ForwardConfig {
         in_flight: upstream.in_flight,
         rate: upstream.rate,
         daily: upstream.daily,
+        backoff_max: pace.backoff_max,
         ..ForwardConfig::default()
     }
 }
