@@ -93,6 +93,8 @@ impl PlantLink {
                 }
                 self.progress.tick(Task::Ingest, self.clock.uptime());
             };
+            // Also when messages come so often that the idle turn above never ends.
+            self.progress.tick(Task::Ingest, self.clock.uptime());
             match arrival {
                 Err(error) => return Ended::Broken(error),
                 Ok(Arrival::Closed) => return Ended::Closed,
