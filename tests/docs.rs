@@ -1,6 +1,6 @@
 //! The documents say what the code says: tables, lists, examples and links.
 
-#![expect(clippy::unwrap_used, reason = "a test program")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test program")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
