@@ -143,22 +143,26 @@ impl Consumer {
     }
 }
 
-/// Label, score and verdict of a decision: for each task; a question mark and no score if doubtful.
+/// A decision in words: the label of each task, or label and score; a question mark where the model is not sure.
 fn decision(json: &Value) -> String {
-    let one = |task: &str, result: &Value| {
-        let space = if task.is_empty() { "" } else { " " };
+    let label = |result: &Value| {
         let doubt = match text(result, "verdict").as_str() {
             "uncertain" => "?",
             "out-of-scope" => " (out of scope)",
             _ => "",
         };
-        let score = result.get("score").and_then(Value::as_f64).unwrap_or(0.0);
-        let score = if doubt.is_empty() { format!(" {score:.2}") } else { String::new() };
-        format!("{task}{space}{}{doubt}{score}", text(result, "label"))
+        format!("{}{doubt}", text(result, "label"))
     };
     match json.get("labels").and_then(Value::as_object) {
-        Some(labels) => labels.iter().map(|(task, result)| one(task, result)).collect::<Vec<_>>().join("  "),
-        None => one("", json),
+        Some(labels) => {
+            let tasks: Vec<String> =
+                labels.iter().map(|(task, result)| format!("{task} {}", label(result))).collect();
+            tasks.join(", ")
+        }
+        None => {
+            let score = json.get("score").and_then(Value::as_f64).unwrap_or(0.0);
+            format!("{} {score:.2}", label(json))
+        }
     }
 }
 
@@ -204,7 +208,7 @@ mod tests {
             (picture.level, picture.level_max, picture.temperature),
             (Level::Warm, Level::Hot, Some(70.0))
         );
-        assert_eq!((picture.streams[2].decisions, picture.streams[2].last.as_str()), (1, "Leaking?"));
+        assert_eq!((picture.streams[2].decisions, picture.streams[2].last.as_str()), (1, "Leaking? 0.88"));
         assert_eq!(picture.told, BTreeSet::from([EventId { epoch: 1, number: 7 }]));
     }
 

@@ -130,44 +130,33 @@ impl Summary {
             .zip(&picture.streams)
             .map(|((name, _), stream)| format!("{} {name}", stream.decisions))
             .collect();
-        let plant_minutes = self.length.as_secs() * u64::from(SPEED) / 60;
+        let (seconds, worst, end) =
+            (self.length.as_secs(), picture.level_max.as_str(), picture.level.as_str());
+        let plant_minutes = seconds * u64::from(SPEED) / 60;
+        let (judged, shed) = (figures.inferences, figures.shed);
         let mut lines = vec![
+            format!("summary    {seconds} s, {plant_minutes} minutes of the plant, seed {}", self.seed),
+            format!("in         {} messages, {}", figures.received, Bytes(figures.bytes_in)),
+            format!("judged     {judged} of {} windows and reports", judged + shed),
+            format!("decided    {}", decisions.join(", ")),
             format!(
-                "summary of {} s, {plant_minutes} minutes of the plant, seed {}",
-                self.length.as_secs(),
-                self.seed
-            ),
-            format!("  in         {} messages, {}", figures.received, Bytes(figures.bytes_in)),
-            format!(
-                "  judged     {} of {} windows and reports; decisions: {}",
-                figures.inferences,
-                figures.inferences + figures.shed,
-                decisions.join(", ")
-            ),
-            format!(
-                "  out        {} events in {} batches, {}: one byte for every {:.0} that came in",
+                "out        {} events in {} batches, {}: one byte for {:.0} that came in",
                 upstream.events.len(),
                 upstream.batches,
                 Bytes(upstream.bytes),
                 self.ratio()
             ),
             format!(
-                "  outage     {:.0} s, up to {} events waited in the outbox, {} arrived late, {} duplicates removed",
+                "outage     {:.0} s: {} events waited, {} came late, {} duplicates removed",
                 self.outage.as_secs_f32(),
                 picture.backlog_max,
                 upstream.historical,
                 upstream.duplicates
             ),
-            format!(
-                "  heat       up to {:.0} °C: {} at the worst, {} at the end, {} not judged to save heat",
-                self.hottest,
-                picture.level_max.as_str(),
-                picture.level.as_str(),
-                figures.shed
-            ),
-            format!("  lost       {} of {} stored events", self.lost(), figures.durable),
+            format!("heat       {:.0} °C: {worst} at the worst, {end} at the end, {shed} shed", self.hottest),
+            format!("lost       {} of {} stored events", self.lost(), figures.durable),
         ];
-        lines.extend(self.faults().iter().map(|fault| format!("  FAULT      {fault}")));
+        lines.extend(self.faults().iter().map(|fault| format!("FAULT      {fault}")));
         lines.join("\n")
     }
 }

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::demo::picture::Picture;
+use crate::demo::picture::{Picture, StreamPicture};
 use crate::demo::plant::SPEED;
-use crate::demo::script::{Act, Script};
+use crate::demo::script::Script;
 use crate::demo::setup::STREAMS;
 use crate::demo::summary::Figures;
 use crate::flow::Level;
@@ -148,54 +148,54 @@ impl Paint {
     }
 }
 
-/// The screen below its head.
+/// The screen below its head; fits 80 columns but for the longest decisions.
 fn lines(frame: &Frame<'_>, paint: Paint) -> Vec<String> {
     let Frame { picture, figures, .. } = frame;
     let label = |name: &str| paint.dye(Colour::Dim, &format!("{name:<10}"));
+    let (messages, bytes) = (figures.received, Bytes(figures.bytes_in));
+    let streams =
+        STREAMS.iter().zip(&picture.streams).map(|(name, stream)| stream_line(*name, stream, paint));
     let mut lines = vec![
         String::new(),
         format!("{} {}", label("now"), paint.dye(Colour::Bold, words(frame))),
         String::new(),
         format!(
-            "{} {} messages, {}: two rigs and their work orders, time x{SPEED}",
-            label("plant"),
-            figures.received,
-            Bytes(figures.bytes_in)
+            "{} {messages} messages, {bytes}: two rigs and their work orders, time x{SPEED}",
+            label("plant")
         ),
+        String::new(),
     ];
-    for ((name, lane), stream) in STREAMS.iter().zip(&picture.streams) {
-        let alarm = if stream.alarm { paint.dye(Colour::Red, "ALARM") } else { "     ".to_owned() };
-        let lane = paint.dye(Colour::Dim, &format!("{lane:<6}"));
-        let last = if stream.last.is_empty() { "…" } else { &stream.last };
-        lines.push(format!(
-            "  {} {lane} {:>4} {alarm}  {last}",
-            paint.dye(Colour::Cyan, &format!("{name:<12}")),
-            stream.decisions
-        ));
-    }
-    lines.push(String::new());
-    lines.push(format!("{} {}", label("board"), board(frame, paint)));
-    lines.push(format!("{} {}", label("link"), link(frame, paint)));
+    lines.extend(streams);
     let fill = gauge(picture.backlog as f64 / picture.backlog_max.max(BACKLOG_SCALE) as f64);
     let fill = paint.dye(Colour::Yellow, &fill);
-    lines.push(format!(
-        "{} {:>5} {fill} wait, at most {} did; {} stored so far",
-        label("outbox"),
-        picture.backlog,
-        picture.backlog_max,
-        figures.durable
-    ));
+    let (waiting, most, stored) = (picture.backlog, picture.backlog_max, figures.durable);
     let upstream = &picture.upstream;
-    let ratio = figures.bytes_in / upstream.bytes.max(1);
-    lines.push(format!(
-        "{} {:>5} events, {} (1/{ratio} of what came in); {} late, {} duplicates removed",
-        label("upstream"),
-        upstream.events.len(),
-        Bytes(upstream.bytes),
-        upstream.historical,
-        upstream.duplicates
-    ));
+    lines.extend([
+        String::new(),
+        format!("{} {}", label("board"), board(frame, paint)),
+        format!("{} {}", label("link"), link(frame, paint)),
+        format!("{} {waiting:>5} {fill} wait, at most {most} did; {stored} stored", label("outbox")),
+        format!(
+            "{} {:>5} events{}; {} late, {} duplicates removed",
+            label("upstream"),
+            upstream.events.len(),
+            figures
+                .bytes_in
+                .checked_div(upstream.bytes)
+                .map_or(String::new(), |ratio| format!(", 1/{ratio} of the bytes")),
+            upstream.historical,
+            upstream.duplicates
+        ),
+    ]);
     lines
+}
+
+fn stream_line((name, lane): (&str, &str), stream: &StreamPicture, paint: Paint) -> String {
+    let alarm = if stream.alarm { paint.dye(Colour::Red, "ALARM") } else { " ".repeat(5) };
+    let name = paint.dye(Colour::Cyan, &format!("{name:<12}"));
+    let lane = paint.dye(Colour::Dim, &format!("{lane:<6}"));
+    let last = if stream.last.is_empty() { "…" } else { &stream.last };
+    format!("{name} {lane} {:>4} {alarm} {last}", stream.decisions)
 }
 
 /// A bar for a share from 0 to 1.
@@ -240,11 +240,8 @@ fn link(frame: &Frame<'_>, paint: Paint) -> String {
         "" => "    …".to_owned(),
         _ => paint.dye(Colour::Red, " down"),
     };
-    let cut = frame.at.is_some_and(|at| frame.script.act(at) == Act::Outage);
-    let connects = frame.figures.connects;
-    let times = if connects == 1 { "once" } else { "again" };
-    let note = if cut { ", now it is cut" } else { "" };
-    format!("{word} connected {times}{note}")
+    let again = frame.figures.connects > 1 && frame.picture.link == "up";
+    format!("{word}{}", if again { " again" } else { "" })
 }
 
 fn board(frame: &Frame<'_>, paint: Paint) -> String {
@@ -257,7 +254,7 @@ fn board(frame: &Frame<'_>, paint: Paint) -> String {
     let level = paint.dye(colour, frame.picture.level.as_str());
     let heat = frame.picture.temperature.map_or(0.0, |degrees| (degrees - COLD) / (HOT - COLD));
     let heat = paint.dye(colour, &gauge(heat));
-    format!("{:>5} {heat} {level}: {allowed}; {} shed so far", degrees(frame.picture), frame.figures.shed)
+    format!("{:>5} {heat} {level}: {allowed}; {} shed", degrees(frame.picture), frame.figures.shed)
 }
 
 fn degrees(picture: &Picture) -> String {
