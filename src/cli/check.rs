@@ -5,6 +5,7 @@ use std::path::Path;
 use crate::cli::config::load;
 use crate::cli::exit::{Failure, say};
 use crate::config::{Config, Fault};
+use crate::infer::ModelState;
 use crate::io::sysfs::Sysfs;
 use crate::runtime::{board_profile, load_models, memory_plan, plan};
 use crate::units::Bytes;
@@ -20,7 +21,12 @@ pub(in crate::cli) fn check(path: &Path) -> Result<(), Failure> {
     let models = load_models(&config.models).map_err(|error| Failure::Io(error.into()))?;
     faults.extend(models.faults.iter().map(|fault| format!("models[{}]: {}", fault.index, fault.why)));
     for status in models.registry.status() {
-        say(&format!("model   {} {}", status.id, Bytes(status.memory_bytes)));
+        match status.state {
+            ModelState::Ready => say(&format!("model   {} {}", status.id, Bytes(status.memory_bytes))),
+            ModelState::Refused(_) | ModelState::Quarantined(_) => {
+                say(&format!("model   {} refused, see below", status.id));
+            }
+        }
     }
     if let Err(found) = plan(&config, &models.manifests, 0) {
         faults.extend(found.iter().map(Fault::to_string));

@@ -81,7 +81,7 @@ fn stored(file: Option<&Path>) -> Result<ExitCode, Failure> {
     match decoded {
         Ok(Decoded { faults: 0, .. }) => Ok(ExitCode::SUCCESS),
         Ok(Decoded { faults, events, .. }) => {
-            let text = format!("{faults} places are damaged; the {events} events around them are printed");
+            let text = format!("damaged places: {faults}; events printed: {events}");
             Err(Failure::Io(anyhow::anyhow!(text)))
         }
         // Whoever read has seen enough.

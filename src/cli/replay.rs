@@ -58,11 +58,8 @@ pub(in crate::cli) struct ReplayArgs {
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Format {
-    /// Cells under a header; each row becomes a JSON object
     Csv,
-    /// One JSON value per line, published as it is
     Jsonl,
-    /// NMEA 0183 sentences
     Nmea,
 }
 

@@ -79,6 +79,11 @@ impl<'a> Section<'a> {
         items.iter().enumerate().map(entry).collect()
     }
 
+    /// How many tables a list has, good ones and bad ones.
+    pub(in crate::config) fn entries(&self, key: &'static str) -> usize {
+        self.value(key).and_then(Value::as_array).map_or(0, Vec::len)
+    }
+
     /// A text, if there.
     pub(in crate::config) fn text(&self, key: &'static str) -> Option<&'a str> {
         let value = self.value(key)?;

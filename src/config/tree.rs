@@ -104,7 +104,7 @@ impl Config {
     /// | names of streams and models differ from each other | topics and events are told apart by them |
     /// | plant and upstream are not the same broker | raw data and what may leave must not meet |
     fn cross_check(&self, root: &Section<'_>) {
-        if self.streams.is_empty() {
+        if self.streams.is_empty() && root.entries("streams") == 0 {
             root.fault("streams", "none", "at least one [[streams]] table");
         }
         if self.streams.len() > STREAMS_MAX {

@@ -68,7 +68,7 @@ impl PlantLink {
             if self.inputs.send(PlantInput::Down).await.is_err() {
                 break;
             }
-            retry.failed(&error.to_string(), "plant broker");
+            retry.failed(&error.in_full(), "plant broker");
             self.pause(&mut retry).await;
         }
         // The brain may have ended already; then nobody needs to be told.
