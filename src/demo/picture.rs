@@ -153,16 +153,12 @@ fn decision(json: &Value) -> String {
         };
         format!("{}{doubt}", text(result, "label"))
     };
-    match json.get("labels").and_then(Value::as_object) {
-        Some(labels) => {
-            let tasks: Vec<String> =
-                labels.iter().map(|(task, result)| format!("{task} {}", label(result))).collect();
-            tasks.join(", ")
-        }
-        None => {
-            let score = json.get("score").and_then(Value::as_f64).unwrap_or(0.0);
-            format!("{} {score:.2}", label(json))
-        }
+    if let Some(labels) = json.get("labels").and_then(Value::as_object) {
+        let tasks = labels.iter().map(|(task, result)| format!("{task} {}", label(result)));
+        tasks.collect::<Vec<_>>().join(", ")
+    } else {
+        let score = json.get("score").and_then(Value::as_f64).unwrap_or(0.0);
+        format!("{} {score:.2}", label(json))
     }
 }
 

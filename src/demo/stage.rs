@@ -213,7 +213,8 @@ impl Stage {
             set_temperature(&self.scratch, temperature)?;
             self.at = Some(at);
             self.show();
-            let settled = self.all_received(*sent.borrow()) && self.all_arrived() && self.picture.backlog == 0;
+            let settled =
+                self.all_received(*sent.borrow()) && self.all_arrived() && self.picture.backlog == 0;
             if at >= self.script.length() && (settled || at >= self.script.length() + SETTLE_MAX) {
                 return Ok(());
             }
