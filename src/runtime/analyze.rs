@@ -12,6 +12,8 @@ use crate::ingest::{Ingest, Message, Sink};
 use crate::io::mqtt::Inbound;
 use crate::outbox::Lane;
 use crate::pipeline::Pipeline;
+use crate::runtime::arrivals::Arrivals;
+use crate::runtime::crowd::Crowd;
 use crate::runtime::decisions::Decisions;
 use crate::runtime::infer::{DRAIN_MAX, Judged};
 use crate::runtime::outbox::OutboxRequest;
@@ -38,6 +40,8 @@ pub(in crate::runtime) struct Analyze {
     pub(in crate::runtime) outbox: mpsc::Sender<OutboxRequest>,
     pub(in crate::runtime) budget: watch::Receiver<Budget>,
     pub(in crate::runtime) decisions: Decisions,
+    pub(in crate::runtime) arrivals: Arrivals,
+    pub(in crate::runtime) crowd: Crowd,
     pub(in crate::runtime) topics: Topics,
     pub(in crate::runtime) origin: Origin,
     pub(in crate::runtime) clock: SystemClock,
@@ -68,10 +72,11 @@ impl Analyze {
         let mut reported = Uptime::ZERO;
         loop {
             let wake = self.wake();
+            let open = self.crowd.admits(self.pipeline.queued(), self.clock.uptime());
             tokio::select! {
                 biased;
                 Some(judged) = self.results.recv() => self.resolve(judged).await,
-                count = self.inputs.recv_many(&mut inputs, TURN_MESSAGES) => {
+                count = self.inputs.recv_many(&mut inputs, TURN_MESSAGES), if open => {
                     if count == 0 || self.take(&mut inputs) {
                         break;
                     }
@@ -112,7 +117,8 @@ impl Analyze {
             match input {
                 PlantInput::Message(message) => {
                     let mut feed = Feed { pipeline: &mut self.pipeline, wall };
-                    accept(&mut self.ingest, &message, received, wall, &mut feed);
+                    let arrival = self.arrivals.next(received, wall);
+                    accept(&mut self.ingest, &message, (received, arrival), &mut feed);
                     self.metrics.add(Metric::PlantBytes, message.payload().len() as u64);
                     if let Some(publisher) = self.decisions.publisher() {
                         // If it cannot be acknowledged now, the broker sends it again: a duplicate, not a loss.
@@ -212,8 +218,12 @@ impl Analyze {
     }
 }
 
-fn accept(ingest: &mut Ingest, message: &Inbound, received: Uptime, wall: UtcTime, feed: &mut Feed<'_>) {
-    let arrival = EventTime::from(wall);
+fn accept(
+    ingest: &mut Ingest,
+    message: &Inbound,
+    (received, arrival): (Uptime, EventTime),
+    feed: &mut Feed<'_>,
+) {
     ingest.accept(&Message { topic: message.topic(), payload: message.payload(), received, arrival }, feed);
 }
 

@@ -25,6 +25,8 @@ use crate::io::mqtt::{Endpoint, Protocol, Publisher, TlsFiles, Will};
 use crate::outbox::{Lane, Outbox, OutboxError};
 use crate::pipeline::Pipeline;
 use crate::runtime::analyze::{Analyze, WORK_IN_FLIGHT};
+use crate::runtime::arrivals::Arrivals;
+use crate::runtime::crowd::Crowd;
 use crate::runtime::decisions::Decisions;
 use crate::runtime::forward::{Forward, Wires};
 use crate::runtime::governor::prepare_governor;
@@ -289,6 +291,8 @@ fn start_brain(
         outbox,
         budget,
         decisions: Decisions::new(),
+        arrivals: Arrivals::default(),
+        crowd: Crowd::default(),
         topics: common.topics.clone(),
         origin: common.origin.clone(),
         clock: common.clock.clone(),
