@@ -41,7 +41,12 @@ mod tests {
         for (millis, queued, admitted) in asked {
             assert_eq!(crowd.admits(queued, at(millis)), admitted, "{millis} ms");
         }
-        let asked = [(1_000, CROWDED, false), (1_999, QUEUE_MAX, false), (2_000, QUEUE_MAX, true), (9_000, CROWDED, true)];
+        let asked = [
+            (1_000, CROWDED, false),
+            (1_999, QUEUE_MAX, false),
+            (2_000, QUEUE_MAX, true),
+            (9_000, CROWDED, true),
+        ];
         for (millis, queued, admitted) in asked {
             assert_eq!(crowd.admits(queued, at(millis)), admitted, "{millis} ms");
         }

@@ -7,6 +7,7 @@
 //! | infer → analyze | [`WORK_IN_FLIGHT`] | cannot, for the same reason |
 //! | analyze, forward → outbox | [`REQUESTS_MAX`] | they wait: events are the product |
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot, watch};
@@ -292,6 +293,7 @@ fn start_brain(
         budget,
         decisions: Decisions::new(),
         arrivals: Arrivals::default(),
+        unacked: VecDeque::new(),
         crowd: Crowd::default(),
         topics: common.topics.clone(),
         origin: common.origin.clone(),
