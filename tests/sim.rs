@@ -32,8 +32,12 @@ mod model;
 mod plant;
 #[path = "sim/schedule.rs"]
 mod schedule;
+#[path = "sim/shells.rs"]
+mod shells;
 #[path = "sim/world.rs"]
 mod world;
+
+use tidegate::tally::DropReason;
 
 use faults::Planted;
 use world::{Summary, run};
@@ -41,9 +45,26 @@ use world::{Summary, run};
 /// Seeds of every run of the tests.
 const SEEDS: u64 = 200;
 
+/// Reasons for which the faults are meant to make the gateway drop something.
+const MEANT: [DropReason; 12] = [
+    DropReason::NonFinite,
+    DropReason::Late,
+    DropReason::Duplicate,
+    DropReason::Stale,
+    DropReason::QueueFull,
+    DropReason::Budget,
+    DropReason::ModelFailed,
+    DropReason::Unchanged,
+    DropReason::RateLimit,
+    DropReason::OutboxFull,
+    DropReason::OutboxReject,
+    DropReason::Expired,
+];
+
 /// Says how to repeat a run that panics.
 struct Repeat(u64);
 
+#[expect(clippy::print_stdout, reason = "what the test harness shows of a failed test")]
 impl Drop for Repeat {
     fn drop(&mut self) {
         if thread::panicking() {
@@ -100,8 +121,14 @@ fn faults_lose_nothing_that_was_durable_and_not_dropped_by_a_policy() {
         sum(|s| u64::from(s.boots)),
         sum(|s| u64::from(s.connections)),
     );
+    let seen = summaries.iter().fold(0, |seen, summary| seen | summary.reasons);
+    let unseen = MEANT.iter().find(|reason| {
+        let bit = DropReason::ALL.iter().position(|known| known == *reason);
+        bit.is_some_and(|bit| seen >> bit & 1 == 0)
+    });
     if summaries.len() > 100 {
-        assert!(sum(|s| s.dropped) > 100 && sum(|s| s.twice as u64) > 100, "the faults are meant to bite");
+        assert_eq!(unseen, None, "the faults are meant to reach every policy");
+        assert!(sum(|s| s.twice as u64) > 100, "acknowledgements are meant to be lost");
     }
 }
 

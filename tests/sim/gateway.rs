@@ -74,7 +74,7 @@ impl Settings {
                 daily: (random.u8(..4) == 0).then(|| Bytes(random.u64(20_000..80_000))),
                 alarm_reserve: Ratio::of(1, 5),
                 backoff_min: Duration::from_secs(1),
-                backoff_max: Duration::from_secs(60),
+                backoff_max: Duration::from_mins(1),
                 ack_timeout: Duration::from_secs(20),
             },
             every: Duration::from_secs([10, 30, 120][random.usize(..3)]),
@@ -104,7 +104,7 @@ impl Gateway {
                 memory: Bytes(100 << 20),
                 frozen_after: None,
                 dwell: Duration::from_secs(30),
-                dwell_max: Duration::from_secs(120),
+                dwell_max: Duration::from_mins(2),
             }),
             encoder: Encoder::new(),
             at_engine: VecDeque::new(),
@@ -131,7 +131,7 @@ pub(crate) fn plan(settings: &Settings, epoch: u32) -> PipelinePlan {
             length,
             lateness: Duration::from_secs(3),
             idle: Duration::from_secs(15),
-            future_max: Duration::from_secs(60),
+            future_max: Duration::from_mins(1),
             period: None,
             samples_max: 200,
         })
@@ -182,9 +182,9 @@ pub(crate) fn plan(settings: &Settings, epoch: u32) -> PipelinePlan {
 }
 
 /// The fake engine: what it says follows from the window alone.
-pub(crate) fn judge(work: &Work, failure: Option<FailureReason>) -> (Outcome, Option<f32>) {
+pub(crate) fn judge(work: &Work, failure: Option<FailureReason>) -> Outcome {
     if let Some(failure) = failure {
-        return (Outcome::Failed(failure), None);
+        return Outcome::Failed(failure);
     }
     let mean = match &work.input {
         WorkInput::Window(window) => {
@@ -193,17 +193,17 @@ pub(crate) fn judge(work: &Work, failure: Option<FailureReason>) -> (Outcome, Op
         }
         WorkInput::Report => None,
     };
-    let worn = mean.map_or(0.9, |mean| mean.clamp(0.0, 1.0));
-    let label = u16::from(worn > 0.5);
-    let score = worn.max(1.0 - worn);
+    let wear = mean.map_or(0.9, |mean| mean.clamp(0.0, 1.0));
+    let label = u16::from(wear > 0.5);
+    let score = wear.max(1.0 - wear);
     let judgement = Judgement {
         label,
         score,
-        scores: vec![1.0 - worn, worn],
+        scores: vec![1.0 - wear, wear],
         verdict: if score < 0.6 { Verdict::Uncertain } else { Verdict::Accepted },
     };
     let features = FeatureVector { values: mean.into_iter().collect(), missing: 0 };
-    (Outcome::Judged { judgements: vec![judgement], features }, mean)
+    Outcome::Judged { judgements: vec![judgement], features }
 }
 
 /// The inference of a piece of work.

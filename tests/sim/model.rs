@@ -1,6 +1,7 @@
 //! The reference: which events exist, where they are stored, and which must be found upstream.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound::{Excluded, Included};
 
 use tidegate::flow::{EventId, Facts};
 
@@ -74,7 +75,7 @@ impl Reference {
         if durable < lane.durable || durable > lane.appended {
             return Err(format!("durable {durable} after {}, appended {}", lane.durable, lane.appended));
         }
-        for (_, record) in lane.records.range(lane.durable + 1..durable + 1) {
+        for (_, record) in lane.records.range((Excluded(lane.durable), Included(durable))) {
             self.durable.insert(record.id);
             if !record.dropped {
                 self.must.insert(record.id);
@@ -88,7 +89,7 @@ impl Reference {
     pub(crate) fn dropped(&mut self, lane: usize, upto: u64) -> u64 {
         let lane = &mut self.lanes[lane];
         let mut count = 0;
-        for (_, record) in lane.records.range_mut(lane.acked + 1..upto.max(lane.acked) + 1) {
+        for (_, record) in lane.records.range_mut((Excluded(lane.acked), Included(upto.max(lane.acked)))) {
             record.dropped = true;
             self.must.remove(&record.id);
             count += 1;
@@ -121,7 +122,7 @@ impl Reference {
         if upto > lane.durable {
             return Err(format!("the cursor moves to {upto}, durable is {}", lane.durable));
         }
-        let mut passed = lane.records.range(lane.acked + 1..upto.max(lane.acked) + 1);
+        let mut passed = lane.records.range((Excluded(lane.acked), Included(upto.max(lane.acked))));
         if let Some((seq, _)) = passed.find(|(_, record)| !record.answered && !record.dropped) {
             return Err(format!(
                 "the cursor moves to {upto} and passes record {seq}, which nobody has acknowledged"
@@ -168,7 +169,7 @@ impl Reference {
         if acked > lane.acked && !may_drop {
             return Err(format!("the cursor stands at {acked}, it was never moved beyond {}", lane.acked));
         }
-        gone.iter().for_each(|seq| drop(lane.records.remove(seq)));
+        lane.records.retain(|seq, _| !gone.contains(seq));
         // Whatever survived is durable now.
         for record in found.keys().filter_map(|seq| lane.records.get(seq)).filter(|record| !record.dropped) {
             self.durable.insert(record.id);
