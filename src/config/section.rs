@@ -278,7 +278,7 @@ mod tests {
         let section = Section::root(&table, &faults);
         assert!(section.text("size_max").is_none());
         section.finish();
-        let faults = faults.finish().unwrap_err();
+        let faults = crate::config::Faults(faults.finish());
         assert_eq!(
             faults.to_string(),
             "szie_max: unknown key (did you mean \"size_max\"?); allowed: size_max"
