@@ -214,7 +214,7 @@ fn a_restart_of_the_broker_loses_no_row() {
     let mut subscriber = Plain::connect(broker.port(), "scada", true);
     subscriber.subscribe("plant/pump");
     let folder = tempfile::tempdir().unwrap();
-    let rows: String = (0..ROWS).map(|n| format!("{n}\n")).collect();
+    let rows = (0..ROWS).map(|n| n.to_string()).collect::<Vec<_>>().join("\n");
     let file = write(folder.path(), "a.jsonl", &rows);
     let args = ["replay", &file, "--url", &url(&broker), "--topic", "plant/pump", "--speed", "max", "--json"];
     let replay = Running::start(&args);
@@ -232,6 +232,43 @@ fn a_restart_of_the_broker_loses_no_row() {
     let summary = summary(&ended);
     assert_eq!((&summary["reconnects"], &summary["acknowledged"]), (&1.into(), &ROWS.into()), "{summary}");
     assert!(ended.stderr.contains("trying again"), "{}", ended.stderr);
+}
+
+#[test]
+fn what_a_broker_does_not_allow_is_a_failure_that_says_so() {
+    let lines = "allow_anonymous true\nacl_file {dir}/acl\n";
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path(), "acl", "topic write open\n");
+    let broker = Mosquitto::start_prepared(folder, false, lines);
+    let url = url(&broker);
+    let folder = tempfile::tempdir().unwrap();
+    let file = write(folder.path(), "a.jsonl", "1\n2\n");
+    let base = ["replay", &file, "--url", &url, "--speed", "max", "--topic"];
+    assert_eq!(run(&[&base[..], &["open"]].concat()).code, Some(0));
+    let ended = run(&[&base[..], &["closed"]].concat());
+    assert_eq!(ended.code, Some(74));
+    assert!(ended.stderr.contains("2 refused") && ended.stderr.contains("ACL"), "{}", ended.stderr);
+}
+
+#[test]
+fn rows_before_the_unreadable_end_of_a_file_arrive_and_rows_without_a_time_are_told() {
+    let broker = Mosquitto::start(false);
+    let mut subscriber = Plain::connect(broker.port(), "scada", false);
+    subscriber.subscribe("t");
+    let folder = tempfile::tempdir().unwrap();
+    let long = "x".repeat(2 << 20);
+    let file = write(folder.path(), "a.jsonl", &format!("{{\"ts\":1}}\n{{\"when\":2}}\n{long}\n"));
+    let ended = run(&["replay", &file, "--url", &url(&broker), "--topic", "t", "--time", "ts"]);
+    assert_eq!(ended.code, Some(74));
+    assert!(
+        ended.stderr.contains("row 2 has no time") && ended.stderr.contains("row 3 of"),
+        "{}",
+        ended.stderr
+    );
+    assert_eq!(
+        [subscriber.message(), subscriber.message()].map(Option::unwrap),
+        ["{\"ts\":1}", "{\"when\":2}"]
+    );
 }
 
 #[test]
@@ -333,7 +370,9 @@ fn decoders_of_a_group_share_the_batches_between_them() {
     let url = url(&broker);
     let start = || Running::start(&["decode", "--url", &url, "--topic", "up/#", "--share", "historian"]);
     let decoders = [start(), start()];
-    decoders.iter().for_each(|decoder| decoder.says("listening to $share/historian/up/#"));
+    for decoder in &decoders {
+        decoder.says("listening to $share/historian/up/#");
+    }
     let mut gateway = Plain::connect(broker.port(), "gateway", false);
     for _ in 0..10 {
         gateway.publish("up/normal", &golden("batch-one.bin"));

@@ -150,7 +150,7 @@ fn execute(command: Command) -> Result<ExitCode, Failure> {
             crate::cli::config::features(&config, &stream, delimiter, &samples)?;
         }
         Command::Replay(args) => crate::cli::replay::replay(args)?,
-        Command::Decode(args) => return crate::cli::decode_live::decode(args),
+        Command::Decode(args) => return crate::cli::decode_live::decode(&args),
         Command::Model { question } => crate::cli::model::ask(question)?,
         Command::Outbox { question } => ask_outbox(question)?,
         Command::Admit { dir, memory, seconds } => {

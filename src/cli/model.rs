@@ -124,16 +124,22 @@ fn list(folders: &[PathBuf], json: bool) -> Result<(), Failure> {
     }
     if !json {
         if models.len() > 1 {
-            table(&models).iter().for_each(|line| say(line));
+            say_all(&table(&models));
         } else if faults.is_empty() {
             say("no models found: a model is a folder with a manifest.toml");
         }
         if scores.len() > 1 {
             say("");
-            table(&scores).iter().for_each(|line| say(line));
+            say_all(&table(&scores));
         }
     }
     if faults.is_empty() { Ok(()) } else { Err(Failure::Config(anyhow::anyhow!(faults.join("\n")))) }
+}
+
+fn say_all(lines: &[String]) {
+    for line in lines {
+        say(line);
+    }
 }
 
 fn read_manifest(folder: &Path) -> Result<Manifest, String> {
@@ -298,7 +304,7 @@ fn describe(manifest: &Manifest, variants: &[Examined<'_>]) {
         let (cases, error, tolerance) = (report.golden_cases, report.golden_error_max, found.tolerance);
         line("  golden", format!("{cases} cases, largest error {error:.1e}, allowed {tolerance:.1e}"));
     }
-    table(&lines).iter().for_each(|line| say(line));
+    say_all(&table(&lines));
 }
 
 /// How inputs are made, in words.

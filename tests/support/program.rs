@@ -6,7 +6,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 /// Longest wait for a line: generous, because a test that waits for it fails anyway.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 fn command(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
@@ -30,7 +30,7 @@ impl From<Output> for Ended {
 
 /// Runs a command to its end, with nothing on stdin.
 pub(crate) fn run(args: &[&str]) -> Ended {
-    command(args).stdin(Stdio::null()).output().unwrap().into()
+    Running::start(args).end()
 }
 
 /// Runs a command with these bytes on stdin.
