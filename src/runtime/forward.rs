@@ -242,6 +242,8 @@ impl Forward {
 
     async fn send(&mut self, fetch: &Fetch, reading: Reading) {
         let now = self.clock.uptime();
+        // More may have become durable since the session was told: it refuses a batch beyond what it knows of.
+        self.session.durable(fetch.lane, reading.durable.0);
         let Some(last) = reading.records.last().map(|record| record.seq.0) else {
             // All of it was dropped on purpose or is damaged, and counted there.
             let advance = self.session.skip(fetch, reading.durable.0, now);
