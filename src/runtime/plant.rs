@@ -9,9 +9,12 @@ use tokio::sync::{mpsc, watch};
 use tracing::{debug, info, warn};
 
 use crate::clock::{Clock, SystemClock};
-use crate::io::mqtt::{Arrival, Connection, Endpoint, Fault, Inbound, MqttError, Publisher, Qos, open};
+use crate::io::mqtt::{Arrival, Connection, Endpoint, Inbound, MqttError, Publisher, Qos, open};
 use crate::runtime::retry::{IDLE_TURN, Retry, best_effort};
 use crate::telemetry::{Metric, Metrics, Progress, Task};
+
+/// Largest packet taken in order to drop it: the largest `limits.packet` that can be configured.
+const PACKET_TAKEN_MAX: u32 = 16 << 20;
 
 /// What the link tells the brain's shell, in the order in which it happened.
 pub(in crate::runtime) enum PlantInput {
@@ -58,12 +61,10 @@ impl PlantLink {
             };
             self.publisher.send_replace(None);
             let Ended::Broken(error) = ended else { break };
-            // A message over our limit comes again with every connection of this session: leave the session behind.
-            let oversize = matches!(error.classify(), Fault::Oversize);
-            self.endpoint.clean_start = clean || oversize;
-            if oversize {
+            self.endpoint.clean_start = clean;
+            if let MqttError::Oversize { size, .. } = &error {
                 self.metrics.add(Metric::PlantOversize, 1);
-                warn!(%error, "dropped the session on the plant broker to get past an oversize message");
+                self.get_past(*size);
             }
             if self.inputs.send(PlantInput::Down).await.is_err() {
                 break;
@@ -74,6 +75,22 @@ impl PlantLink {
         // The brain may have ended already; then nobody needs to be told.
         best_effort(self.inputs.send(PlantInput::End).await);
         debug!("ended plant link");
+    }
+
+    /// Makes sure that a message over our limit does not end the next connection too.
+    ///
+    /// MQTT 3.1.1 has no way to tell a broker our limit: a retained message comes with every subscription and one of
+    /// QoS 1 with every connection of the session. So the packet is taken and ingest drops and counts it. Only one that
+    /// would take too much memory is fled from, with the session and what else the broker holds for us.
+    fn get_past(&mut self, size: u64) {
+        let room = u32::try_from(size).ok().and_then(u32::checked_next_power_of_two);
+        if let Some(room) = room.filter(|room| *room <= PACKET_TAKEN_MAX) {
+            self.endpoint.packet_max = room.max(self.endpoint.packet_max);
+            info!(size, "made room for an oversize message of the plant broker, to drop it");
+        } else {
+            self.endpoint.clean_start = true;
+            warn!(size, "dropped the session on the plant broker to get past an oversize message");
+        }
     }
 
     async fn serve(&mut self, publisher: Publisher, mut connection: Connection, retry: &mut Retry) -> Ended {
