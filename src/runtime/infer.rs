@@ -111,7 +111,8 @@ impl InferWorker {
     ) -> Result<Outcome, FailureReason> {
         let Self { streams, scratch, registry, clock, .. } = self;
         let stream = streams.get(usize::from(subject.stream.0)).ok_or(FailureReason::Errored)?;
-        let layout = stream.layout.as_ref().ok_or(FailureReason::Errored)?;
+        // Without a layout the model was refused and nothing else is asked for.
+        let layout = stream.layout.as_ref().ok_or(FailureReason::Quarantined)?;
         scratch.extractor.extract(layout, window, &mut scratch.features);
         let judgements = match stream.model {
             Some(model) => {
