@@ -1,6 +1,8 @@
 //! The brain's shell: decodes what comes in, feeds the models, tells the plant, stores what may leave.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::info;
@@ -9,9 +11,11 @@ use crate::clock::{Clock, EventTime, SystemClock, Uptime, UtcTime};
 use crate::flow::{Budget, Event, Priority, Report, SampleBatch};
 use crate::infer::Work;
 use crate::ingest::{Ingest, Message, Sink};
-use crate::io::mqtt::Inbound;
+use crate::io::mqtt::{Inbound, Unsent};
 use crate::outbox::Lane;
 use crate::pipeline::Pipeline;
+use crate::runtime::arrivals::Arrivals;
+use crate::runtime::crowd::Crowd;
 use crate::runtime::decisions::Decisions;
 use crate::runtime::infer::{DRAIN_MAX, Judged};
 use crate::runtime::outbox::OutboxRequest;
@@ -24,6 +28,10 @@ use crate::wire::{Origin, encode_record, write_event};
 
 /// Messages taken in one turn before results and timers are looked at again.
 const TURN_MESSAGES: usize = 64;
+
+/// How soon to try again when the connection to the plant had no room for acknowledgements or decisions: its poller
+/// moves thousands of packets a second.
+const LINK_RETRY: Duration = Duration::from_millis(5);
 
 /// Pieces of work at the models' thread: one that runs, the rest so that it never waits for this task.
 pub(in crate::runtime) const WORK_IN_FLIGHT: u64 = 4;
@@ -38,6 +46,11 @@ pub(in crate::runtime) struct Analyze {
     pub(in crate::runtime) outbox: mpsc::Sender<OutboxRequest>,
     pub(in crate::runtime) budget: watch::Receiver<Budget>,
     pub(in crate::runtime) decisions: Decisions,
+    pub(in crate::runtime) arrivals: Arrivals,
+    /// Taken over and not acknowledged yet, because the connection had no room for it. At most 65,535, the packet ids
+    /// of a connection, whatever the broker thinks of our limits.
+    pub(in crate::runtime) unacked: VecDeque<Inbound>,
+    pub(in crate::runtime) crowd: Crowd,
     pub(in crate::runtime) topics: Topics,
     pub(in crate::runtime) origin: Origin,
     pub(in crate::runtime) clock: SystemClock,
@@ -68,10 +81,11 @@ impl Analyze {
         let mut reported = Uptime::ZERO;
         loop {
             let wake = self.wake();
+            let open = self.crowd.admits(self.pipeline.queued(), self.clock.uptime());
             tokio::select! {
                 biased;
                 Some(judged) = self.results.recv() => self.resolve(judged).await,
-                count = self.inputs.recv_many(&mut inputs, TURN_MESSAGES) => {
+                count = self.inputs.recv_many(&mut inputs, TURN_MESSAGES), if open => {
                     if count == 0 || self.take(&mut inputs) {
                         break;
                     }
@@ -86,6 +100,7 @@ impl Analyze {
             self.pipeline.set_budget(*self.budget.borrow());
             self.pipeline.tick(now);
             self.feed_models(now);
+            self.acknowledge();
             self.decisions.flush();
             self.progress.tick(Task::Analyze, now);
             if now.since(reported) >= IDLE_TURN {
@@ -99,7 +114,8 @@ impl Analyze {
 
     /// When to wake at the latest: something closes, or it is time to tick.
     fn wake(&self) -> tokio::time::Instant {
-        let idle = self.clock.uptime().after(IDLE_TURN);
+        let busy = !self.unacked.is_empty() || self.decisions.is_held_up();
+        let idle = self.clock.uptime().after(if busy { LINK_RETRY } else { IDLE_TURN });
         let due = self.pipeline.poll_timeout().map_or(idle, |due| due.min(idle));
         tokio::time::Instant::from_std(self.clock.instant(due))
     }
@@ -112,12 +128,10 @@ impl Analyze {
             match input {
                 PlantInput::Message(message) => {
                     let mut feed = Feed { pipeline: &mut self.pipeline, wall };
-                    accept(&mut self.ingest, &message, received, wall, &mut feed);
+                    let arrival = self.arrivals.next(received, wall);
+                    accept(&mut self.ingest, &message, (received, arrival), &mut feed);
                     self.metrics.add(Metric::PlantBytes, message.payload().len() as u64);
-                    if let Some(publisher) = self.decisions.publisher() {
-                        // If it cannot be acknowledged now, the broker sends it again: a duplicate, not a loss.
-                        best_effort(publisher.ack(&message));
-                    }
+                    self.unacked.push_back(message.receipt());
                 }
                 PlantInput::Up(publisher) => self.decisions.up(publisher),
                 PlantInput::Down => self.decisions.down(),
@@ -125,6 +139,19 @@ impl Analyze {
             }
         }
         ended
+    }
+
+    /// Tells the broker what has been taken over. What finds no room on the connection is told later: a broker that
+    /// waits for an acknowledgement sends less, and in the end nothing.
+    fn acknowledge(&mut self) {
+        let Some(publisher) = self.decisions.publisher() else {
+            // On the next connection the broker sends them again.
+            self.unacked.clear();
+            return;
+        };
+        let full = |message: &Inbound| matches!(publisher.ack(message), Err(Unsent::Full));
+        let told = self.unacked.iter().position(full).unwrap_or(self.unacked.len());
+        self.unacked.drain(..told);
     }
 
     fn feed_models(&mut self, now: Uptime) {
@@ -212,8 +239,12 @@ impl Analyze {
     }
 }
 
-fn accept(ingest: &mut Ingest, message: &Inbound, received: Uptime, wall: UtcTime, feed: &mut Feed<'_>) {
-    let arrival = EventTime::from(wall);
+fn accept(
+    ingest: &mut Ingest,
+    message: &Inbound,
+    (received, arrival): (Uptime, EventTime),
+    feed: &mut Feed<'_>,
+) {
     ingest.accept(&Message { topic: message.topic(), payload: message.payload(), received, arrival }, feed);
 }
 

@@ -107,6 +107,11 @@ impl Decisions {
         }
     }
 
+    /// Whether something waits although there is a connection.
+    pub(in crate::runtime) fn is_held_up(&self) -> bool {
+        self.publisher.is_some() && !self.waiting.is_empty()
+    }
+
     /// What was sent and dropped, and how many wait.
     pub(in crate::runtime) fn count(&self) -> (Tally, u64) {
         (self.tally.clone(), self.waiting.len() as u64)

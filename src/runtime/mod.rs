@@ -12,7 +12,9 @@
 //! Every channel is bounded and its capacity stands in `wiring`. A stage ends when its input ends.
 
 mod analyze;
+mod arrivals;
 mod client;
+mod crowd;
 mod decisions;
 mod forward;
 mod governor;

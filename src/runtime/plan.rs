@@ -15,7 +15,7 @@ use crate::runtime::infer::StreamInput;
 use crate::text::{NgramConfig, NgramEncoder};
 
 /// Work waiting for a model. A window of 60 s of 8 channels at 1 Hz takes 6 kB: at most about 1.5 MB wait.
-const QUEUE_MAX: usize = 256;
+pub(in crate::runtime) const QUEUE_MAX: usize = 256;
 
 /// Stands in events of streams that forward features without a model.
 const NO_MODEL: &str = "features@0";

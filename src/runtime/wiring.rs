@@ -7,6 +7,7 @@
 //! | infer → analyze | [`WORK_IN_FLIGHT`] | cannot, for the same reason |
 //! | analyze, forward → outbox | [`REQUESTS_MAX`] | they wait: events are the product |
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot, watch};
@@ -25,6 +26,8 @@ use crate::io::mqtt::{Endpoint, Protocol, Publisher, TlsFiles, Will};
 use crate::outbox::{Lane, Outbox, OutboxError};
 use crate::pipeline::Pipeline;
 use crate::runtime::analyze::{Analyze, WORK_IN_FLIGHT};
+use crate::runtime::arrivals::Arrivals;
+use crate::runtime::crowd::Crowd;
 use crate::runtime::decisions::Decisions;
 use crate::runtime::forward::{Forward, Wires};
 use crate::runtime::governor::prepare_governor;
@@ -289,6 +292,9 @@ fn start_brain(
         outbox,
         budget,
         decisions: Decisions::new(),
+        arrivals: Arrivals::default(),
+        unacked: VecDeque::new(),
+        crowd: Crowd::default(),
         topics: common.topics.clone(),
         origin: common.origin.clone(),
         clock: common.clock.clone(),

@@ -75,8 +75,9 @@ pub struct Will {
 /// times the room that needs a broker that acknowledges very much out of order.
 const PACKET_IDS_PER_FLIGHT: u16 = 4;
 
-/// Requests rumqttc queues beyond one acknowledgement or publish per allowed flight: subscriptions, QoS 0 publishes.
-const REQUESTS_EXTRA: usize = 256;
+/// Requests rumqttc queues beyond one acknowledgement or publish per allowed flight: a subscription for each stream of
+/// the largest configuration (1,024), and QoS 0 publishes. The queue takes memory only as it fills.
+const REQUESTS_EXTRA: usize = 1_280;
 
 impl Endpoint {
     /// An endpoint with MQTT 5, a kept session of one hour, a keep-alive of 60 s, a connect timeout of 30 s, 64

@@ -43,6 +43,12 @@ impl Inbound {
         self.payload.clone()
     }
 
+    /// The message without its content: all that is needed to acknowledge it later. Does not keep the receive buffer.
+    #[must_use]
+    pub fn receipt(&self) -> Self {
+        Self { topic: Bytes::new(), payload: Bytes::new(), ..*self }
+    }
+
     /// Whether the broker had kept it for us: old by an unknown time.
     pub fn retained(&self) -> bool {
         self.retained
