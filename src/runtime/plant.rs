@@ -84,15 +84,12 @@ impl PlantLink {
     /// would take too much memory is fled from, with the session and what else the broker holds for us.
     fn get_past(&mut self, size: u64) {
         let room = u32::try_from(size).ok().and_then(u32::checked_next_power_of_two);
-        match room.filter(|room| *room <= PACKET_TAKEN_MAX) {
-            Some(room) => {
-                self.endpoint.packet_max = room.max(self.endpoint.packet_max);
-                info!(size, "made room for an oversize message of the plant broker, to drop it");
-            }
-            None => {
-                self.endpoint.clean_start = true;
-                warn!(size, "dropped the session on the plant broker to get past an oversize message");
-            }
+        if let Some(room) = room.filter(|room| *room <= PACKET_TAKEN_MAX) {
+            self.endpoint.packet_max = room.max(self.endpoint.packet_max);
+            info!(size, "made room for an oversize message of the plant broker, to drop it");
+        } else {
+            self.endpoint.clean_start = true;
+            warn!(size, "dropped the session on the plant broker to get past an oversize message");
         }
     }
 
