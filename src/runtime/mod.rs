@@ -12,6 +12,7 @@
 //! Every channel is bounded and its capacity stands in `wiring`. A stage ends when its input ends.
 
 mod analyze;
+mod common;
 mod arrivals;
 mod client;
 mod crowd;
@@ -21,6 +22,7 @@ mod governor;
 mod infer;
 mod memory;
 mod models;
+mod options;
 mod outbox;
 mod plan;
 mod plant;
@@ -31,14 +33,16 @@ mod signals;
 mod status;
 mod subscribe;
 mod supervisor;
+mod threads;
 mod wiring;
 
+pub use common::WiringError;
 pub use governor::board_profile;
 pub use memory::{MemoryPart, memory_plan};
 pub use models::{ADMISSION_MEMORY, ADMISSION_SECONDS, ModelFault, Models, load_models};
+pub use options::{Options, Pace};
 pub use plan::{Plan, plan};
 pub use playlist::Speed;
 pub use replay::{ReplayCounts, ReplayError, ReplayPlan, ReplayWatcher, replay};
 pub use subscribe::{Consumed, LinkChange, SubscribeError, SubscribePlan, subscribe};
-pub use supervisor::{DRAIN_TOTAL, Options, Pace, RunError, run};
-pub use wiring::WiringError;
+pub use supervisor::{DRAIN_TOTAL, RunError, run};

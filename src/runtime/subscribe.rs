@@ -18,7 +18,7 @@ use crate::io::mqtt::{Arrival, Endpoint, Fault, Inbound, MqttError, Publisher, Q
 use crate::runtime::client::Client;
 use crate::runtime::retry::best_effort;
 use crate::runtime::signals::Signals;
-use crate::runtime::supervisor::thread;
+use crate::runtime::threads::thread;
 
 /// Messages with the consumer. More wait at the broker.
 const CONSUMING_MAX: usize = 256;
