@@ -42,6 +42,8 @@ pub(crate) struct Gateway {
     /// Records appended since the last sync.
     pub(crate) unsynced: u32,
     pub(crate) sync_due: bool,
+    /// The forwarder has not heard yet of what is durable.
+    pub(crate) untold: bool,
 }
 
 /// What the seed sets of the configuration.
@@ -103,6 +105,7 @@ impl Gateway {
                 ok: Celsius(50.0),
                 memory: Bytes(100 << 20),
                 frozen_after: None,
+                forecast: Duration::from_secs(30),
                 dwell: Duration::from_secs(30),
                 dwell_max: Duration::from_mins(2),
                 forecast: FORECAST,
@@ -111,6 +114,7 @@ impl Gateway {
             at_engine: VecDeque::new(),
             unsynced: 0,
             sync_due: false,
+            untold: false,
         })
     }
 }
