@@ -5,6 +5,7 @@ use std::path::Path;
 use crate::cli::config::load;
 use crate::cli::exit::{Failure, say};
 use crate::config::{Config, Fault};
+use crate::io::files::{open_file, read_secret};
 use crate::io::sysfs::Sysfs;
 use crate::runtime::{board_profile, load_models, memory_plan, plan};
 use crate::units::Bytes;
@@ -17,6 +18,7 @@ pub(in crate::cli) fn check(path: &Path) -> Result<(), Failure> {
         Ok(board) => say(&format!("board   {} ({})", board.name, board.title)),
         Err(wrong) => faults.push(wrong),
     }
+    faults.extend(unreadable(&config));
     let models = load_models(&config.models).map_err(|error| Failure::Io(error.into()))?;
     faults.extend(models.faults.iter().map(|fault| format!("models[{}]: {}", fault.index, fault.why)));
     for status in models.registry.status() {
@@ -37,6 +39,29 @@ pub(in crate::cli) fn check(path: &Path) -> Result<(), Failure> {
     } else {
         Err(Failure::Config(anyhow::anyhow!("{}:\n{}", path.display(), faults.join("\n"))))
     }
+}
+
+/// Files that the links need and that cannot be read.
+fn unreadable(config: &Config) -> Vec<String> {
+    let mut faults = Vec::new();
+    for (section, link) in [("plant", &config.plant.link), ("upstream", &config.upstream.link)] {
+        let pems = [("ca_file", &link.ca_file), ("cert_file", &link.cert_file), ("key_file", &link.key_file)];
+        let pems = pems.map(|(key, path)| (key, path.as_deref().and_then(|path| open_file(path).err())));
+        let password = link.password_file.as_deref().and_then(|path| read_secret(path).err());
+        for (key, error) in pems.into_iter().chain([("password_file", password)]) {
+            if let Some(error) = error {
+                let cause =
+                    std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
+                let fault = Fault {
+                    key: format!("{section}.{key}"),
+                    wrong: format!("{error}{cause}"),
+                    allowed: "a file that the service's user may read".to_owned(),
+                };
+                faults.push(fault.to_string());
+            }
+        }
+    }
+    faults
 }
 
 fn print_memory(
