@@ -1,4 +1,4 @@
-//! tidegate: sensor streams and reports in over MQTT, small models on the spot, only distilled features out.
+#![doc = include_str!("README.md")]
 
 pub mod units;
 pub mod clock;

@@ -101,14 +101,14 @@ fn a_damaged_file_is_refused_by_its_digest_before_a_child_is_started() {
 fn files_that_are_missing_or_too_long_are_refused_by_name() {
     let folder = tempfile::tempdir().unwrap();
     let why = refused(admission().admit(folder.path()));
-    assert!(why.contains("read manifest.toml"), "{why}");
+    assert!(why.contains("/manifest.toml: correct"), "{why}");
     copy_of_the_good_one(folder.path());
     fs::remove_file(folder.path().join("golden.json")).unwrap();
     let why = refused(admission().admit(folder.path()));
-    assert!(why.contains("read golden.json"), "{why}");
+    assert!(why.contains("/golden.json: correct"), "{why}");
     fs::File::create(folder.path().join("golden.json")).unwrap().set_len(1 << 40).unwrap();
     let why = refused(admission().admit(folder.path()));
-    assert!(why.contains("read golden.json"), "{why}");
+    assert!(why.contains("/golden.json: correct"), "{why}");
     fs::write(folder.path().join("manifest.toml"), "name = 1").unwrap();
     let why = refused(admission().admit(folder.path()));
     assert!(why.contains("manifest.toml"), "{why}");
@@ -159,7 +159,7 @@ fn a_folder_with_a_pipe_in_place_of_a_file_does_not_hold_anybody_up() {
     let folder = tempfile::tempdir().unwrap();
     let made = Command::new("mkfifo").arg(folder.path().join("manifest.toml")).status().unwrap();
     assert!(made.success());
-    assert!(refused(admission().admit(folder.path())).contains("read manifest.toml"));
+    assert!(refused(admission().admit(folder.path())).contains("/manifest.toml: correct"));
 }
 
 #[test]

@@ -37,10 +37,12 @@ def temperature(logits, truth):
 
 
 def threshold(score, right, wanted=PRECISION_WANTED):
-    """The lowest score from which on answers are right with the wanted precision; never below THRESHOLD_MIN."""
+    """The lowest score from which on answers are right with the wanted precision; never below THRESHOLD_MIN. 1 where
+    the surest tenth of the answers is not that good: then nothing is accepted."""
     order = np.argsort(-score, kind="stable")
     precision = np.cumsum(right[order]) / np.arange(1, len(order) + 1)
     good = np.nonzero(precision >= wanted)[0]
+    good = good[good >= len(order) // 10]
     if not len(good):
         return 1.0
     last = good[-1]
@@ -48,14 +50,14 @@ def threshold(score, right, wanted=PRECISION_WANTED):
     return float(max(THRESHOLD_MIN, (score[order[last]] + following) / 2))
 
 
-def calibrate(logits, truth, fold):
+def calibrate(logits, truth, fold, wanted=PRECISION_WANTED):
     """Temperature and threshold from all held-out answers, and what they are worth: precision and coverage where
     each fold is judged by the calibration of the others."""
 
     def fit(rows):
         t = temperature(logits[rows], truth[rows])
         p = softmax(logits[rows], t)
-        return t, threshold(p.max(1), p.argmax(1) == truth[rows])
+        return t, threshold(p.max(1), p.argmax(1) == truth[rows], wanted)
 
     accepted = right = 0
     for number in np.unique(fold):

@@ -1,6 +1,6 @@
 """Trains models/hydraulic-condition: state of pump, cooler and valve of a hydraulic rig from one minute of sensors.
 
-python hydraulic_condition.py [--data FOLDER] [--features FILE]
+python hydraulic_condition.py [--data FOLDER]
 
 The features come from `tidegate features`, the code that also runs in service; TIDEGATE names the program.
 """
@@ -32,8 +32,14 @@ FOLDS = 5
 # Settings were chosen on shuffles 0 to 2; these are others.
 SHUFFLES = (10, 11, 12)
 CLIP = 8.0
-HIDDEN = 96
-EPOCHS = 300
+# Over the recorded cycles and their copies below.
+EPOCHS = 150
+# Every cycle is learnt as recorded and with samples lost at random, or a few lost samples would ruin the answer: as often
+# in full as with losses. (share lost, seed)
+WHOLE = 3
+LOSSES = ((0.02, 1), (0.05, 2), (0.1, 3))
+# Losses of the scores, drawn anew.
+LOSSES_SCORED = ((0.05, 4),)
 # (task, output, column of labels.csv, {value: label}, labels that raise the alarm)
 TASKS = [
     ("pump-leak", "pump_leak", "pump_leak", {0: "none", 1: "weak", 2: "severe"}, ["severe"]),
@@ -47,6 +53,11 @@ TASKS = [
     ),
 ]
 SIZES = [len(task[3]) for task in TASKS]
+# Of accepted answers. The valve cannot be had more surely from these sensors: lag passes for optimal even at high scores.
+PRECISION_WANTED = [0.95, 0.95, 0.90]
+# (hidden units, dropout, indices of the tasks, channels they may see). The cooler stood in each state for one stretch, in
+# which the rest of the rig changed too: with all channels its network learns the stretch instead of the cooler.
+GROUPS = [(96, 0.3, (0, 2), ("se", "ce", "cp", "vs1")), (16, 0.0, (1,), ("ce", "cp"))]
 
 
 def layout():
@@ -110,7 +121,9 @@ class Normaliser:
 
     def __init__(self, values):
         self.mean = np.nanmean(values, 0).astype(np.float32)
-        self.std = np.maximum(np.nanstd(values, 0), 1e-6).astype(np.float32)
+        self.std = np.nanstd(values, 0).astype(np.float32)
+        # A feature that never varies would make any other value look infinitely far away.
+        assert (self.std > 1e-6 * (1 + np.abs(self.mean))).all(), "a feature is constant: drop it"
 
     def __call__(self, values):
         return np.nan_to_num(np.clip((values - self.mean) / self.std, -CLIP, CLIP), nan=0.0)
@@ -121,30 +134,32 @@ def heads(logits):
     return np.split(logits, np.cumsum(SIZES)[:-1], axis=1)
 
 
-def train(inputs, truth, channel, seed=0, rate=3e-3, batch=64, dropout=0.3, channel_dropout=0.05, noise=0.05):
-    """One hidden layer of ReLU, one softmax per task, Adam with a cosine rate. Whole channels are left out at times,
-    as when a sensor is gone (a missing feature is the training mean, 0)."""
+def train(inputs, truth, channel, hidden, dropout, seed=0, rate=3e-3, batch=64, absence=0.05, noise=0.05):
+    """One hidden layer of ReLU, one softmax per entry of `truth`, a (labels, index of each row) pair; Adam with a cosine
+    rate. Whole channels are left out at times, as when a sensor is gone (a missing feature is the training mean, 0)."""
     chance = np.random.default_rng(seed)
-    shapes = [(inputs.shape[1], HIDDEN), (HIDDEN, sum(SIZES))]
+    sizes = [size for size, _ in truth]
+    cuts = np.cumsum(sizes)[:-1]
+    shapes = [(inputs.shape[1], hidden), (hidden, sum(sizes))]
     weights = [chance.standard_normal(shape) * np.sqrt(2 / shape[0]) for shape in shapes]
     weights[1] *= 0.3
-    parameters = [weights[0], weights[1], np.zeros(HIDDEN), np.zeros(sum(SIZES))]
+    parameters = [weights[0], weights[1], np.zeros(hidden), np.zeros(sum(sizes))]
     first = [np.zeros_like(item) for item in parameters]
     second = [np.zeros_like(item) for item in parameters]
-    wanted = np.hstack([np.eye(size)[index] for size, index in zip(SIZES, truth)])
+    wanted = np.hstack([np.eye(size)[index] for size, index in truth])
     steps, step = EPOCHS * -(-len(inputs) // batch), 0
     for _ in range(EPOCHS):
         order = chance.permutation(len(inputs))
         for begin in range(0, len(inputs), batch):
             rows = order[begin : begin + batch]
             x = inputs[rows] + noise * chance.standard_normal((len(rows), inputs.shape[1]))
-            x = x * (chance.random((len(rows), channel.max() + 1)) >= channel_dropout)[:, channel]
-            hidden = np.maximum(x @ parameters[0] + parameters[2], 0)
-            hidden *= (chance.random(hidden.shape) >= dropout) / (1 - dropout)
-            answer = np.hstack([common.softmax(part) for part in heads(hidden @ parameters[1] + parameters[3])])
-            error = (answer - wanted[rows]) / len(rows)
-            back = error @ parameters[1].T * (hidden > 0) / (1 - dropout)
-            slopes = [x.T @ back, hidden.T @ error, back.sum(0), error.sum(0)]
+            x = x * (chance.random((len(rows), channel.max() + 1)) >= absence)[:, channel]
+            units = np.maximum(x @ parameters[0] + parameters[2], 0)
+            units *= (chance.random(units.shape) >= dropout) / (1 - dropout)
+            logits = np.split(units @ parameters[1] + parameters[3], cuts, axis=1)
+            error = (np.hstack([common.softmax(part) for part in logits]) - wanted[rows]) / len(rows)
+            back = error @ parameters[1].T * (units > 0) / (1 - dropout)
+            slopes = [x.T @ back, units.T @ error, back.sum(0), error.sum(0)]
             step += 1
             now = rate * 0.5 * (1 + np.cos(np.pi * step / steps))
             for item, slope, mean, square in zip(parameters, slopes, first, second):
@@ -152,6 +167,24 @@ def train(inputs, truth, channel, seed=0, rate=3e-3, batch=64, dropout=0.3, chan
                 square += 0.001 * (slope * slope - square)
                 item -= now * (mean / (1 - 0.9**step)) / (np.sqrt(square / (1 - 0.999**step)) + 1e-8)
     return parameters
+
+
+def train_groups(inputs, truth, channel):
+    """The networks of all groups side by side as one: weights and biases of the hidden layer and of the outputs."""
+    total = sum(hidden for hidden, *_ in GROUPS)
+    begin = np.concatenate([[0], np.cumsum(SIZES)])
+    whole = [np.zeros((inputs.shape[1], total)), np.zeros((total, sum(SIZES))), np.zeros(total), np.zeros(sum(SIZES))]
+    at = 0
+    for hidden, dropout, tasks, channels in GROUPS:
+        seen = np.isin(channel, [CHANNELS.index(name) for name in channels])
+        part = train(inputs[:, seen], [(SIZES[task], truth[task]) for task in tasks], channel[seen], hidden, dropout)
+        units = np.arange(at, at + hidden)
+        columns = np.concatenate([np.arange(begin[task], begin[task + 1]) for task in tasks])
+        whole[0][np.ix_(seen, units)] = part[0]
+        whole[1][np.ix_(units, columns)] = part[1]
+        whole[2][units], whole[3][columns] = part[2], part[3]
+        at += hidden
+    return whole
 
 
 def answer(parameters, inputs):
@@ -167,9 +200,16 @@ def folds(cycles, shuffle):
     return np.array([fold[block] for block in cycles // BLOCK])
 
 
-def held_out(cycles, values, truth, channel, others):
+def learn(scale, versions, truth, channel):
+    """A network trained on all versions of the cycles: as recorded, WHOLE times, and each with losses."""
+    inputs = np.vstack([scale(versions[0])] * WHOLE + [scale(version) for version in versions[1:]])
+    return train_groups(inputs, [np.tile(index, len(inputs) // len(index)) for index in truth], channel)
+
+
+def held_out(cycles, versions, truth, channel, others):
     """Answers to every cycle by networks that have not seen its block: per shuffle (fold, logits, distance,
     [logits of each other version of the values])."""
+    values = versions[0]
     found = []
     for shuffle in SHUFFLES:
         fold = folds(cycles, shuffle)
@@ -178,7 +218,8 @@ def held_out(cycles, values, truth, channel, others):
         for number in range(FOLDS):
             test = fold == number
             scale = Normaliser(values[~test])
-            network = train(scale(values[~test]), [index[~test] for index in truth], channel)
+            seen = [version[~test] for version in versions]
+            network = learn(scale, seen, [index[~test] for index in truth], channel)
             inputs = scale(values[test])
             logits[test], distance[test] = answer(network, inputs), (inputs**2).mean(1)
             for target, other in zip(changed, others):
@@ -187,7 +228,7 @@ def held_out(cycles, values, truth, channel, others):
     return found
 
 
-def judge(found, truth, lost):
+def judge(found, truth):
     """Scores, calibration per task and the limit of scope, all from held-out answers."""
     scores, calibration = [], []
     plain = f"blocks of {BLOCK} cycles, {FOLDS} folds, mean of {len(SHUFFLES)} shuffles"
@@ -196,19 +237,24 @@ def judge(found, truth, lost):
         scores.append({"set": where, "task": name, "metric": metric, "value": float(value)})
 
     distances = np.concatenate([distance for _, _, distance, _ in found])
-    # Beyond nearly all held-out cycles, doubled: new wear should be judged, a stuck or foreign sensor should not.
-    limit = 2 * float(np.quantile(distances, 0.995))
-    for number, (name, *_) in enumerate(TASKS):
+    # Half as far again as nearly all held-out cycles: the farthest are the worst leaks, which must be judged.
+    limit = 1.5 * float(np.quantile(distances, 0.995))
+    for number, (name, _, _, labels, alarm) in enumerate(TASKS):
         parts = [heads(logits)[number] for _, logits, _, _ in found]
         answers = [part.argmax(1) for part in parts]
         add(name, "accuracy", np.mean([(a == truth[number]).mean() for a in answers]))
         add(name, "macro-F1", np.mean([common.macro_f1(truth[number], a) for a in answers]))
-        # The same cycle is in the same fold number in no two shuffles: calibrate on one shuffle after the other.
-        each = [common.calibrate(p, truth[number], fold) for p, (fold, *_) in zip(parts, found)]
-        calibration.append((np.mean([c[0] for c in each]), np.mean([c[1] for c in each])))
-        add(name, "precision of accepted", np.mean([c[2] for c in each]))
-        add(name, "coverage", np.mean([c[3] for c in each]))
-        for version, share in enumerate(lost):
+        alarms = np.isin(list(labels.values()), alarm)
+        raised, due = alarms[np.stack(answers)], alarms[truth[number]]
+        add(name, "alarm recall", raised[:, due].mean())
+        add(name, "alarm precision", np.mean([due[row].mean() for row in raised]))
+        # All shuffles together, parted by the blocks of the first, so that no cycle is judged by its own answers.
+        parting = np.tile(found[0][0], len(found))
+        fitted = common.calibrate(np.vstack(parts), np.tile(truth[number], len(found)), parting, PRECISION_WANTED[number])
+        calibration.append(fitted[:2])
+        add(name, "precision of accepted", fitted[2])
+        add(name, "coverage", fitted[3])
+        for version, (share, _) in enumerate(LOSSES_SCORED):
             parts = [heads(changed[version])[number] for *_, changed in found]
             accuracy = np.mean([(part.argmax(1) == truth[number]).mean() for part in parts])
             add(name, "accuracy", accuracy, f"the same, {share:.0%} of the samples lost")
@@ -216,16 +262,17 @@ def judge(found, truth, lost):
     return scores, calibration, limit
 
 
-def write(values, truth, channel, calibration, limit, scores, cases):
+def write(versions, truth, channel, calibration, limit, scores, cases):
     """The network trained on all cycles, with everything that belongs to it."""
-    scale = Normaliser(values)
-    inputs = scale(values)
-    first, second, first_bias, second_bias = train(inputs, truth, channel)
+    scale = Normaliser(versions[0])
+    inputs = scale(versions[0])
+    first, second, first_bias, second_bias = learn(scale, versions, truth, channel)
     ends = list(zip(heads(second), heads(second_bias[None])))
     layers = [(first, first_bias), [(weights, bias[0]) for weights, bias in ends]]
     outputs = [task[1] for task in TASKS]
     common.write_graph(FOLDER, FOLDER.name, TENSOR, layers, outputs)
-    extremes = np.vstack([np.zeros(inputs.shape[1]), np.full(inputs.shape[1], CLIP), np.full(inputs.shape[1], -CLIP)])
+    # Further out than these, large terms cancel and rounding differs between processors.
+    extremes = np.repeat([[0.0], [3.0], [-3.0]], inputs.shape[1], axis=1)
     common.write_golden(FOLDER, TENSOR, np.vstack([inputs[cases], extremes]))
     head = {
         "name": FOLDER.name,
@@ -270,27 +317,24 @@ def write(values, truth, channel, calibration, limit, scores, cases):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=common.DATA, help="folder with hydraulic/samples.csv and labels.csv")
-    parser.add_argument("--features", type=Path, help="what `tidegate features` has printed, to save its time")
-    options = parser.parse_args()
-    data = options.data / "hydraulic"
+    data = parser.parse_args().data / "hydraulic"
     samples = data / "samples.csv"
     if not samples.exists():
         sys.exit(f"{samples}: no such file; name the folder of the data with --data")
-    cycles, values = matrix(options.features.read_text() if options.features else extract(samples))
-    truth = truths(data, cycles)
-    order = [CHANNELS.index(name.split(".")[0]) for name in layout()]
-    channel = np.array(order)
-    others, lost = [], () if options.features else (0.05,)
-    for share in lost:
-        kept, other = thinned(samples, share, seed=1)
+    cycles, values = matrix(extract(samples))
+    thin = {}
+    for share, seed in LOSSES + LOSSES_SCORED:
+        kept, thin[share, seed] = thinned(samples, share, seed)
         assert (kept == cycles).all()
-        others.append(other)
-    found = held_out(cycles, values, truth, channel, others)
-    scores, calibration, limit = judge(found, truth, lost)
+    versions = [values] + [thin[loss] for loss in LOSSES]
+    truth = truths(data, cycles)
+    channel = np.array([CHANNELS.index(name.split(".")[0]) for name in layout()])
+    found = held_out(cycles, versions, truth, channel, [thin[loss] for loss in LOSSES_SCORED])
+    scores, calibration, limit = judge(found, truth)
     # One golden case of each pair of pump and valve condition.
     pairs = truth[0] * SIZES[2] + truth[2]
     cases = [int(np.argmax(pairs == pair)) for pair in np.unique(pairs)]
-    write(values, truth, channel, calibration, limit, scores, cases)
+    write(versions, truth, channel, calibration, limit, scores, cases)
 
 
 if __name__ == "__main__":

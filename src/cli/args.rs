@@ -34,6 +34,19 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
     },
+    /// Show the whole thing with nothing installed: brokers, a plant, an outage, a heat wave
+    #[cfg(feature = "demo")]
+    Demo {
+        /// Length
+        #[arg(long, value_name = "N", default_value_t = 45, value_parser = clap::value_parser!(u64).range(10..=3_600))]
+        seconds: u64,
+        /// The same seed makes the same plant
+        #[arg(long, value_name = "S", default_value_t = 1)]
+        seed: u64,
+        /// Result as JSON on stdout
+        #[arg(long)]
+        json: bool,
+    },
     /// Print the commented default configuration
     Config {
         /// Print the default
@@ -128,6 +141,8 @@ fn execute(command: Command) -> Result<ExitCode, Failure> {
     match command {
         Command::Run { config } => crate::cli::run::run(&config)?,
         Command::Check { config } => crate::cli::check::check(&config)?,
+        #[cfg(feature = "demo")]
+        Command::Demo { seconds, seed, json } => crate::cli::demo::demo(seconds, seed, json)?,
         Command::Config { default: _ } => crate::cli::config::print_default()?,
         Command::Features { config, stream, delimiter, samples } => {
             let delimiter = u8::try_from(delimiter)
@@ -135,7 +150,7 @@ fn execute(command: Command) -> Result<ExitCode, Failure> {
             crate::cli::config::features(&config, &stream, delimiter, &samples)?;
         }
         Command::Replay(args) => crate::cli::replay::replay(args)?,
-        Command::Decode(args) => return crate::cli::decode_live::decode(args),
+        Command::Decode(args) => return crate::cli::decode_live::decode(&args),
         Command::Model { question } => crate::cli::model::ask(question)?,
         Command::Outbox { question } => ask_outbox(question)?,
         Command::Admit { dir, memory, seconds } => {

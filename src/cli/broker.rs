@@ -41,14 +41,14 @@ enum Version {
 
 impl BrokerArgs {
     /// The endpoint these options describe.
-    pub(in crate::cli) fn endpoint(self, address: Address, client_id: &str) -> Result<Endpoint, Failure> {
+    pub(in crate::cli) fn endpoint(&self, address: Address, client_id: &str) -> Result<Endpoint, Failure> {
         let mut endpoint = Endpoint::new(address, client_id);
-        endpoint.username = self.username;
-        if let Some(file) = self.password_file {
-            endpoint.password = Some(read_secret(&file).map_err(|error| Failure::Io(error.into()))?);
+        endpoint.username.clone_from(&self.username);
+        if let Some(file) = &self.password_file {
+            endpoint.password = Some(read_secret(file).map_err(|error| Failure::Io(error.into()))?);
         }
-        let client = self.cert_file.zip(self.key_file);
-        endpoint.tls = self.ca_file.map(|ca| TlsFiles { ca, client });
+        let client = self.cert_file.clone().zip(self.key_file.clone());
+        endpoint.tls = self.ca_file.clone().map(|ca| TlsFiles { ca, client });
         endpoint.protocol = match self.protocol {
             Version::V5 => Protocol::V5,
             Version::V311 => Protocol::V311,

@@ -2,27 +2,36 @@
 
 use std::path::Path;
 
-use crate::cli::config::load;
 use crate::cli::exit::{Failure, say};
-use crate::config::{Config, Fault};
-use crate::io::files::{open_file, read_secret};
+use crate::config::{Config, Fault, LinkSettings};
+use crate::infer::ModelState;
+use crate::io::files::{open_file, read_secret, read_text};
 use crate::io::sysfs::Sysfs;
 use crate::runtime::{board_profile, load_models, memory_plan, plan};
 use crate::units::Bytes;
 
 /// Checks everything that can be checked without starting.
 pub(in crate::cli) fn check(path: &Path) -> Result<(), Failure> {
-    let config = load(path)?;
-    let mut faults = Vec::new();
+    let text = read_text(path).map_err(|error| Failure::Config(error.into()))?;
+    let (config, found) = Config::examine(&text);
+    let mut faults: Vec<String> = found.iter().map(Fault::to_string).collect();
+    faults.extend(unreadable_files(&config));
     match board_profile(config.gateway.board.as_deref(), &Sysfs::at(Path::new("/"))) {
         Ok(board) => say(&format!("board   {} ({})", board.name, board.title)),
         Err(wrong) => faults.push(wrong),
     }
-    faults.extend(unreadable(&config));
     let models = load_models(&config.models).map_err(|error| Failure::Io(error.into()))?;
-    faults.extend(models.faults.iter().map(|fault| format!("models[{}]: {}", fault.index, fault.why)));
+    faults.extend(models.faults.iter().map(|fault| {
+        let allowed = "a folder with a manifest and the files it names, unchanged";
+        format!("models[{}].path: {}; allowed: {allowed}", fault.index, fault.why)
+    }));
     for status in models.registry.status() {
-        say(&format!("model   {} {}", status.id, Bytes(status.memory_bytes)));
+        match status.state {
+            ModelState::Ready => say(&format!("model   {} {}", status.id, Bytes(status.memory_bytes))),
+            ModelState::Refused(_) | ModelState::Quarantined(_) => {
+                say(&format!("model   {} refused, see below", status.id));
+            }
+        }
     }
     if let Err(found) = plan(&config, &models.manifests, 0) {
         faults.extend(found.iter().map(Fault::to_string));
@@ -41,21 +50,29 @@ pub(in crate::cli) fn check(path: &Path) -> Result<(), Failure> {
     }
 }
 
-/// Files that the links need and that cannot be read.
-fn unreadable(config: &Config) -> Vec<String> {
+/// Secrets and certificates that the service could not read.
+fn unreadable_files(config: &Config) -> Vec<String> {
     let mut faults = Vec::new();
     for (section, link) in [("plant", &config.plant.link), ("upstream", &config.upstream.link)] {
-        let pems = [("ca_file", &link.ca_file), ("cert_file", &link.cert_file), ("key_file", &link.key_file)];
-        let pems = pems.map(|(key, path)| (key, path.as_deref().and_then(|path| open_file(path).err())));
-        let password = link.password_file.as_deref().and_then(|path| read_secret(path).err());
-        for (key, error) in pems.into_iter().chain([("password_file", password)]) {
-            if let Some(error) = error {
+        let LinkSettings { ca_file, cert_file, key_file, password_file, .. } = link;
+        let opened = |file: &Path| open_file(file).map(drop);
+        let read = |file: &Path| read_secret(file).map(drop);
+        for (key, file, result) in [
+            ("ca_file", ca_file, ca_file.as_deref().map(opened)),
+            ("cert_file", cert_file, cert_file.as_deref().map(opened)),
+            ("key_file", key_file, key_file.as_deref().map(opened)),
+            ("password_file", password_file, password_file.as_deref().map(read)),
+        ] {
+            if let (Some(file), Some(Err(error))) = (file, result) {
                 let cause =
                     std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
                 let fault = Fault {
                     key: format!("{section}.{key}"),
                     wrong: format!("{error}{cause}"),
-                    allowed: "a file that the service's user may read".to_owned(),
+                    allowed: format!(
+                        "the path of a file that user tidegate can read; {} is not",
+                        file.display()
+                    ),
                 };
                 faults.push(fault.to_string());
             }

@@ -60,7 +60,7 @@ fn write_rows(
     delimiter: u8,
     file: impl Read,
 ) -> Result<(), Failure> {
-    let io = |error: crate::cli::features::FeatureRowsError| Failure::Io(error.into());
+    let io = |error: crate::cli::recorded::FeatureRowsError| Failure::Io(error.into());
     let out = std::io::stdout().lock();
     match (&settings.window, manifest.map(|manifest| &manifest.input.encoding)) {
         (Some(window), encoding) => {

@@ -29,8 +29,7 @@ pub(in crate::cli) struct DecodeArgs {
     /// File with batches one after the other; - or nothing for stdin
     #[arg(value_name = "FILE", conflicts_with = "url")]
     file: Option<PathBuf>,
-    /// Broker to listen to, as mqtt://host:1883 or mqtts://host:8883
-    #[arg(long, requires = "topic")]
+    #[arg(long, requires = "topic", help = "Broker to listen to, as mqtt://host:1883 or mqtts://host:8883")]
     url: Option<Address>,
     /// Topic filter, such as tidegate/+/+/up/#
     #[arg(long, value_name = "FILTER", requires = "url")]
@@ -52,11 +51,11 @@ pub(in crate::cli) struct DecodeArgs {
 }
 
 /// Decodes what the arguments name.
-pub(in crate::cli) fn decode(args: DecodeArgs) -> Result<ExitCode, Failure> {
+pub(in crate::cli) fn decode(args: &DecodeArgs) -> Result<ExitCode, Failure> {
     match (&args.url, &args.topic) {
         (Some(url), Some(topic)) => {
             let (url, filter) = (url.clone(), filter(topic, args.share.as_deref())?);
-            live(args, url, filter)
+            live(args, url, &filter)
         }
         (None, _) | (_, None) => stored(args.file.as_deref()),
     }
@@ -64,24 +63,22 @@ pub(in crate::cli) fn decode(args: DecodeArgs) -> Result<ExitCode, Failure> {
 
 /// Prints a file or stdin.
 fn stored(file: Option<&Path>) -> Result<ExitCode, Failure> {
-    let stdin = || io::stdin().lock();
     let out = io::stdout().lock();
     let decoded = match file {
         Some(path) if path != Path::new("-") => {
             let input = open_file(path).map_err(|error| Failure::Io(error.into()))?;
             decode_stream(input, out, tell)
         }
-        Some(_) => decode_stream(stdin(), out, tell),
         None if io::stdin().is_terminal() => {
             let remedy = "nothing to decode: give a FILE, - for stdin, or --url and --topic";
             return Err(Failure::Usage(anyhow::anyhow!(remedy)));
         }
-        None => decode_stream(stdin(), out, tell),
+        Some(_) | None => decode_stream(io::stdin().lock(), out, tell),
     };
     match decoded {
         Ok(Decoded { faults: 0, .. }) => Ok(ExitCode::SUCCESS),
         Ok(Decoded { faults, events, .. }) => {
-            let text = format!("{faults} places are damaged; the {events} events around them are printed");
+            let text = format!("damaged places: {faults}; events printed: {events}");
             Err(Failure::Io(anyhow::anyhow!(text)))
         }
         // Whoever read has seen enough.
@@ -91,7 +88,7 @@ fn stored(file: Option<&Path>) -> Result<ExitCode, Failure> {
 }
 
 /// Prints what a broker sends.
-fn live(args: DecodeArgs, url: Address, filter: String) -> Result<ExitCode, Failure> {
+fn live(args: &DecodeArgs, url: Address, filter: &str) -> Result<ExitCode, Failure> {
     let name = args.session.clone().unwrap_or_else(|| passing_id("decode"));
     let mut endpoint = args.broker.endpoint(url, &name)?;
     endpoint.clean_start = args.session.is_none();
@@ -102,10 +99,10 @@ fn live(args: DecodeArgs, url: Address, filter: String) -> Result<ExitCode, Fail
     let written = Arc::clone(&state);
     let mut printer = Printer::new(io::stdout(), args.count);
     let consume = move |payload: &[u8]| {
-        let printed = printer.message(payload, tell);
+        let outcome = printer.message(payload, tell);
         let mut state = written.lock().unwrap_or_else(PoisonError::into_inner);
         state.decoded = printer.decoded();
-        match printed {
+        match outcome {
             Ok(true) if printer.is_done() => Consumed::Last,
             Ok(true) => Consumed::Taken,
             Ok(false) => Consumed::Enough,
@@ -121,7 +118,7 @@ fn live(args: DecodeArgs, url: Address, filter: String) -> Result<ExitCode, Fail
         LinkChange::Oversize(why) => say(&format!("{why}; its session is left behind")),
     };
     let within = args.seconds.map(Duration::from_secs);
-    let plan = SubscribePlan { endpoint, filter: filter.clone(), within };
+    let plan = SubscribePlan { endpoint, filter: filter.to_owned(), within };
     subscribe(plan, consume, &mut change).map_err(|error| match error {
         SubscribeError::Filter { .. } => Failure::Usage(error.into()),
         SubscribeError::Mqtt(ref mqtt) if mqtt.classify() == MqttFault::Config => {

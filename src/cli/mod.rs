@@ -9,6 +9,8 @@ mod args;
 mod broker;
 mod check;
 mod config;
+#[cfg(feature = "demo")]
+mod demo;
 mod decode_live;
 mod exit;
 mod model;

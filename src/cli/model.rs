@@ -73,7 +73,11 @@ fn models_in(folders: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
         if is_model(folder) {
             models.push(folder.clone());
         } else {
-            let below = list_folders(folder).map_err(|error| Failure::Io(error.into()))?;
+            let below = list_folders(folder).map_err(|error| {
+                Failure::Io(
+                    anyhow::Error::new(error).context("look for models; name the folder that holds them"),
+                )
+            })?;
             models.extend(below.into_iter().filter(|folder| is_model(folder)));
         }
     }
@@ -120,16 +124,22 @@ fn list(folders: &[PathBuf], json: bool) -> Result<(), Failure> {
     }
     if !json {
         if models.len() > 1 {
-            table(&models).iter().for_each(|line| say(line));
+            say_all(&table(&models));
         } else if faults.is_empty() {
             say("no models found: a model is a folder with a manifest.toml");
         }
         if scores.len() > 1 {
             say("");
-            table(&scores).iter().for_each(|line| say(line));
+            say_all(&table(&scores));
         }
     }
     if faults.is_empty() { Ok(()) } else { Err(Failure::Config(anyhow::anyhow!(faults.join("\n")))) }
+}
+
+fn say_all(lines: &[String]) {
+    for line in lines {
+        say(line);
+    }
 }
 
 fn read_manifest(folder: &Path) -> Result<Manifest, String> {
@@ -166,7 +176,12 @@ fn entry(folder: &Path, manifest: &Manifest, bytes: u64) -> Value {
 
 fn task_entry(task: &Task) -> Value {
     let labels: Vec<&str> = task.labels.iter().map(|label| &**label).collect();
-    json!({ "name": &*task.name, "output": &*task.output, "labels": labels, "threshold": task.threshold })
+    json!({ "name": &*task.name, "output": &*task.output, "labels": labels, "threshold": short(task.threshold) })
+}
+
+/// A number as it is written, 0.1 and not 0.10000000149.
+fn short(number: f32) -> f64 {
+    number.to_string().parse().unwrap_or(f64::from(number))
 }
 
 /// `pump-leak (3)`; the only task of a model has no name.
@@ -240,7 +255,7 @@ fn inspection(manifest: &Manifest, variants: &[Examined<'_>]) -> Value {
                 "name": report.name, "file": found.file, "bytes": found.bytes, "sha256": String::from(report.sha256),
                 "parameters": report.parameters, "operations": report.operations,
                 "memory_predicted": report.memory_bytes, "memory_measured": found.measured,
-                "golden": { "cases": report.golden_cases, "error_max": report.golden_error_max, "tolerance": found.tolerance },
+                "golden": { "cases": report.golden_cases, "error_max": short(report.golden_error_max), "tolerance": short(found.tolerance) },
             })
         })
         .collect();
@@ -289,7 +304,7 @@ fn describe(manifest: &Manifest, variants: &[Examined<'_>]) {
         let (cases, error, tolerance) = (report.golden_cases, report.golden_error_max, found.tolerance);
         line("  golden", format!("{cases} cases, largest error {error:.1e}, allowed {tolerance:.1e}"));
     }
-    table(&lines).iter().for_each(|line| say(line));
+    say_all(&table(&lines));
 }
 
 /// How inputs are made, in words.

@@ -4,8 +4,47 @@ use std::io::Read;
 
 use jiff::Timestamp;
 
-use crate::cli::features::FeatureRowsError;
 use crate::clock::EventTime;
+
+/// Why recorded samples or reports cannot be turned into vectors.
+#[derive(Debug, thiserror::Error)]
+pub enum FeatureRowsError {
+    /// The file does not follow the format.
+    #[error("read samples")]
+    Csv(#[source] csv::Error),
+    /// A column the stream needs is not there.
+    #[error("read samples: no column {name:?}, columns are {known}")]
+    Column {
+        /// What was looked for.
+        name: String,
+        /// What there is.
+        known: String,
+    },
+    /// A cell is neither a number nor empty, or the time is not understood.
+    #[error("read samples: line {line}, column {column:?}: not a {expected}")]
+    Cell {
+        /// Line of the file, from 1.
+        line: u64,
+        /// Name of the column.
+        column: String,
+        /// What belongs there.
+        expected: &'static str,
+    },
+    /// A line is no JSON object with the text field.
+    #[error("read reports: line {line}: no JSON object with a text {field:?}")]
+    Report {
+        /// Line of the file, from 1.
+        line: u64,
+        /// Name of the field.
+        field: String,
+    },
+    /// Reading failed.
+    #[error("read reports")]
+    Read(#[source] std::io::Error),
+    /// Writing failed.
+    #[error("write feature rows")]
+    Write(#[source] std::io::Error),
+}
 
 /// Names tried for the time column when the stream has none.
 const TIME_COLUMNS: [&str; 4] = ["time", "ts", "timestamp", "t"];

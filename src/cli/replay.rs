@@ -22,8 +22,7 @@ pub(in crate::cli) struct ReplayArgs {
     /// Recordings, played one after the other
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// Broker, as mqtt://host:1883 or mqtts://host:8883
-    #[arg(long)]
+    #[arg(long, help = "Broker, as mqtt://host:1883 or mqtts://host:8883")]
     url: Address,
     /// Topic to publish to
     #[arg(long)]
@@ -58,11 +57,8 @@ pub(in crate::cli) struct ReplayArgs {
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Format {
-    /// Cells under a header; each row becomes a JSON object
     Csv,
-    /// One JSON value per line, published as it is
     Jsonl,
-    /// NMEA 0183 sentences
     Nmea,
 }
 
@@ -122,8 +118,8 @@ fn last_line(counts: &ReplayCounts, qos: Qos) -> String {
         Qos::AtLeastOnce => format!(", {} acknowledged", counts.acknowledged),
         Qos::AtMostOnce => ", none acknowledged at QoS 0".to_owned(),
     };
-    let mut line =
-        format!("{} rows sent{acknowledged}, {seconds:.1} s, {:.0} rows/s", counts.sent, rate(counts));
+    let mut parts =
+        vec![format!("{} rows sent{acknowledged}, {seconds:.1} s, {:.0} rows/s", counts.sent, rate(counts))];
     for (count, what) in [
         (counts.resent, "sent twice after a lost connection"),
         (counts.refused, "refused by the broker"),
@@ -131,13 +127,13 @@ fn last_line(counts: &ReplayCounts, qos: Qos) -> String {
         (counts.untimed, "without a time that is understood"),
     ] {
         if count > 0 {
-            line.push_str(&format!(", {count} {what}"));
+            parts.push(format!("{count} {what}"));
         }
     }
     if counts.interrupted {
-        line.push_str(", stopped before the end");
+        parts.push("stopped before the end".to_owned());
     }
-    line
+    parts.join(", ")
 }
 
 fn summary(counts: &ReplayCounts) -> serde_json::Value {

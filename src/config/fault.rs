@@ -27,9 +27,12 @@ impl Collector {
         self.0.borrow_mut().push(Fault { key: key.to_owned(), wrong: wrong.into(), allowed: allowed.into() });
     }
 
-    pub(in crate::config) fn finish(self) -> Result<(), Faults> {
-        let faults = self.0.into_inner();
-        if faults.is_empty() { Ok(()) } else { Err(Faults(faults)) }
+    pub(in crate::config) fn is_empty(&self) -> bool {
+        self.0.borrow().is_empty()
+    }
+
+    pub(in crate::config) fn finish(self) -> Vec<Fault> {
+        self.0.into_inner()
     }
 }
 

@@ -79,6 +79,11 @@ impl<'a> Section<'a> {
         items.iter().enumerate().map(entry).collect()
     }
 
+    /// How many tables a list has, good ones and bad ones.
+    pub(in crate::config) fn entries(&self, key: &'static str) -> usize {
+        self.value(key).and_then(Value::as_array).map_or(0, Vec::len)
+    }
+
     /// A text, if there.
     pub(in crate::config) fn text(&self, key: &'static str) -> Option<&'a str> {
         let value = self.value(key)?;
@@ -283,7 +288,7 @@ mod tests {
         let section = Section::root(&table, &faults);
         assert!(section.text("size_max").is_none());
         section.finish();
-        let faults = faults.finish().unwrap_err();
+        let faults = crate::config::Faults(faults.finish());
         assert_eq!(
             faults.to_string(),
             "szie_max: unknown key (did you mean \"size_max\"?); allowed: size_max"

@@ -21,6 +21,9 @@ const DAY: Duration = Duration::from_hours(24);
 /// history, not control.
 const DEADLINE: Duration = Duration::from_mins(1);
 
+/// Stands in for a topic filter that cannot be read.
+const UNREADABLE: &str = "unreadable";
+
 /// Words for priorities in the file.
 const PRIORITIES: [(&str, Priority); 3] =
     [("alarm", Priority::Alarm), ("normal", Priority::Normal), ("bulk", Priority::Bulk)];
@@ -28,6 +31,8 @@ const PRIORITIES: [(&str, Priority); 3] =
 /// One stream, validated.
 #[derive(Clone, Debug)]
 pub struct StreamSettings {
+    /// Its place in the file, for messages: streams before it may have been unreadable.
+    pub index: usize,
     /// Name used in topics and events.
     pub name: Arc<str>,
     /// Sensor or report.
@@ -108,6 +113,7 @@ impl StreamSettings {
         let filter = read_filter(&section).or_else(|| TopicFilter::parse("refused").ok());
         let forward = ForwardSettings::read(section.section("forward"), kind);
         let stream = Self {
+            index,
             name: Arc::from(name),
             kind,
             filter: filter?,
@@ -207,11 +213,13 @@ impl ForwardFeature {
 
 fn read_filter(section: &Section<'_>) -> Option<TopicFilter> {
     let allowed = "an MQTT topic filter of at most 16 levels and 256 bytes";
-    match TopicFilter::parse(section.required("topic", allowed)?) {
+    let text = section.required("topic", allowed).unwrap_or(UNREADABLE);
+    match TopicFilter::parse(text) {
         Ok(filter) => Some(filter),
         Err(error) => {
             section.fault("topic", error.to_string(), allowed);
-            None
+            // Stands in so that the rest of the stream is checked too.
+            TopicFilter::parse(UNREADABLE).ok()
         }
     }
 }

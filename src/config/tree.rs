@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use toml::Table;
 
-use crate::config::fault::{Collector, Faults};
+use crate::config::fault::{Collector, Fault, Faults};
 use crate::config::gateway::{BudgetSettings, Gateway, is_name};
 use crate::config::link::{Plant, Upstream};
 use crate::config::section::Section;
@@ -52,30 +52,35 @@ pub struct ModelEntry {
 }
 
 impl Config {
-    /// Reads a configuration. Every fault is reported at once.
+    /// Reads a configuration.
+    ///
+    /// # Errors
+    /// Every fault at once.
     pub fn parse(text: &str) -> Result<Self, Faults> {
+        let (config, faults) = Self::examine(text);
+        if faults.is_empty() { Ok(config) } else { Err(Faults(faults)) }
+    }
+
+    /// Reads a configuration as far as it can be read, and says what is wrong with it. Only a configuration without
+    /// faults may be run; one with faults serves to find out what else is wrong.
+    pub fn examine(text: &str) -> (Self, Vec<Fault>) {
         let faults = Collector::default();
-        let table: Table = match text.parse() {
-            Ok(table) => table,
-            Err(error) => {
-                faults.note(
-                    "(file)",
-                    error.to_string().trim_end().to_owned(),
-                    "TOML as in `tidegate config --default`",
-                );
-                Table::new()
-            }
-        };
-        if table.is_empty() {
-            faults.finish()?;
-            return Self::parse("[gateway]");
-        }
+        let table: Table = text.parse().unwrap_or_else(|error: toml::de::Error| {
+            let wrong = error.to_string().trim_end().to_owned();
+            faults.note("(file)", wrong, "TOML as in `tidegate config --default`");
+            Table::new()
+        });
+        let readable = faults.is_empty();
         let root = Section::root(&table, &faults);
         let config = Self::read(&root);
         config.cross_check(&root);
         root.finish();
-        faults.finish()?;
-        Ok(config)
+        let mut faults = faults.finish();
+        if !readable {
+            // Nothing could be read: that everything is missing follows from it.
+            faults.truncate(1);
+        }
+        (config, faults)
     }
 
     fn read(root: &Section<'_>) -> Self {
@@ -104,7 +109,7 @@ impl Config {
     /// | names of streams and models differ from each other | topics and events are told apart by them |
     /// | plant and upstream are not the same broker | raw data and what may leave must not meet |
     fn cross_check(&self, root: &Section<'_>) {
-        if self.streams.is_empty() {
+        if self.streams.is_empty() && root.entries("streams") == 0 {
             root.fault("streams", "none", "at least one [[streams]] table");
         }
         if self.streams.len() > STREAMS_MAX {
@@ -114,12 +119,12 @@ impl Config {
                 format!("at most {STREAMS_MAX}"),
             );
         }
-        for (index, stream) in self.streams.iter().enumerate() {
-            if self.streams.iter().take(index).any(|other| other.name == stream.name)
+        for (place, stream) in self.streams.iter().enumerate() {
+            if self.streams.iter().take(place).any(|other| other.name == stream.name)
                 && !stream.name.is_empty()
             {
                 root.fault(
-                    &format!("streams[{index}].name"),
+                    &format!("streams[{}].name", stream.index),
                     format!("{:?} is taken", stream.name),
                     "a name of its own",
                 );

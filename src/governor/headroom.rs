@@ -1,12 +1,11 @@
 //! How much of the way from fine to too hot is used, forecast included; and whether to believe the sensor.
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
+use heapless::Deque;
+
 use crate::clock::Uptime;
-use crate::governor::config::{
-    GovernorConfig, JUMP_MAX, MARGIN, PLAUSIBLE_MAX, PLAUSIBLE_MIN, SLOPE_WINDOW,
-};
+use crate::governor::config::{GovernorConfig, JUMP_MAX, MARGIN, PLAUSIBLE_MAX, PLAUSIBLE_MIN, SLOPE_WINDOW};
 use crate::units::Celsius;
 
 /// Readings kept for the slope: one a second.
@@ -38,7 +37,7 @@ pub(crate) struct Thermometer {
     ok: Celsius,
     forecast: Duration,
     frozen_after: Option<Duration>,
-    readings: VecDeque<(Uptime, f32)>,
+    readings: Deque<(Uptime, f32), READINGS_MAX>,
     /// The last reading that was believed, and the last one that was within the plausible range.
     believed: Option<f32>,
     seen: Option<f32>,
@@ -52,7 +51,7 @@ impl Thermometer {
             ok: config.ok,
             forecast: config.forecast,
             frozen_after: config.frozen_after,
-            readings: VecDeque::with_capacity(READINGS_MAX),
+            readings: Deque::new(),
             believed: None,
             seen: None,
             same_since: None,
@@ -65,10 +64,11 @@ impl Thermometer {
         if self.is_frozen(at, degrees) || !self.is_plausible(degrees) {
             return Heat::Fault;
         }
-        if self.readings.len() == READINGS_MAX {
+        if self.readings.is_full() {
             self.readings.pop_front();
         }
-        self.readings.push_back((at, degrees));
+        let kept = self.readings.push_back((at, degrees)).is_ok();
+        debug_assert!(kept, "room was made for it");
         while self.readings.front().is_some_and(|&(then, _)| at.since(then) > SLOPE_WINDOW) {
             self.readings.pop_front();
         }

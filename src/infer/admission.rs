@@ -115,7 +115,7 @@ pub enum AdmissionError {
     },
     /// The graph cannot be used.
     #[error(
-        "model {model}: {file} cannot be used: export it again as ONNX opset 9 to 18 with shapes [items, n] and its weights inside"
+        "model {model}: {file} cannot be used: export it again as ONNX opset 9 to 18 with shapes [items, n] and its weights inside, see docs/models.md"
     )]
     Graph {
         /// `name@version`.

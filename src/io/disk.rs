@@ -24,7 +24,7 @@ const OPEN_MAX: usize = 16;
 #[derive(Debug, thiserror::Error)]
 pub enum DirectoryError {
     /// It is not there and cannot be made, or cannot be entered.
-    #[error("open directory {}", path.display())]
+    #[error("open directory {}: check that it exists or can be made and belongs to this user", path.display())]
     Open {
         /// The directory.
         path: PathBuf,
@@ -33,7 +33,7 @@ pub enum DirectoryError {
         source: io::Error,
     },
     /// Another process holds the lock.
-    #[error("another tidegate uses {}", path.display())]
+    #[error("another tidegate uses {}: stop it, or give each a state_dir of its own", path.display())]
     Busy {
         /// The directory.
         path: PathBuf,

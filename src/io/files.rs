@@ -72,7 +72,9 @@ pub fn list_folders(path: &Path) -> Result<Vec<PathBuf>, FileError> {
 /// Bytes of a file.
 pub fn file_bytes(path: &Path) -> Result<u64, FileError> {
     let metadata = std::fs::metadata(path);
-    metadata.map(|metadata| metadata.len()).map_err(|source| FileError::Read { path: path.to_owned(), source })
+    metadata
+        .map(|metadata| metadata.len())
+        .map_err(|source| FileError::Read { path: path.to_owned(), source })
 }
 
 fn read_limited(path: &Path, limit: u64) -> Result<String, FileError> {

@@ -5,5 +5,6 @@ pub mod disk;
 pub mod files;
 pub mod mqtt;
 pub mod recording;
+pub mod scratch;
 pub mod sysfs;
 pub mod systemd;

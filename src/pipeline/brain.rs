@@ -1,11 +1,13 @@
 //! Owns the stages' state and moves things from one to the next.
 
+use std::collections::BTreeMap;
+
 use crate::clock::{ClockQuality, Uptime, UtcTime};
 use crate::distill::Distiller;
 use crate::egress::Door;
 use crate::flow::{
-    Budget, Event, EventId, FailureReason, Inference, Outbound, Outcome, Priority, Report, SampleBatch,
-    StreamId, Subject, When, Window,
+    AssetId, Budget, Event, EventId, FailureReason, Inference, Outbound, Outcome, Priority, Report,
+    SampleBatch, StreamId, Subject, When, Window,
 };
 use crate::infer::{Pushed, Work, WorkInput, WorkQueue};
 use crate::pipeline::plan::{PipelinePlan, StreamPlan};
@@ -29,8 +31,8 @@ pub struct Pipeline {
 struct StreamState {
     plan: StreamPlan,
     windower: Option<Windower>,
-    /// Windows closed, to judge every n-th when hops are stretched.
-    closed: u64,
+    /// Windows closed of each source, to judge every n-th when hops are stretched. One entry per series at most.
+    closed: BTreeMap<AssetId, u64>,
 }
 
 /// Sums over the windowers of all streams.
@@ -47,8 +49,11 @@ pub struct WindowTotals {
 impl Pipeline {
     /// A brain that has seen nothing.
     pub fn new(plan: PipelinePlan) -> Self {
-        let stream =
-            |plan: StreamPlan| StreamState { windower: plan.window.map(Windower::new), plan, closed: 0 };
+        let stream = |plan: StreamPlan| StreamState {
+            windower: plan.window.map(Windower::new),
+            plan,
+            closed: BTreeMap::new(),
+        };
         Self {
             streams: plan.streams.into_iter().map(stream).collect(),
             queue: WorkQueue::new(plan.queue_max),
@@ -209,13 +214,14 @@ impl Pipeline {
         loop {
             let Some(state) = self.streams.get_mut(usize::from(stream.0)) else { return };
             let Some(window) = state.windower.as_mut().and_then(Windower::pop) else { return };
-            state.closed += 1;
+            let closed = state.closed.entry(window.asset).or_default();
+            *closed += 1;
             let stretch = if state.plan.priority == Priority::Alarm {
                 1
             } else {
                 u64::from(self.budget.stretch.max(1))
             };
-            if state.closed.is_multiple_of(stretch) {
+            if closed.is_multiple_of(stretch) {
                 let subject = Subject {
                     stream,
                     asset: window.asset,
@@ -257,5 +263,69 @@ fn drop_reason(reason: FailureReason) -> DropReason {
             DropReason::ModelFailed
         }
         FailureReason::Quarantined => DropReason::Quarantined,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::clock::EventTime;
+    use crate::distill::DistillConfig;
+    use crate::flow::{Admit, BudgetReason, Level, ModelId, Quality, Sample, SignalId};
+    use crate::window::{Length, WindowConfig};
+
+    /// A stream of one channel whose every row is a window.
+    fn plan() -> PipelinePlan {
+        let window = WindowConfig {
+            stream: StreamId(0),
+            channels: 1,
+            length: Length::Count { samples: 1, hop: 1 },
+            lateness: Duration::ZERO,
+            idle: Duration::from_secs(5),
+            future_max: Duration::from_mins(1),
+            period: None,
+            samples_max: 16,
+        };
+        let stream = StreamPlan {
+            window: Some(window),
+            model: ModelId(0),
+            priority: Priority::Normal,
+            deadline: Duration::from_mins(1),
+        };
+        PipelinePlan {
+            streams: vec![stream],
+            distill: DistillConfig { streams: Vec::new() },
+            models: Vec::new(),
+            policies: Vec::new(),
+            words: Vec::new(),
+            epoch: 1,
+            queue_max: 100,
+        }
+    }
+
+    #[test]
+    fn stretched_hops_leave_no_source_out() {
+        let mut pipeline = Pipeline::new(plan());
+        let (level, admit, reason) = (Level::Warm, Admit::All, BudgetReason::Temperature);
+        pipeline.set_budget(Budget { level, stretch: 2, admit, reason });
+        // Two sources in step: every second window of the stream is always of the same one.
+        for second in 0..20 {
+            for asset in [AssetId(0), AssetId(1)] {
+                let at = EventTime(1_800_000_000_000_000 + second * 1_000_000);
+                let samples = vec![Sample { signal: SignalId(0), at, value: 1.0, quality: Quality::Good }];
+                let batch = SampleBatch { stream: StreamId(0), asset, received: Uptime::ZERO, samples };
+                let wall = UtcTime { micros: at.0, quality: ClockQuality::Synced };
+                pipeline.push_samples(&batch, wall);
+            }
+        }
+        let mut judged = [0, 0];
+        while let Some(work) = pipeline.next_work(Uptime::ZERO) {
+            judged[work.subject.asset.0 as usize] += 1;
+        }
+        assert_eq!(judged, [10, 10]);
+        let (tally, held) = pipeline.count(Stage::Infer);
+        assert!(tally.balances(held) && tally.dropped(DropReason::Budget) == 20, "{tally:?}");
     }
 }

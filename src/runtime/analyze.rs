@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tracing::info;
 
 use crate::clock::{Clock, EventTime, SystemClock, Uptime, UtcTime};
-use crate::flow::{Budget, Event, Priority, Report, SampleBatch};
+use crate::flow::{Budget, Change, Event, Priority, Report, SampleBatch};
 use crate::infer::Work;
 use crate::ingest::{Ingest, Message, Sink};
 use crate::io::mqtt::{Inbound, Unsent};
@@ -187,7 +187,8 @@ impl Analyze {
         let mut payload = Vec::with_capacity(512);
         write_event(&mut payload, &self.origin, &event.facts, Some((&event.local, asset)));
         let source = (event.local.stream, event.local.asset);
-        if event.local.alarm_changed {
+        let is_first = event.facts.change == Change::New && self.decisions.is_first(event.local.stream);
+        if event.local.alarm_changed || is_first {
             let topic = self.topics.alarm(event.local.stream);
             let standing = event.local.alarm.is_some().then(|| payload.clone());
             self.decisions.alarm(source, topic, standing);

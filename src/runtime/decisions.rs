@@ -1,6 +1,6 @@
 //! Decisions on their way to the plant's broker: a bounded queue that outlives a broken connection.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use crate::flow::{AssetId, StreamId};
@@ -26,6 +26,8 @@ pub(in crate::runtime) struct Decisions {
     publisher: Option<Publisher>,
     waiting: VecDeque<Decision>,
     standing: BTreeMap<(StreamId, AssetId), (Arc<str>, Vec<u8>)>,
+    /// Streams of which a state is known since the start.
+    known: BTreeSet<StreamId>,
     tally: Tally,
     sent: u64,
 }
@@ -36,6 +38,7 @@ impl Decisions {
             publisher: None,
             waiting: VecDeque::new(),
             standing: BTreeMap::new(),
+            known: BTreeSet::new(),
             tally: Tally::new(),
             sent: 0,
         }
@@ -65,6 +68,12 @@ impl Decisions {
     pub(in crate::runtime) fn publish(&mut self, topic: Arc<str>, payload: Vec<u8>) {
         self.enqueue(topic, payload, false);
         self.flush();
+    }
+
+    /// Whether this is the first state known of a stream. The broker may still hold an alarm of it from before the
+    /// start, which has ended unseen and must be cleared.
+    pub(in crate::runtime) fn is_first(&mut self, stream: StreamId) -> bool {
+        self.known.insert(stream)
     }
 
     /// Raises the standing alarm of a source, or clears it with an empty payload.

@@ -132,7 +132,7 @@ impl Forward {
                 });
                 self.wires.link = Some(Link { publisher, arrivals, poller });
             }
-            Err(error) => self.lost(&error.to_string()),
+            Err(error) => self.lost(&error.in_full()),
         }
     }
 
@@ -203,7 +203,7 @@ impl Forward {
             }
             Some(Ok(Arrival::Message(_) | Arrival::Subscribed { .. } | Arrival::Alive)) => {}
             Some(Ok(Arrival::Closed)) => self.lost("closed"),
-            Some(Err(error)) => self.lost(&error.to_string()),
+            Some(Err(error)) => self.lost(&error.in_full()),
             None => self.lost("the poller ended"),
         }
     }

@@ -55,7 +55,7 @@ pub fn plan(config: &Config, manifests: &[Option<Arc<Manifest>>], epoch: u32) ->
         let shown = match layouts(stream, manifest) {
             Ok(layouts) => layouts,
             Err(wrong) => {
-                faults.push(fault(index, stream, wrong));
+                faults.push(fault(stream, wrong));
                 continue;
             }
         };
@@ -130,12 +130,12 @@ fn layouts(stream: &StreamSettings, manifest: Option<&Manifest>) -> Result<Shown
     Ok(Shown { layout: Some(layout), model_features: wanted.len(), positions, names })
 }
 
-fn fault(index: usize, stream: &StreamSettings, wrong: String) -> Fault {
+fn fault(stream: &StreamSettings, wrong: String) -> Fault {
     let (key, allowed) = match stream.kind {
         StreamKind::Sensor => ("model", "a sensor model whose channels are all in payload.values"),
         StreamKind::Report => ("classifier", "a report model"),
     };
-    Fault { key: format!("streams[{index}].{key}"), wrong, allowed: allowed.to_owned() }
+    Fault { key: format!("streams[{}].{key}", stream.index), wrong, allowed: allowed.to_owned() }
 }
 
 fn stream_policy(stream: &StreamSettings, shown: &[Arc<str>]) -> StreamPolicy {

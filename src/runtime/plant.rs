@@ -69,7 +69,7 @@ impl PlantLink {
             if self.inputs.send(PlantInput::Down).await.is_err() {
                 break;
             }
-            retry.failed(&error.to_string(), "plant broker");
+            retry.failed(&error.in_full(), "plant broker");
             self.pause(&mut retry).await;
         }
         // The brain may have ended already; then nobody needs to be told.
@@ -110,6 +110,8 @@ impl PlantLink {
                 }
                 self.progress.tick(Task::Ingest, self.clock.uptime());
             };
+            // Also when messages come so often that the idle turn above never ends.
+            self.progress.tick(Task::Ingest, self.clock.uptime());
             match arrival {
                 Err(error) => return Ended::Broken(error),
                 Ok(Arrival::Closed) => return Ended::Closed,

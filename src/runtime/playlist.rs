@@ -39,7 +39,7 @@ pub(in crate::runtime) enum Next {
         payload: Bytes,
         /// Since the start of the replay.
         due: Duration,
-        /// Whether it said when it was taken, in a way that is understood.
+        /// Whether it said when it was taken in a way that is understood, or that does not matter.
         timed: bool,
     },
     /// A row that cannot be read.
@@ -83,7 +83,8 @@ impl Playlist {
                         self.round += 1;
                         let due = self.pace.due(row.at);
                         let payload = Bytes::copy_from_slice(row.payload);
-                        return Ok(Next::Row { payload, due, timed: row.at.is_some() });
+                        let timed = row.at.is_some() || self.pace.speed == Speed::Max;
+                        return Ok(Next::Row { payload, due, timed });
                     }
                     Ok(None) => {
                         self.current = None;

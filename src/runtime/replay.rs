@@ -17,7 +17,6 @@ use crate::io::mqtt::{Arrival, Delivery, Endpoint, Fault, MqttError, Qos, Token,
 use crate::io::recording::{RecordingError, RecordingFormat};
 use crate::runtime::client::Client;
 use crate::runtime::playlist::{Next, Playlist, Speed};
-use crate::runtime::retry::best_effort;
 use crate::runtime::signals::Signals;
 
 /// How often the watcher is told: faster than an eye sees.
@@ -123,6 +122,7 @@ pub fn replay(plan: ReplayPlan, watcher: &mut dyn ReplayWatcher) -> Result<Repla
         told: None,
         next: None,
         ended: false,
+        fault: None,
         kept: BTreeMap::new(),
         resend_from: 0,
     };
@@ -130,7 +130,10 @@ pub fn replay(plan: ReplayPlan, watcher: &mut dyn ReplayWatcher) -> Result<Repla
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(ReplayError::Start)?;
     runtime.block_on(player.run(&plan.endpoint))?;
     player.counts.elapsed = player.elapsed();
-    Ok(player.counts)
+    match player.fault.take() {
+        Some(fault) => Err(fault.into()),
+        None => Ok(player.counts),
+    }
 }
 
 struct Player<'a> {
@@ -146,8 +149,10 @@ struct Player<'a> {
     told: Option<Uptime>,
     /// A row that is not due yet, or found no room.
     next: Option<(Bytes, Duration)>,
-    /// The files are at their end.
+    /// No more rows are read.
     ended: bool,
+    /// Why, if that is not the end of the files. Told when the broker has answered what it was sent before.
+    fault: Option<RecordingError>,
     /// Rows without an answer, by their number.
     kept: BTreeMap<u64, Bytes>,
     /// Kept rows from this number on have not been sent on this connection.
@@ -241,7 +246,7 @@ impl Player<'_> {
                                 self.connected(backoff);
                             }
                             Ok(Arrival::Closed) => return Ended::Done,
-                            Ok(arrival) => self.answered(arrival),
+                            Ok(arrival) => self.answered(&arrival),
                             Err(error) => return Ended::Broken(error),
                         }
                         arrival = client.try_next();
@@ -261,22 +266,26 @@ impl Player<'_> {
     fn connected(&mut self, backoff: &mut Backoff) {
         if self.started.is_some() {
             self.counts.reconnects += 1;
-            self.watcher.note(&format!("connected again; {} rows are sent again", self.kept.len()));
+            let rows = match self.qos {
+                Qos::AtLeastOnce => format!("{} rows are sent again", self.kept.len()),
+                Qos::AtMostOnce => "at QoS 0 rows may have been lost".to_owned(),
+            };
+            self.watcher.note(&format!("connected again; {rows}"));
         } else {
             self.started = Some(self.clock.uptime());
         }
         backoff.reset();
     }
 
-    fn answered(&mut self, arrival: Arrival) {
+    fn answered(&mut self, arrival: &Arrival) {
         match arrival {
             Arrival::Acked(Token(number)) => {
-                if self.kept.remove(&number).is_some() {
+                if self.kept.remove(number).is_some() {
                     self.counts.acknowledged += 1;
                 }
             }
             Arrival::Refused(Token(number), reason) => {
-                if self.kept.remove(&number).is_some() {
+                if self.kept.remove(number).is_some() {
                     self.counts.refused += 1;
                     if self.counts.refused == 1 {
                         self.watcher
@@ -314,7 +323,7 @@ impl Player<'_> {
             }
         }
         loop {
-            let Some((row, due)) = self.fetch()? else { return Ok(Pause::End) };
+            let Some((row, due)) = self.fetch() else { return Ok(Pause::End) };
             let due = self.started.unwrap_or(now).after(due);
             if due > now {
                 self.next = Some((row, due.since(self.started.unwrap_or(now))));
@@ -350,26 +359,38 @@ impl Player<'_> {
     }
 
     /// The row that was put back, or the next one of the files that can be read.
-    fn fetch(&mut self) -> Result<Option<(Bytes, Duration)>, ReplayError> {
+    fn fetch(&mut self) -> Option<(Bytes, Duration)> {
         if let Some(row) = self.next.take() {
-            return Ok(Some(row));
+            return Some(row);
         }
         while !self.ended {
-            match self.playlist.next()? {
-                Next::Row { payload, due, timed } => {
+            match self.playlist.next() {
+                Ok(Next::Row { payload, due, timed }) => {
                     self.counts.rows += 1;
-                    self.counts.untimed += u64::from(!timed);
-                    return Ok(Some((payload, due)));
+                    self.untimed(timed);
+                    return Some((payload, due));
                 }
-                Next::Bad(error) => {
+                Ok(Next::Bad(error)) => {
                     let cause =
                         std::error::Error::source(&error).map_or(String::new(), |cause| format!(": {cause}"));
                     self.bad(&format!("{error}{cause}"));
                 }
-                Next::End => self.ended = true,
+                Ok(Next::End) => self.ended = true,
+                Err(fault) => (self.ended, self.fault) = (true, Some(fault)),
             }
         }
-        Ok(None)
+        None
+    }
+
+    /// Counts a row without a time; the first one is told.
+    fn untimed(&mut self, timed: bool) {
+        self.counts.untimed += u64::from(!timed);
+        if !timed && self.counts.untimed == 1 {
+            let row = self.counts.rows;
+            self.watcher.note(&format!(
+                "row {row} has no time that is understood and follows the one before it at once; further ones are only counted"
+            ));
+        }
     }
 
     /// Counts a row that cannot be sent; the first one is told.
@@ -400,11 +421,14 @@ impl Player<'_> {
                 // Full: the rows before it are still being written.
                 asked = asked || !matches!(client.publisher.disconnect(), Err(Unsent::Full));
                 match timeout(ROOM_EVERY, client.next()).await {
-                    Ok(Ok(Arrival::Closed) | Err(_)) => return,
+                    Ok(Ok(Arrival::Closed)) => return true,
+                    Ok(Err(_)) => return false,
                     Ok(Ok(_)) | Err(_) => {}
                 }
             }
         };
-        best_effort(timeout(GOODBYE_MAX, closed).await);
+        if !timeout(GOODBYE_MAX, closed).await.unwrap_or(false) && self.qos == Qos::AtMostOnce {
+            self.watcher.note("the connection ended without a good-bye: the last rows may be lost");
+        }
     }
 }

@@ -12,6 +12,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
 
+use crate::clock::{Clock, SystemClock};
 use crate::forward::Backoff;
 use crate::io::mqtt::{Arrival, Endpoint, Fault, Inbound, MqttError, Publisher, Qos};
 use crate::runtime::client::Client;
@@ -106,11 +107,21 @@ pub fn subscribe(
         // Not waited for at the end: it may hang in a pipe that nobody reads.
         let _ended =
             thread("tg-consume", feed(received, outcomes, consume)).map_err(SubscribeError::Start)?;
-        let end = plan.within.map(|within| Instant::now() + within);
+        let clock = SystemClock::start();
+        let end = plan.within.map(|within| from_now(&clock, within));
         let SubscribePlan { endpoint, filter, within: _ } = plan;
         let signals = Signals::listen().map_err(SubscribeError::Start)?;
-        let mut listener =
-            Listener { endpoint, filter, end, signals, messages, consumed, consuming: 0, stopping: false };
+        let mut listener = Listener {
+            endpoint,
+            filter,
+            clock,
+            end,
+            signals,
+            messages,
+            consumed,
+            consuming: 0,
+            stopping: false,
+        };
         listener.run(on_change).await
     })
 }
@@ -132,6 +143,7 @@ async fn feed(
 struct Listener {
     endpoint: Endpoint,
     filter: String,
+    clock: SystemClock,
     end: Option<Instant>,
     signals: Signals,
     messages: mpsc::Sender<Inbound>,
@@ -182,7 +194,7 @@ impl Listener {
 
     /// Waits before the next attempt; true if it is time to stop.
     async fn pause(&mut self, delay: Duration) -> bool {
-        let until = Instant::now() + delay;
+        let until = from_now(&self.clock, delay);
         loop {
             tokio::select! {
                 () = sleep_until(until) => return false,
@@ -253,7 +265,7 @@ impl Listener {
                 if self.consuming == 0 {
                     return self.goodbye(client).await;
                 }
-                stop_at = Some(Instant::now() + STOP_GRACE);
+                stop_at = Some(from_now(&self.clock, STOP_GRACE));
             }
         }
     }
@@ -271,6 +283,10 @@ impl Listener {
 /// A message that cannot be acknowledged comes again, and its consumer removes duplicates by event id.
 fn acknowledge(publisher: &Publisher, message: &Inbound) {
     best_effort(publisher.ack(message));
+}
+
+fn from_now(clock: &SystemClock, time: Duration) -> Instant {
+    Instant::from_std(clock.instant(clock.uptime().after(time)))
 }
 
 /// Waits for a point in time, for ever if there is none.

@@ -62,7 +62,12 @@ pub struct Pace {
 impl Default for Options {
     /// On this machine until a signal, at its own pace.
     fn default() -> Self {
-        Self { root: PathBuf::from("/"), stop: None, pace: Pace::default(), metrics: Arc::new(Metrics::new()) }
+        Self {
+            root: PathBuf::from("/"),
+            stop: None,
+            pace: Pace::default(),
+            metrics: Arc::new(Metrics::new()),
+        }
     }
 }
 
@@ -86,13 +91,13 @@ pub enum RunError {
     #[error(transparent)]
     Wiring(#[from] WiringError),
     /// Its executor or a signal handler could not be set up.
-    #[error("start the service")]
+    #[error("set up the executor or the signal handlers")]
     Start(#[source] std::io::Error),
     /// The outbox can no longer be trusted.
-    #[error("stopped because of the outbox")]
+    #[error("stopped because the outbox can no longer be trusted: check the disk, then start again")]
     Outbox(#[source] OutboxError),
     /// A task ended that should not have.
-    #[error("task {0} ended before the gateway was asked to stop")]
+    #[error("task {0} ended before the gateway was asked to stop: a bug, please report it with the log")]
     Ended(&'static str),
 }
 

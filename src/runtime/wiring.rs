@@ -66,7 +66,7 @@ pub enum WiringError {
     #[error("{0}")]
     Board(String),
     /// A secret cannot be read.
-    #[error(transparent)]
+    #[error("use password_file")]
     Secret(#[from] FileError),
     /// The state directory cannot be used.
     #[error(transparent)]
@@ -81,7 +81,7 @@ pub enum WiringError {
         source: OutboxError,
     },
     /// A thread or the admission child cannot be started.
-    #[error("start a thread")]
+    #[error("start a thread or find this program: check TasksMax and that the program was not replaced")]
     Thread(#[source] std::io::Error),
 }
 

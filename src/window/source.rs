@@ -3,6 +3,8 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use heapless::HistoryBuf;
+
 use crate::clock::{EventTime, Uptime};
 use crate::flow::{AssetId, BadWhy, Completeness, Quality, Sample, TimeSpan};
 use crate::tally::DropReason;
@@ -35,8 +37,8 @@ pub(crate) struct Source {
     /// When the last sample came that was not late.
     touched: Uptime,
     late: u32,
-    recent: [u32; REMEMBERED],
-    turn: usize,
+    /// Samples in each of the last windows.
+    recent: HistoryBuf<u32, REMEMBERED>,
 }
 
 /// Why a window closes.
@@ -61,8 +63,7 @@ impl Source {
             closed: NOTHING_CLOSED,
             touched: Uptime::ZERO,
             late: 0,
-            recent: [0; REMEMBERED],
-            turn: 0,
+            recent: HistoryBuf::new(),
         }
     }
 
@@ -286,10 +287,7 @@ impl Source {
             present += u32::try_from(series.at.len()).unwrap_or(u32::MAX);
             gap_count += gaps(&series.at, shape.period);
         }
-        if let Some(slot) = self.recent.get_mut(self.turn) {
-            *slot = present;
-        }
-        self.turn = (self.turn + 1) % REMEMBERED;
+        self.recent.write(present);
         let observed = self.recent.iter().copied().max().unwrap_or(present);
         window.completeness = Completeness {
             expected: shape.expected.unwrap_or(observed),

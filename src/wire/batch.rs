@@ -10,8 +10,9 @@ use crate::wire::columns::Columns;
 use crate::wire::error::WireError;
 use crate::wire::limits::{BODY_BYTES_MAX, RATIO_MAX};
 use crate::wire::parse::parse_event;
-use crate::wire::primitive::{Bytes, put_text};
+use crate::wire::row::{event_of, row_of, word};
 use crate::wire::rows::read_rows;
+use crate::wire::schema::{Body, Header, One, put, read};
 
 /// First bytes of a frame.
 pub(crate) const MAGIC: [u8; 2] = *b"TG";
@@ -89,23 +90,25 @@ impl Encoder {
         out: &mut Vec<u8>,
     ) -> Result<(), WireError> {
         self.body.clear();
-        put_text(&mut self.body, &origin.site)?;
-        put_text(&mut self.body, &origin.gateway)?;
-        self.columns.write(events, &mut self.body)?;
+        if let [event] = events {
+            let (site, gateway) = (word(&origin.site)?, word(&origin.gateway)?);
+            let event = row_of(event.facts())?;
+            put(&mut self.body, &Body::One(One { site, gateway, event }))?;
+        } else {
+            self.columns.write(origin, events, &mut self.body)?;
+        }
         if self.body.len() > BODY_BYTES_MAX {
             return Err(WireError::Limit { what: "length of a body" });
         }
         let (codec, stored) = if self.compress() { (ZSTD, &self.packed) } else { (PLAIN, &self.body) };
-        let start = out.len();
-        out.extend_from_slice(&MAGIC);
-        out.extend_from_slice(&[VERSION, codec]);
-        for length in [self.body.len(), stored.len()] {
-            let length = u32::try_from(length).map_err(|_| WireError::Limit { what: "length of a body" })?;
-            out.extend_from_slice(&length.to_le_bytes());
-        }
-        let header = out.get(start..).unwrap_or_default();
-        let checksum = crc32c::crc32c_append(crc32c::crc32c(header), stored);
-        out.extend_from_slice(&checksum.to_le_bytes());
+        let length = |part: &[u8]| {
+            u32::try_from(part.len()).map_err(|_| WireError::Limit { what: "length of a body" })
+        };
+        let (body, stored_length) = (length(&self.body)?, length(stored)?);
+        let mut header =
+            Header { magic: MAGIC, version: VERSION, codec, body, stored: stored_length, checksum: 0 };
+        header.checksum = checksum(&header, stored)?;
+        put(out, &header)?;
         out.extend_from_slice(stored);
         Ok(())
     }
@@ -149,17 +152,13 @@ fn decode_line(bytes: &[u8]) -> Result<(Batch, usize), WireError> {
 fn decode_frame(bytes: &[u8]) -> Result<(Batch, usize), WireError> {
     let length = frame_bytes(bytes)?;
     let frame = bytes.get(..length).ok_or(WireError::Incomplete { need: length, have: bytes.len() })?;
-    let mut header = Bytes::new(frame);
-    let [_, _, _, codec] = header.array()?;
-    let body_length = u32::from_le_bytes(header.array()?) as usize;
-    header.take(4)?;
-    let checksum = u32::from_le_bytes(header.array()?);
-    let (checked, stored) = (frame.get(..CHECKED_BYTES), frame.get(HEADER_BYTES..));
-    let (checked, stored) = (checked.unwrap_or_default(), stored.unwrap_or_default());
-    if crc32c::crc32c_append(crc32c::crc32c(checked), stored) != checksum {
+    let header: Header = read(frame.get(..HEADER_BYTES).unwrap_or_default())?;
+    let stored = frame.get(HEADER_BYTES..).unwrap_or_default();
+    if checksum(&header, stored)? != header.checksum {
         return Err(WireError::Checksum);
     }
-    let batch = match codec {
+    let body_length = header.body as usize;
+    let batch = match header.codec {
         PLAIN if stored.len() == body_length => decode_body(stored),
         ZSTD if body_length <= stored.len().saturating_mul(RATIO_MAX) => {
             let mut body = Vec::with_capacity(body_length);
@@ -188,35 +187,30 @@ pub(crate) fn frame_bytes(bytes: &[u8]) -> Result<usize, WireError> {
     let Some(header) = bytes.get(..HEADER_BYTES) else {
         return Err(WireError::Incomplete { need: HEADER_BYTES, have: bytes.len() });
     };
-    let mut header = Bytes::new(header);
-    header.take(4)?;
-    let body = u32::from_le_bytes(header.array()?) as usize;
-    let stored = u32::from_le_bytes(header.array()?) as usize;
-    if body > BODY_BYTES_MAX || stored > body {
+    let header: Header = read(header)?;
+    if header.body as usize > BODY_BYTES_MAX || header.stored > header.body {
         return Err(WireError::Limit { what: "length of a body" });
     }
-    Ok(HEADER_BYTES + stored)
+    Ok(HEADER_BYTES + header.stored as usize)
+}
+
+/// CRC-32C of a header without its checksum and the body behind it.
+fn checksum(header: &Header, stored: &[u8]) -> Result<u32, WireError> {
+    let mut bytes = [0; HEADER_BYTES];
+    let header = postcard::to_slice(header, &mut bytes).map_err(WireError::Body)?;
+    let checked = header.get(..CHECKED_BYTES).unwrap_or_default();
+    Ok(crc32c::crc32c_append(crc32c::crc32c(checked), stored))
 }
 
 fn decode_body(body: &[u8]) -> Result<Batch, WireError> {
-    let mut bytes = Bytes::new(body);
-    let batch = read_body(&mut bytes);
-    // The frame is complete, so a body that ends early is wrong and not unfinished.
-    batch.map_err(|error| match error {
-        WireError::Incomplete { .. } => WireError::Invalid { what: "length of the body's parts" },
-        other @ (WireError::NotABatch
-        | WireError::Version { .. }
-        | WireError::Checksum
-        | WireError::Limit { .. }
-        | WireError::Invalid { .. }
-        | WireError::Compression
-        | WireError::Json { .. }) => other,
-    })
-}
-
-fn read_body(bytes: &mut Bytes<'_>) -> Result<Batch, WireError> {
-    let origin = Origin { site: Arc::from(bytes.text()?), gateway: Arc::from(bytes.text()?) };
-    Ok(Batch { origin, events: read_rows(bytes)? })
+    let origin =
+        |site, gateway| Ok(Origin { site: Arc::from(word(site)?), gateway: Arc::from(word(gateway)?) });
+    match read(body)? {
+        Body::One(One { site, gateway, event }) => {
+            Ok(Batch { origin: origin(site, gateway)?, events: vec![event_of(&event)?] })
+        }
+        Body::Many(many) => Ok(Batch { origin: origin(many.site, many.gateway)?, events: read_rows(&many)? }),
+    }
 }
 
 #[cfg(test)]
@@ -228,7 +222,7 @@ mod tests {
     use crate::wire::arbitrary::{event, events, origin};
     use crate::wire::json::encode_json;
     use crate::wire::limits::ITEMS_MAX;
-    use crate::wire::primitive::put;
+    use crate::wire::schema::{Limited, Many, Shape};
 
     /// Memory a reader may take for any bytes: the limits on items and bodies, in their worst mixture.
     const MEMORY_MAX: u64 = 32 << 20;
@@ -275,9 +269,7 @@ mod tests {
             cut in any::<prop::sample::Index>(),
         ) {
             let mut body = Vec::new();
-            put_text(&mut body, "s").unwrap();
-            put_text(&mut body, "g").unwrap();
-            Columns::default().write(&events, &mut body).unwrap();
+            Columns::default().write(&origin(), &events, &mut body).unwrap();
             for (at, with) in changes {
                 let at = at.index(body.len());
                 body[at] = with;
@@ -297,19 +289,39 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_body_that_says_it_is_huge_takes_no_more_memory_than_the_limits() {
-        // One event with as many entities as may be, all of them the first word, in constant columns.
+    /// One event with so many entities.
+    fn crowded(entities: usize) -> Vec<u8> {
+        let flags = crate::wire::codes::SHAPE_INSTANT;
+        let none = || Limited(vec![]);
+        let shape = Shape { flags, stream: 0, model: 0, tasks: Limited(vec![]), features: Limited(vec![]) };
+        let many = Many {
+            site: "s",
+            gateway: "g",
+            events: 1,
+            words: Limited(vec!["w"]),
+            shapes: Limited(vec![shape]),
+            shape_of: Limited(vec![]),
+            epoch: 0,
+            number: 0,
+            epoch_steps: none(),
+            number_steps: none(),
+            time_unit: 0,
+            starts: none(),
+            lengths: none(),
+            states: Limited(vec![]),
+            completeness: Limited(vec![]),
+            entity_counts: Limited(vec![u32::try_from(entities).unwrap()]),
+            entity_kinds: Limited(vec![0; entities]),
+            entity_values: Limited(vec![1; entities]),
+        };
         let mut body = Vec::new();
-        put_text(&mut body, "s").unwrap();
-        put_text(&mut body, "g").unwrap();
-        let structure = [1, 1, 1, b'w'.into(), 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
-        for value in structure {
-            put(&mut body, value);
-        }
-        put(&mut body, ITEMS_MAX as u64);
-        body.extend_from_slice(&[0, 0, 0, 0]);
-        let frame = framed(&body);
+        put(&mut body, &Body::Many(many)).unwrap();
+        framed(&body)
+    }
+
+    #[test]
+    fn a_body_with_as_much_as_may_be_takes_no_more_memory_than_the_limits() {
+        let frame = crowded(ITEMS_MAX);
         let mut read = 0;
         let taken = allocation_counter::measure(|| {
             let (batch, _) = decode_batch(&frame).unwrap();
@@ -318,13 +330,43 @@ mod tests {
         assert_eq!(read, ITEMS_MAX, "the body is meant to be valid");
         assert!(taken.bytes_max < MEMORY_MAX, "{} bytes", taken.bytes_max);
         // One more is refused before memory is taken.
-        let at = body.len() - 4 - 3;
-        body.truncate(at);
-        put(&mut body, ITEMS_MAX as u64 + 1);
-        body.extend_from_slice(&[0, 0, 0, 0]);
-        let frame = framed(&body);
+        let frame = crowded(ITEMS_MAX + 1);
         let taken = allocation_counter::measure(|| assert!(decode_batch(&frame).is_err()));
         assert!(taken.bytes_max < 10_000, "{} bytes", taken.bytes_max);
+    }
+
+    #[test]
+    fn the_densest_structures_take_no_more_memory_than_the_limits() {
+        let number = |value: usize| {
+            let mut bytes = Vec::new();
+            put(&mut bytes, &value).unwrap();
+            bytes
+        };
+        // Shapes with as many tasks or features as may be, each as short as it can be; and shapes with nothing.
+        let tasks = [&[0, 0, 0][..], &number(64), &[0; 6 * 64], &[0]].concat();
+        let features = [&[0, 0, 0, 0][..], &number(4096), &[0; 4 * 4096]].concat();
+        for (shape, most) in [(tasks, 2_600), (features, 63), (vec![0; 5], 4096)] {
+            let mut body = Vec::new();
+            put(&mut body, &(1_u32, "s", "g", 4096_u32, vec!["w"], most)).unwrap();
+            body.extend(shape.repeat(most));
+            body.resize(body.len() + 13, 0);
+            assert!(body.len() < BODY_BYTES_MAX && read::<Body<'_>>(&body).is_ok(), "meant to be read");
+            let frame = framed(&body);
+            let taken = allocation_counter::measure(|| assert!(decode_batch(&frame).is_err()));
+            assert!(taken.bytes_max < MEMORY_MAX, "{} bytes", taken.bytes_max);
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn what_is_written_part_by_part_is_postcard_of_the_schema(events in events()) {
+            let mut body = Vec::new();
+            Columns::default().write(&origin(), &events, &mut body).unwrap();
+            let whole: Body<'_> = read(&body).unwrap();
+            prop_assert_eq!(postcard::to_stdvec(&whole).unwrap(), body);
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The codes of single values, each way beside the other.
 
-use crate::clock::ClockQuality;
-use crate::flow::{Change, Facts, Priority, Verdict};
+use crate::clock::{ClockQuality, EventTime};
+use crate::flow::{Change, Facts, Priority, StreamKind, Verdict, When};
 use crate::wire::error::WireError;
 
 /// Units in which times are written, in milliseconds; the largest that fits all of them.
@@ -10,20 +10,20 @@ pub(crate) const TIME_UNITS_MS: [i64; 3] = [1, 1_000, 60_000];
 /// Decimal places tried for features before they are written as they are.
 pub(crate) const DECIMALS_MAX: u8 = 6;
 
-/// Coding byte of features that are no multiples of a decimal place: four bytes each, IEEE 754, little-endian.
+/// In place of decimal places, for features that are no multiples of any: whole numbers with the bits of IEEE 754.
 pub(crate) const RAW_FEATURES: u8 = 0xff;
 
 /// Shape flag: reports, not windows.
-pub(crate) const SHAPE_REPORT: u64 = 1;
+pub(crate) const SHAPE_REPORT: u8 = 1;
 
 /// Shape flag: an instant, not a span.
-pub(crate) const SHAPE_INSTANT: u64 = 2;
+pub(crate) const SHAPE_INSTANT: u8 = 2;
 
 /// Largest scaled feature: beyond it single precision has no decimal places left to keep.
 const SCALED_MAX: f64 = 1e12;
 
 /// Clock in bits 0 and 1, change in 2 and 3, priority in 4 and 5, historical in 6.
-pub(crate) fn state_bits(facts: &Facts) -> u64 {
+pub(crate) fn state_bits(facts: &Facts) -> u8 {
     let clock = match facts.clock {
         ClockQuality::Synced => 0,
         ClockQuality::Unknown => 1,
@@ -40,11 +40,11 @@ pub(crate) fn state_bits(facts: &Facts) -> u64 {
         Priority::Normal => 1,
         Priority::Bulk => 2,
     };
-    clock | change << 2 | priority << 4 | u64::from(facts.historical) << 6
+    clock | change << 2 | priority << 4 | u8::from(facts.historical) << 6
 }
 
 /// Undoes the packing of the state byte; `None` for bits that mean nothing.
-pub(crate) fn set_state(event: &mut Facts, bits: u64) -> Option<()> {
+pub(crate) fn set_state(event: &mut Facts, bits: u8) -> Option<()> {
     event.clock = match bits & 3 {
         0 => ClockQuality::Synced,
         1 => ClockQuality::Unknown,
@@ -72,7 +72,7 @@ pub(crate) fn set_state(event: &mut Facts, bits: u64) -> Option<()> {
 }
 
 /// Number of a verdict.
-pub(crate) fn verdict_code(verdict: Verdict) -> u64 {
+pub(crate) fn verdict_code(verdict: Verdict) -> u8 {
     match verdict {
         Verdict::Accepted => 0,
         Verdict::Uncertain => 1,
@@ -81,7 +81,7 @@ pub(crate) fn verdict_code(verdict: Verdict) -> u64 {
 }
 
 /// The verdict with this number.
-pub(crate) fn verdict_of(code: u64) -> Result<Verdict, WireError> {
+pub(crate) fn verdict_of(code: u8) -> Result<Verdict, WireError> {
     match code {
         0 => Ok(Verdict::Accepted),
         1 => Ok(Verdict::Uncertain),
@@ -98,9 +98,78 @@ pub(crate) fn hundredths(share: f32) -> u8 {
 }
 
 /// The share of so many hundredths.
-pub(crate) fn share_of(hundredths: u64) -> Result<f32, WireError> {
-    let hundredths = i64::try_from(hundredths).ok().filter(|hundredths| *hundredths <= 100);
-    hundredths.map(|hundredths| unscaled(hundredths, 2)).ok_or(WireError::Invalid { what: "share" })
+pub(crate) fn share_of(hundredths: u8) -> Result<f32, WireError> {
+    if hundredths <= 100 {
+        Ok(unscaled(i64::from(hundredths), 2))
+    } else {
+        Err(WireError::Invalid { what: "share" })
+    }
+}
+
+/// Completeness as written: 0 for none, else hundredths plus 1.
+pub(crate) fn completeness_code(facts: &Facts) -> u8 {
+    facts.completeness.map_or(0, |share| hundredths(share) + 1)
+}
+
+/// Undoes [`completeness_code`].
+pub(crate) fn completeness_of(code: u8) -> Result<Option<f32>, WireError> {
+    code.checked_sub(1).map(share_of).transpose()
+}
+
+/// Kind of stream and kind of time.
+pub(crate) fn shape_flags(facts: &Facts) -> u8 {
+    let kind = match facts.kind {
+        StreamKind::Sensor => 0,
+        StreamKind::Report => SHAPE_REPORT,
+    };
+    let when = match facts.when {
+        When::Span(_) => 0,
+        When::At(_) => SHAPE_INSTANT,
+    };
+    kind | when
+}
+
+/// Start of a window or time of a report, in milliseconds.
+pub(crate) fn start_ms(when: When) -> i64 {
+    match when {
+        When::Span(span) => span.from.0.div_euclid(1_000),
+        When::At(at) => at.0.div_euclid(1_000),
+    }
+}
+
+/// Length of a window in milliseconds.
+pub(crate) fn length_ms(when: When) -> Option<i64> {
+    match when {
+        When::Span(span) => Some(span.to.0.div_euclid(1_000) - span.from.0.div_euclid(1_000)),
+        When::At(_) => None,
+    }
+}
+
+/// An instant from milliseconds.
+pub(crate) fn instant(ms: Option<i64>) -> Result<EventTime, WireError> {
+    let micros = ms.and_then(|ms| ms.checked_mul(1_000));
+    micros.map(EventTime).ok_or(WireError::Invalid { what: "time of an event" })
+}
+
+/// The coding of a column of features: the least number of decimal places that keeps all of them to the bit.
+pub(crate) fn coding(values: &(impl Iterator<Item = f32> + Clone)) -> u8 {
+    let exact = |decimals: &u8| values.clone().all(|value| scaled(value, *decimals).is_some());
+    (0..=DECIMALS_MAX).find(exact).unwrap_or(RAW_FEATURES)
+}
+
+/// A feature as a whole number in this coding.
+pub(crate) fn feature_code(value: f32, coding: u8) -> i64 {
+    if coding == RAW_FEATURES { i64::from(value.to_bits()) } else { scaled(value, coding).unwrap_or(0) }
+}
+
+/// Undoes [`feature_code`].
+pub(crate) fn feature_of(code: i64, coding: u8) -> Result<f32, WireError> {
+    let invalid = WireError::Invalid { what: "coding of a feature" };
+    match coding {
+        RAW_FEATURES => u32::try_from(code).map(f32::from_bits).map_err(|_| invalid),
+        decimals if decimals <= DECIMALS_MAX => Ok(unscaled(code, decimals)),
+        _ => Err(invalid),
+    }
 }
 
 /// The value as a whole number of units of the decimal place, if it reads back to the very same bits.

@@ -3,63 +3,187 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::flow::{Facts, Outbound, StreamKind, When};
+use serde::Serialize;
+
+use crate::flow::{Facts, Outbound, TaskResult};
+use crate::wire::batch::Origin;
 use crate::wire::codes::{
-    DECIMALS_MAX, RAW_FEATURES, SHAPE_INSTANT, SHAPE_REPORT, TIME_UNITS_MS, hundredths, scaled, state_bits,
-    verdict_code,
+    TIME_UNITS_MS, coding, completeness_code, feature_code, hundredths, length_ms, shape_flags, start_ms,
+    state_bits, verdict_code,
 };
 use crate::wire::error::WireError;
-use crate::wire::limits::{EVENTS_MAX, ITEMS_MAX, WORDS_MAX};
-use crate::wire::primitive::{put, put_column, put_text, zigzag};
+use crate::wire::limits::{EVENTS_MAX, ITEMS_MAX, NAMES_MAX, TASKS_MAX, WORDS_MAX};
+use crate::wire::row::word;
+use crate::wire::schema::put;
 
-/// Writes columns; reused so that a batch allocates nothing once the buffers have grown.
+/// Number of `Body::Many` among the bodies.
+const MANY: u32 = 1;
+
+/// Writes columns: the bytes of `Body::Many`, part by part. Reused so that a batch allocates nothing once the
+/// buffers have grown.
 #[derive(Default)]
 pub(crate) struct Columns {
-    words: HashMap<Arc<str>, u64>,
+    index: Index,
+    scratch: Scratch,
+}
+
+/// What the events have in common.
+#[derive(Default)]
+struct Index {
+    words: HashMap<Arc<str>, u32>,
     listed: Vec<Arc<str>>,
     /// For each shape the index of the first event that has it.
     shapes: Vec<usize>,
     /// For each event its shape.
-    shape_of: Vec<u64>,
+    shape_of: Vec<u32>,
+}
+
+/// One column at a time, of each kind.
+#[derive(Default)]
+struct Scratch {
+    codes: Vec<u8>,
+    words: Vec<u32>,
+    steps: Vec<i64>,
     /// For each shape the last time written.
     last_of: Vec<Option<i64>>,
-    column: Vec<u64>,
 }
 
 impl Columns {
     /// Appends the columns of the events. On error `out` holds a useless beginning.
-    pub(crate) fn write(&mut self, events: &[Outbound], out: &mut Vec<u8>) -> Result<(), WireError> {
-        let result = self.write_all(events, out);
-        self.words.clear();
-        self.listed.clear();
-        self.shapes.clear();
-        self.shape_of.clear();
+    pub(crate) fn write(
+        &mut self,
+        origin: &Origin,
+        events: &[Outbound],
+        out: &mut Vec<u8>,
+    ) -> Result<(), WireError> {
+        let result = self.write_all(origin, events, out);
+        self.index.words.clear();
+        self.index.listed.clear();
+        self.index.shapes.clear();
+        self.index.shape_of.clear();
         result
     }
 
-    fn write_all(&mut self, events: &[Outbound], out: &mut Vec<u8>) -> Result<(), WireError> {
+    fn write_all(
+        &mut self,
+        origin: &Origin,
+        events: &[Outbound],
+        out: &mut Vec<u8>,
+    ) -> Result<(), WireError> {
         if events.is_empty() || events.len() > EVENTS_MAX {
             return Err(WireError::Limit { what: "number of events" });
         }
+        let too_many = WireError::Limit { what: "number of results, features and entities" };
         let items: usize = events.iter().map(|event| items(event.facts())).sum();
-        if items > ITEMS_MAX {
-            return Err(WireError::Limit { what: "number of results, features and entities" });
+        if items > ITEMS_MAX || !events.iter().all(|event| within_limits(event.facts())) {
+            return Err(too_many);
         }
-        put(out, events.len() as u64);
-        self.collect(events);
-        self.write_words(out)?;
-        self.write_shapes(events, out);
-        self.write_ids(events, out);
-        self.write_times(events, out);
-        self.write_states(events, out);
-        for shape in 0..self.shapes.len() as u64 {
-            self.write_results(events, shape, out);
-            self.write_features(events, shape, out);
+        put(out, &MANY)?;
+        put(out, word(&origin.site)?)?;
+        put(out, word(&origin.gateway)?)?;
+        put(out, &events.len())?;
+        self.index.collect(events);
+        self.index.write_words(out)?;
+        put(out, &self.index.shapes.len())?;
+        for shape in 0..self.index.shapes.len() {
+            self.write_shape(events, shape, out)?;
         }
-        self.write_entities(events, out);
+        self.scratch.words.clone_from(&self.index.shape_of);
+        put_column(out, &self.scratch.words)?;
+        self.write_ids(events, out)?;
+        self.write_times(events, out)?;
+        let Scratch { codes, .. } = &mut self.scratch;
+        refill(codes, events.iter().map(|event| state_bits(event.facts())));
+        put_column(out, codes)?;
+        refill(codes, events.iter().map(|event| completeness_code(event.facts())));
+        put_column(out, codes)?;
+        self.write_entities(events, out)
+    }
+
+    /// Structure and columns of the events of one shape.
+    fn write_shape(&mut self, events: &[Outbound], shape: usize, out: &mut Vec<u8>) -> Result<(), WireError> {
+        let Self { index, scratch } = self;
+        let example = index.shapes.get(shape).and_then(|first| events.get(*first)).map(Outbound::facts);
+        let Some(example) = example else { return Ok(()) };
+        let number = u32::try_from(shape).unwrap_or(u32::MAX);
+        let of_shape = events.iter().zip(&index.shape_of).filter(|(_, of)| **of == number);
+        let members = of_shape.map(|(event, _)| event.facts());
+        put(out, &shape_flags(example))?;
+        put(out, &index.word(&example.stream))?;
+        put(out, &index.word(&example.model))?;
+        put(out, &example.results.len())?;
+        for (task, result) in example.results.iter().enumerate() {
+            let results = members.clone().filter_map(|facts| facts.results.get(task));
+            index.write_task(result, &results, scratch, out)?;
+        }
+        put(out, &example.features.len())?;
+        for (at, feature) in example.features.iter().enumerate() {
+            let values = members.clone().filter_map(|facts| Some(facts.features.get(at)?.value));
+            let coding = coding(&values);
+            put(out, &index.word(&feature.name))?;
+            put(out, &coding)?;
+            let codes = values.map(|value| feature_code(value, coding));
+            put(out, &codes.clone().next().unwrap_or(0))?;
+            refill(&mut scratch.steps, codes.clone().zip(codes.skip(1)).map(|(a, b)| b - a));
+            put_column(out, &scratch.steps)?;
+        }
         Ok(())
     }
 
+    /// Epoch and number: the first as it is, then the differences; those of the number less one.
+    fn write_ids(&mut self, events: &[Outbound], out: &mut Vec<u8>) -> Result<(), WireError> {
+        let steps = &mut self.scratch.steps;
+        let ids = events.iter().map(|event| event.facts().id);
+        let pairs = ids.clone().zip(ids.clone().skip(1));
+        if let Some(first) = ids.clone().next() {
+            put(out, &first.epoch)?;
+            put(out, &first.number)?;
+        }
+        refill(steps, pairs.clone().map(|(a, b)| i64::from(b.epoch) - i64::from(a.epoch)));
+        put_column(out, steps)?;
+        refill(steps, pairs.map(|(a, b)| b.number.wrapping_sub(a.number).wrapping_sub(1).cast_signed()));
+        put_column(out, steps)
+    }
+
+    /// Starts and instants as differences within a shape, then the lengths of the spans.
+    fn write_times(&mut self, events: &[Outbound], out: &mut Vec<u8>) -> Result<(), WireError> {
+        let Self { index, scratch: Scratch { steps, last_of, .. } } = self;
+        let starts = events.iter().map(|event| start_ms(event.facts().when));
+        let divides_all = |unit: &i64| starts.clone().all(|start| start % unit == 0);
+        let unit = TIME_UNITS_MS.iter().rposition(divides_all).unwrap_or(0);
+        let unit_ms = TIME_UNITS_MS.get(unit).copied().unwrap_or(1);
+        put(out, &unit)?;
+        last_of.clear();
+        last_of.resize(index.shapes.len(), None);
+        let mut last = 0;
+        let step = |(start, shape): (i64, &u32)| {
+            let start = start / unit_ms;
+            let slot = usize::try_from(*shape).ok().and_then(|shape| last_of.get_mut(shape));
+            let before = slot.and_then(|slot| slot.replace(start)).unwrap_or(last);
+            last = start;
+            start.wrapping_sub(before)
+        };
+        refill(steps, starts.clone().zip(&index.shape_of).map(step));
+        put_column(out, steps)?;
+        refill(steps, events.iter().filter_map(|event| length_ms(event.facts().when)));
+        put_column(out, steps)
+    }
+
+    fn write_entities(&mut self, events: &[Outbound], out: &mut Vec<u8>) -> Result<(), WireError> {
+        let Self { index, scratch: Scratch { words, .. } } = self;
+        let count = |event: &Outbound| u32::try_from(event.facts().entities.len()).unwrap_or(u32::MAX);
+        refill(words, events.iter().map(count));
+        put_column(out, words)?;
+        let entities = events.iter().flat_map(|event| &event.facts().entities);
+        refill(words, entities.clone().map(|entity| index.word(&entity.kind)));
+        put(out, words)?;
+        let value = entities.map(|entity| entity.value.as_ref().map_or(0, |value| index.word(value) + 1));
+        refill(words, value);
+        put(out, words)
+    }
+}
+
+impl Index {
     /// Finds the shapes and lists the words in the order in which they appear.
     fn collect(&mut self, events: &[Outbound]) {
         for (index, event) in events.iter().enumerate() {
@@ -69,7 +193,7 @@ impl Columns {
                 .iter()
                 .position(|first| events.get(*first).is_some_and(|other| same_shape(other.facts(), facts)));
             let shape = known.unwrap_or(self.shapes.len());
-            self.shape_of.push(shape as u64);
+            self.shape_of.push(u32::try_from(shape).unwrap_or(u32::MAX));
             if known.is_none() {
                 self.shapes.push(index);
                 self.list(&facts.stream);
@@ -90,12 +214,12 @@ impl Columns {
 
     fn list(&mut self, word: &Arc<str>) {
         if !self.words.contains_key(word) {
-            self.words.insert(Arc::clone(word), self.listed.len() as u64);
+            self.words.insert(Arc::clone(word), u32::try_from(self.listed.len()).unwrap_or(u32::MAX));
             self.listed.push(Arc::clone(word));
         }
     }
 
-    fn word(&self, word: &Arc<str>) -> u64 {
+    fn word(&self, word: &Arc<str>) -> u32 {
         self.words.get(word).copied().unwrap_or(0)
     }
 
@@ -103,163 +227,50 @@ impl Columns {
         if self.listed.len() > WORDS_MAX {
             return Err(WireError::Limit { what: "number of words" });
         }
-        put(out, self.listed.len() as u64);
-        self.listed.iter().try_for_each(|word| put_text(out, word))
+        put(out, &self.listed.len())?;
+        self.listed.iter().try_for_each(|listed| put(out, word(listed)?))
     }
 
-    fn write_shapes(&self, events: &[Outbound], out: &mut Vec<u8>) {
-        put(out, self.shapes.len() as u64);
-        for facts in self.shapes.iter().filter_map(|first| events.get(*first)).map(Outbound::facts) {
-            put(out, shape_flags(facts));
-            put(out, self.word(&facts.stream));
-            put(out, self.word(&facts.model));
-            put(out, facts.results.len() as u64);
-            for result in &facts.results {
-                put(out, self.word(&result.task));
-                put(out, result.scores.len() as u64);
-                result.scores.iter().for_each(|score| put(out, self.word(&score.name)));
-            }
-            put(out, facts.features.len() as u64);
-            facts.features.iter().for_each(|feature| put(out, self.word(&feature.name)));
+    fn write_task<'a>(
+        &self,
+        example: &TaskResult,
+        results: &(impl Iterator<Item = &'a TaskResult> + Clone),
+        scratch: &mut Scratch,
+        out: &mut Vec<u8>,
+    ) -> Result<(), WireError> {
+        let Scratch { codes, words, .. } = scratch;
+        put(out, &self.word(&example.task))?;
+        refill(words, results.clone().map(|result| self.word(&result.label)));
+        put_column(out, words)?;
+        refill(codes, results.clone().map(|result| hundredths(result.score)));
+        put_column(out, codes)?;
+        refill(codes, results.clone().map(|result| verdict_code(result.verdict)));
+        put_column(out, codes)?;
+        refill(words, example.scores.iter().map(|score| self.word(&score.name)));
+        put(out, words)?;
+        codes.clear();
+        for at in 0..example.scores.len() {
+            let scores = results.clone().filter_map(|result| result.scores.get(at));
+            codes.extend(scores.map(|score| hundredths(score.value)));
         }
-        if self.shapes.len() > 1 {
-            put_column(out, &self.shape_of);
+        put(out, codes)
+    }
+}
+
+fn refill<T>(column: &mut Vec<T>, values: impl Iterator<Item = T>) {
+    column.clear();
+    column.extend(values);
+}
+
+/// Appends a column: nothing of it when all values are 0, one value when all are equal.
+fn put_column<T: Serialize + Default + PartialEq>(out: &mut Vec<u8>, values: &[T]) -> Result<(), WireError> {
+    let shown = match values.split_first() {
+        Some((first, rest)) if rest.iter().all(|value| value == first) => {
+            values.get(..usize::from(*first != T::default()))
         }
-    }
-
-    /// Epoch and number: the first as it is, then the differences; those of the number less one.
-    fn write_ids(&mut self, events: &[Outbound], out: &mut Vec<u8>) {
-        let ids = || events.iter().map(|event| event.facts().id);
-        let pairs = || ids().zip(ids().skip(1));
-        if let Some(first) = ids().next() {
-            put(out, u64::from(first.epoch));
-            put(out, first.number);
-        }
-        self.column.clear();
-        self.column.extend(pairs().map(|(a, b)| zigzag(i64::from(b.epoch) - i64::from(a.epoch))));
-        put_column(out, &self.column);
-        self.column.clear();
-        self.column.extend(pairs().map(|(a, b)| {
-            let step = b.number.wrapping_sub(a.number).wrapping_sub(1);
-            zigzag(step.cast_signed())
-        }));
-        put_column(out, &self.column);
-    }
-
-    /// Starts and instants as differences within a shape, then the lengths of the spans.
-    fn write_times(&mut self, events: &[Outbound], out: &mut Vec<u8>) {
-        let starts = || events.iter().map(|event| start_ms(event.facts().when));
-        let divides_all = |unit: &i64| starts().all(|start| start % unit == 0);
-        let unit = TIME_UNITS_MS.iter().rposition(divides_all).unwrap_or(0);
-        put(out, unit as u64);
-        let unit_ms = TIME_UNITS_MS.get(unit).copied().unwrap_or(1);
-        self.last_of.clear();
-        self.last_of.resize(self.shapes.len(), None);
-        let mut last = 0;
-        self.column.clear();
-        for (start, shape) in starts().zip(&self.shape_of) {
-            let start = start / unit_ms;
-            let mut before = last;
-            if let Some(slot) = usize::try_from(*shape).ok().and_then(|shape| self.last_of.get_mut(shape)) {
-                before = slot.replace(start).unwrap_or(last);
-            }
-            self.column.push(zigzag(start.wrapping_sub(before)));
-            last = start;
-        }
-        put_column(out, &self.column);
-        self.column.clear();
-        self.column.extend(events.iter().filter_map(|event| length_ms(event.facts().when)).map(zigzag));
-        put_column(out, &self.column);
-    }
-
-    fn write_states(&mut self, events: &[Outbound], out: &mut Vec<u8>) {
-        self.column.clear();
-        self.column.extend(events.iter().map(|event| state_bits(event.facts())));
-        put_column(out, &self.column);
-        self.column.clear();
-        self.column.extend(
-            events
-                .iter()
-                .map(|event| event.facts().completeness.map_or(0, |share| u64::from(hundredths(share)) + 1)),
-        );
-        put_column(out, &self.column);
-    }
-
-    fn write_results(&mut self, events: &[Outbound], shape: u64, out: &mut Vec<u8>) {
-        let Some(example) = self.example(events, shape) else { return };
-        for (task, result) in example.results.iter().enumerate() {
-            let results = || {
-                let of_shape = events.iter().zip(&self.shape_of).filter(|(_, of)| **of == shape);
-                of_shape.filter_map(|(event, _)| event.facts().results.get(task))
-            };
-            let mut column = std::mem::take(&mut self.column);
-            column.clear();
-            column.extend(results().map(|result| self.word(&result.label)));
-            put_column(out, &column);
-            column.clear();
-            column.extend(results().map(|result| u64::from(hundredths(result.score))));
-            put_column(out, &column);
-            column.clear();
-            column.extend(results().map(|result| verdict_code(result.verdict)));
-            put_column(out, &column);
-            for score in 0..result.scores.len() {
-                column.clear();
-                let scores = results().filter_map(|result| result.scores.get(score));
-                column.extend(scores.map(|score| u64::from(hundredths(score.value))));
-                put_column(out, &column);
-            }
-            self.column = column;
-        }
-    }
-
-    fn write_features(&mut self, events: &[Outbound], shape: u64, out: &mut Vec<u8>) {
-        let Some(example) = self.example(events, shape) else { return };
-        for feature in 0..example.features.len() {
-            let mut column = std::mem::take(&mut self.column);
-            let values = || {
-                let of_shape = events.iter().zip(&self.shape_of).filter(|(_, of)| **of == shape);
-                of_shape.filter_map(|(event, _)| Some(event.facts().features.get(feature)?.value))
-            };
-            let exact = |decimals: &u8| values().all(|value| scaled(value, *decimals).is_some());
-            if let Some(decimals) = (0..=DECIMALS_MAX).find(exact) {
-                out.push(decimals);
-                column.clear();
-                let mut last = None;
-                for value in values().filter_map(|value| scaled(value, decimals)) {
-                    match last.replace(value) {
-                        None => put(out, zigzag(value)),
-                        Some(before) => column.push(zigzag(value - before)),
-                    }
-                }
-                put_column(out, &column);
-            } else {
-                out.push(RAW_FEATURES);
-                values().for_each(|value| out.extend_from_slice(&value.to_le_bytes()));
-            }
-            self.column = column;
-        }
-    }
-
-    fn write_entities(&mut self, events: &[Outbound], out: &mut Vec<u8>) {
-        let mut column = std::mem::take(&mut self.column);
-        column.clear();
-        column.extend(events.iter().map(|event| event.facts().entities.len() as u64));
-        put_column(out, &column);
-        let entities = || events.iter().flat_map(|event| &event.facts().entities);
-        column.clear();
-        column.extend(entities().map(|entity| self.word(&entity.kind)));
-        put_column(out, &column);
-        column.clear();
-        column.extend(entities().map(|entity| entity.value.as_ref().map_or(0, |word| self.word(word) + 1)));
-        put_column(out, &column);
-        self.column = column;
-    }
-
-    /// The event that introduced a shape.
-    fn example<'a>(&self, events: &'a [Outbound], shape: u64) -> Option<&'a Facts> {
-        let first = self.shapes.get(usize::try_from(shape).ok()?)?;
-        events.get(*first).map(Outbound::facts)
-    }
+        Some(_) | None => Some(values),
+    };
+    put(out, shown.unwrap_or(values))
 }
 
 /// Whether two events differ in values only.
@@ -277,34 +288,14 @@ fn same_shape(a: &Facts, b: &Facts) -> bool {
         })
 }
 
-fn shape_flags(facts: &Facts) -> u64 {
-    let kind = match facts.kind {
-        StreamKind::Sensor => 0,
-        StreamKind::Report => SHAPE_REPORT,
-    };
-    let when = match facts.when {
-        When::Span(_) => 0,
-        When::At(_) => SHAPE_INSTANT,
-    };
-    kind | when
+fn within_limits(facts: &Facts) -> bool {
+    facts.results.len() <= TASKS_MAX
+        && facts.features.len() <= NAMES_MAX
+        && facts.results.iter().all(|result| result.scores.len() <= NAMES_MAX)
 }
 
 /// What the reader will need memory for.
 fn items(facts: &Facts) -> usize {
     let scores: usize = facts.results.iter().map(|result| result.scores.len()).sum();
     facts.results.len() + scores + facts.features.len() + facts.entities.len()
-}
-
-fn start_ms(when: When) -> i64 {
-    match when {
-        When::Span(span) => span.from.0.div_euclid(1_000),
-        When::At(at) => at.0.div_euclid(1_000),
-    }
-}
-
-fn length_ms(when: When) -> Option<i64> {
-    match when {
-        When::Span(span) => Some(span.to.0.div_euclid(1_000) - span.from.0.div_euclid(1_000)),
-        When::At(_) => None,
-    }
 }

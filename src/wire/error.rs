@@ -29,6 +29,9 @@ pub enum WireError {
         /// What there is too much of.
         what: &'static str,
     },
+    /// The body is not what postcard would have written.
+    #[error("body is not in postcard's format")]
+    Body(#[source] postcard::Error),
     /// The body contradicts the format.
     #[error("{what} is not valid")]
     Invalid {

@@ -10,8 +10,14 @@ pub const BODY_BYTES_MAX: usize = 1 << 20;
 /// so real batches stay below ten.
 pub const RATIO_MAX: usize = 200;
 
-/// Results, scores, features and entities of one batch, taken together; 24 to 48 bytes of memory each.
-pub const ITEMS_MAX: usize = 1 << 18;
+/// Results, scores, features and entities of one batch, taken together; 24 to 64 bytes of memory each.
+pub const ITEMS_MAX: usize = 1 << 17;
+
+/// Tasks of one model.
+pub const TASKS_MAX: usize = 64;
+
+/// Labels of one task, features of one event, entities of one record.
+pub const NAMES_MAX: usize = 4096;
 
 /// Distinct words in one batch.
 pub const WORDS_MAX: usize = 1 << 14;

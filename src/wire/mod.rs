@@ -9,9 +9,9 @@
 //! event JSON for the plant's own broker.
 //!
 //! # Why
-//! A record in the outbox is the column body of a batch of one: one format to document, to test and to keep
-//! readable. The columns are written by hand and not through serde: no intermediate copy, and every limit is
-//! checked before memory is taken.
+//! The binary format is postcard's, of the structures in `schema.rs`: who has these and postcard can read it. An event
+//! alone is a row, in the outbox and in a batch of one; several are columns. Batches are written part by part from
+//! the events themselves: no intermediate copy, and nothing allocated once the buffers have grown.
 
 #[cfg(test)]
 mod arbitrary;
@@ -22,10 +22,11 @@ mod error;
 mod json;
 pub mod limits;
 mod parse;
-mod primitive;
 mod reader;
 mod record;
+mod row;
 mod rows;
+mod schema;
 mod time;
 
 pub use batch::{Batch, Encoder, Origin, decode_batch};

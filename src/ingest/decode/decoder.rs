@@ -1,14 +1,14 @@
 //! One decoder per stream, whatever its format.
 
-use crate::clock::{EventTime, Uptime};
-use crate::flow::{AssetId, Private, Report, Sample, StreamId};
+use crate::flow::{Report, Sample};
+use crate::ingest::PayloadFormat;
 use crate::ingest::decode::csv::CsvDecoder;
+use crate::ingest::decode::envelope::Envelope;
 use crate::ingest::decode::json::JsonDecoder;
 use crate::ingest::decode::packed::PackedDecoder;
 use crate::ingest::decode::report::ReportDecoder;
 use crate::ingest::decode::senml::SenmlDecoder;
 use crate::ingest::decode::{nmea, report};
-use crate::ingest::{Limits, PayloadFormat};
 use crate::tally::DropReason;
 
 /// Decodes the payloads of one stream.
@@ -20,15 +20,6 @@ pub(crate) enum Decoder {
     ReportJson(ReportDecoder),
     ReportText,
     ReportNmea,
-}
-
-/// What is known of a message beside its payload.
-pub(crate) struct Envelope<'a> {
-    pub(crate) stream: StreamId,
-    pub(crate) asset: AssetId,
-    pub(crate) received: Uptime,
-    pub(crate) arrival: EventTime,
-    pub(crate) limits: &'a Limits,
 }
 
 /// What a message is decoded to. Only complete when the decoder has returned without a reason.
@@ -84,21 +75,6 @@ impl Decoder {
             Self::ReportNmea => nmea::decode(text(payload)?, envelope, &mut output.reports)?,
         }
         if output.samples.is_empty() && output.reports.is_empty() { Err(DropReason::Empty) } else { Ok(()) }
-    }
-}
-
-impl Envelope<'_> {
-    /// A report of this message with nothing but its text.
-    pub(crate) fn report(&self, text: Private) -> Report {
-        Report {
-            stream: self.stream,
-            asset: self.asset,
-            at: self.arrival,
-            received: self.received,
-            reference: None,
-            text,
-            class: None,
-        }
     }
 }
 

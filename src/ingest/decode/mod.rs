@@ -2,6 +2,7 @@
 
 mod csv;
 mod decoder;
+mod envelope;
 mod fields;
 mod json;
 mod nmea;
@@ -12,5 +13,6 @@ mod scan;
 mod senml;
 mod time;
 
-pub(crate) use decoder::{Decoder, Envelope, Output};
+pub(crate) use decoder::{Decoder, Output};
+pub(crate) use envelope::Envelope;
 pub use time::parse_time;

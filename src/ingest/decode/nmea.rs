@@ -1,7 +1,7 @@
 //! Reports as NMEA 0183 sentences: the sentence type is the class of the report.
 
 use crate::flow::{Private, Report};
-use crate::ingest::decode::decoder::Envelope;
+use crate::ingest::decode::envelope::Envelope;
 use crate::ingest::decode::report;
 use crate::tally::DropReason;
 

@@ -2,7 +2,7 @@
 
 use crate::clock::EventTime;
 use crate::flow::{Private, Report};
-use crate::ingest::decode::decoder::Envelope;
+use crate::ingest::decode::envelope::Envelope;
 use crate::ingest::decode::fields::{Fields, Row, Walk};
 use crate::ingest::decode::json;
 use crate::ingest::decode::scan::{Scalar, Scanner};

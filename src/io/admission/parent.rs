@@ -47,11 +47,11 @@ pub struct Admitted {
 #[derive(Debug, thiserror::Error)]
 pub enum AdmitError {
     /// A file cannot be read.
-    #[error("model {model}: read {file}: copy the model again")]
+    #[error("model {model}: read {file}: correct models.path or copy the model again")]
     Read {
         /// Name of the folder.
         model: String,
-        /// Name of the file.
+        /// Path of the file.
         file: String,
         /// Why.
         #[source]
@@ -105,7 +105,7 @@ impl Admission {
         let read = |file: &str, limit: u64| {
             read_capped(&dir.join(file), limit).map_err(|source| AdmitError::Read {
                 model: name.to_string(),
-                file: file.to_owned(),
+                file: dir.join(file).display().to_string(),
                 source,
             })
         };

@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::io::mqtt::error::Failure;
 use crate::io::mqtt::pairing::{Sent, Shared};
 use crate::io::mqtt::publisher::Client;
+use crate::io::mqtt::step::{Step, Welcome};
 use crate::io::mqtt::{Endpoint, Inbound, MqttError, Protocol, Publisher, Token, v4, v5};
 
 /// One connection. Dropping it breaks the connection off, and the broker publishes the last will.
@@ -46,33 +47,6 @@ pub enum Arrival {
     Alive,
     /// The good-bye has been written: drop the connection.
     Closed,
-}
-
-/// What the broker said when it welcomed us.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Welcome {
-    /// Whether it still had our session: subscriptions and unacknowledged messages.
-    pub session_present: bool,
-    /// Unacknowledged publishes it allows.
-    pub receive_max: Option<u16>,
-    /// Largest packet it takes, bytes.
-    pub packet_max: Option<u32>,
-}
-
-/// One step of the client library, in one form for both versions of MQTT.
-pub(in crate::io::mqtt) enum Step {
-    Welcome(Welcome),
-    Message(Inbound),
-    /// A QoS 1 publish was sent under this packet id.
-    Published(u16),
-    SubscriptionSent(u16),
-    SubscriptionAnswered(u16, Option<String>),
-    /// The broker answered a publish; the reason if it refused.
-    Answered(u16, Option<&'static str>),
-    Pong,
-    GoodbyeSent,
-    /// Nothing of interest.
-    Other,
 }
 
 /// The client library's loop.

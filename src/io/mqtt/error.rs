@@ -58,7 +58,7 @@ pub enum MqttError {
     /// A packet is larger than the endpoint takes. On a kept session it comes again and again: connect once with
     /// `clean_start`.
     #[error(
-        "receive from {broker}: a packet of {size} bytes is larger than the {limit} allowed; raise the packet limit or find who sends it"
+        "receive from {broker}: a packet of {size} bytes is larger than the {limit} allowed; raise limits.packet or find who sends it"
     )]
     Oversize {
         /// Host and port.
@@ -114,6 +114,18 @@ pub(in crate::io::mqtt) enum Failure {
 }
 
 impl MqttError {
+    /// The error with its causes in one line, for the log.
+    pub fn in_full(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = self.source();
+        while let Some(source) = cause {
+            text.push_str(": ");
+            text.push_str(&source.to_string());
+            cause = source.source();
+        }
+        text
+    }
+
     /// The kind of trouble.
     pub fn classify(&self) -> Fault {
         match self {

@@ -18,14 +18,16 @@ mod error;
 mod inbound;
 mod pairing;
 mod publisher;
+mod step;
 mod tls;
 mod v4;
 mod v5;
 
 pub use address::{Address, UrlError};
-pub use connection::{Arrival, Connection, Welcome, open};
+pub use connection::{Arrival, Connection, open};
 pub use endpoint::{Endpoint, Protocol, TlsFiles, Will};
 pub use error::{Fault, MqttError};
 pub use inbound::Inbound;
 pub use pairing::Token;
 pub use publisher::{Delivery, Publisher, Qos, Unsent};
+pub use step::Welcome;

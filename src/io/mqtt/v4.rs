@@ -9,8 +9,8 @@ use rumqttc::{
 
 pub(in crate::io::mqtt) use rumqttc::{AsyncClient as Client, EventLoop};
 
-use crate::io::mqtt::connection::Step;
 use crate::io::mqtt::error::Failure;
+use crate::io::mqtt::step::Step;
 use crate::io::mqtt::{Endpoint, Inbound, Qos, Welcome};
 
 /// Largest packet of the protocol: MQTT 3.1.1 brokers announce no limit.

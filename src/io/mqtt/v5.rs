@@ -13,8 +13,8 @@ use rumqttc::v5::{ConnectionError, Event, MqttOptions, StateError};
 
 pub(in crate::io::mqtt) use rumqttc::v5::{AsyncClient as Client, EventLoop};
 
-use crate::io::mqtt::connection::Step;
 use crate::io::mqtt::error::Failure;
+use crate::io::mqtt::step::Step;
 use crate::io::mqtt::{Endpoint, Inbound, Qos, Welcome, v4};
 
 /// Keep-alive where the broker asks for none: rumqttc would ping without pause.
