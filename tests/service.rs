@@ -1,0 +1,17 @@
+//! The real program between real brokers, while things break.
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
+
+mod common;
+
+mod service {
+    pub(crate) mod gate;
+    pub(crate) mod gateway;
+    pub(crate) mod tap;
+    pub(crate) mod world;
+
+    mod brokers;
+    mod disk;
+    mod ends;
+    mod inputs;
+    mod models;
+}
