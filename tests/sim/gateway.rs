@@ -11,7 +11,7 @@ use tidegate::flow::{
     Verdict,
 };
 use tidegate::forward::{ForwardConfig, Session};
-use tidegate::governor::{FORECAST, Governor, GovernorConfig};
+use tidegate::governor::{Governor, GovernorConfig};
 use tidegate::infer::{Work, WorkInput};
 use tidegate::outbox::{Lane, Outbox, OutboxConfig, OutboxError, WhenFull};
 use tidegate::pipeline::{Pipeline, PipelinePlan, StreamPlan};
@@ -107,7 +107,6 @@ impl Gateway {
                 frozen_after: None,
                 dwell: Duration::from_secs(30),
                 dwell_max: Duration::from_mins(2),
-                forecast: FORECAST,
             }),
             encoder: Encoder::new(),
             at_engine: VecDeque::new(),
