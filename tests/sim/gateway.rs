@@ -105,6 +105,7 @@ impl Gateway {
                 ok: Celsius(50.0),
                 memory: Bytes(100 << 20),
                 frozen_after: None,
+                forecast: Duration::from_secs(30),
                 dwell: Duration::from_secs(30),
                 dwell_max: Duration::from_mins(2),
             }),
