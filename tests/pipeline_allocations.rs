@@ -1,0 +1,143 @@
+//! From a message to its window: the whole way costs no heap allocation per message once it has seen some windows.
+
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tidegate::clock::{ClockQuality, EARLIEST_PLAUSIBLE, EventTime, Uptime, UtcTime};
+use tidegate::distill::{DistillConfig, ForwardEvents, StreamPolicy};
+use tidegate::flow::{ModelId, Priority, Report, SampleBatch, StreamId, StreamKind};
+use tidegate::infer::WorkInput;
+use tidegate::ingest::{
+    Ingest, IngestConfig, Limits, Message, PayloadFormat, Sink, StreamInput, TimeField, TimeUnit, TopicFilter,
+};
+use tidegate::pipeline::{Pipeline, PipelinePlan, StreamPlan};
+use tidegate::tally::Stage;
+use tidegate::window::{FUTURE_MAX, IDLE, Length, WindowConfig};
+
+const NAMES: [&str; 8] = ["ts1", "ts2", "ts3", "ts4", "vs1", "ce", "cp", "se"];
+
+/// Messages of the first windows, in which buffers grow: three of sixty, a second apart.
+const WARM_UP: u32 = 190;
+
+struct Feed<'a> {
+    pipeline: &'a mut Pipeline,
+    wall: UtcTime,
+}
+
+impl Sink for Feed<'_> {
+    fn samples(&mut self, batch: &SampleBatch) {
+        self.pipeline.push_samples(batch, self.wall);
+    }
+
+    fn report(&mut self, report: Report) {
+        self.pipeline.push_report(report);
+    }
+}
+
+fn ingest() -> Ingest {
+    let payload = PayloadFormat::Json {
+        values: NAMES.map(str::to_owned).to_vec(),
+        time: Some(TimeField { name: "ts".to_owned(), unit: TimeUnit::Auto }),
+    };
+    let filter = TopicFilter::parse("plant/+/telemetry").unwrap();
+    let streams = vec![StreamInput { id: StreamId(0), filter, payload }];
+    Ingest::new(IngestConfig { streams, limits: Limits::default() })
+}
+
+fn pipeline(length: Length) -> Pipeline {
+    let window = WindowConfig {
+        stream: StreamId(0),
+        channels: 8,
+        length,
+        lateness: Duration::from_secs(2),
+        idle: IDLE,
+        future_max: FUTURE_MAX,
+        period: None,
+        samples_max: 4_096,
+    };
+    let policy = StreamPolicy {
+        name: Arc::from("rig"),
+        kind: StreamKind::Sensor,
+        priority: Priority::Normal,
+        events: ForwardEvents::All,
+        dwell: Duration::ZERO,
+        clear_dwell: Duration::ZERO,
+        rate_max_per_hour: None,
+        shown: Vec::new(),
+        every: Vec::new(),
+        show_text: false,
+    };
+    let stream = StreamPlan {
+        window: Some(window),
+        model: ModelId(0),
+        priority: Priority::Normal,
+        deadline: Duration::from_secs(10),
+    };
+    Pipeline::new(PipelinePlan {
+        streams: vec![stream],
+        distill: DistillConfig { streams: vec![policy] },
+        models: Vec::new(),
+        policies: Vec::new(),
+        words: Vec::new(),
+        epoch: 1,
+        queue_max: 256,
+    })
+}
+
+/// Sends message `second`, and takes closed windows out of the queue and back, as a model's thread would.
+fn turn(ingest: &mut Ingest, pipeline: &mut Pipeline, second: u32, payload: &[u8]) -> u64 {
+    let now = Uptime(u64::from(second) * 1_000_000_000);
+    let micros = EARLIEST_PLAUSIBLE.0 + i64::from(second) * 1_000_000;
+    let wall = UtcTime { micros, quality: ClockQuality::Synced };
+    let topic = if second.is_multiple_of(2) { b"plant/pump-1/telemetry" } else { b"plant/pump-2/telemetry" };
+    let message = Message { topic, payload, received: now, arrival: EventTime(micros) };
+    ingest.accept(&message, &mut Feed { pipeline, wall });
+    pipeline.tick(now);
+    let mut windows = 0;
+    while let Some(work) = pipeline.next_work(now) {
+        windows += 1;
+        if let WorkInput::Window(window) = work.input {
+            pipeline.recycle(window);
+        }
+    }
+    windows
+}
+
+fn payload(second: u32) -> Vec<u8> {
+    let at = EARLIEST_PLAUSIBLE.0 / 1_000 + i64::from(second) * 1_000;
+    format!(
+        r#"{{"ts":{at},"ts1":35.{second:05},"ts2":40.9,"ts3":38.4,"ts4":30.6,"vs1":0.5,"ce":39.6,"cp":1.8,"se":59.1}}"#
+    )
+    .into_bytes()
+}
+
+#[test]
+fn a_message_allocates_nothing_on_its_way_into_a_window_nor_a_window_on_its_way_to_a_model() {
+    let minute = Duration::from_mins(1);
+    let lengths = [
+        ("tumbling", Length::Time { length: minute, hop: minute }),
+        ("hopping", Length::Time { length: minute, hop: Duration::from_secs(10) }),
+        ("rows", Length::Count { samples: 16, hop: 8 }),
+        ("each row", Length::Count { samples: 1, hop: 1 }),
+    ];
+    for (name, length) in lengths {
+        let (mut ingest, mut pipeline) = (ingest(), pipeline(length));
+        for second in 0..WARM_UP {
+            turn(&mut ingest, &mut pipeline, second, &payload(second));
+        }
+        let mut windows = 0;
+        for second in WARM_UP..WARM_UP + 600 {
+            let payload = payload(second);
+            let used = allocation_counter::measure(|| {
+                windows += turn(&mut ingest, &mut pipeline, second, &payload);
+            });
+            assert_eq!(used.count_total, 0, "{name}: message {second}, {} bytes", used.bytes_total);
+        }
+        assert!(windows >= 10, "{name}: {windows} windows");
+        let (tally, held) = pipeline.count(Stage::Window);
+        assert!(tally.balances(held) && tally.dropped_total() == 0, "{name}: {tally:?}");
+        assert_eq!(tally.received, 8 * ingest.tally().passed);
+    }
+}
