@@ -124,8 +124,8 @@ const CHECK_FAULTS: &[(&str, &str, &str)] = &[
         "classifier = \"hydraulic-condition\"",
         "streams[1].classifier: model hydraulic-condition@1.0.0 is for sensor streams",
     ),
-    ("{models}/failure-mode", "{dir}", "models[1]: "),
-    ("{models}/failure-mode", "{models}/hydraulic-condition", "models[1]: "),
+    ("{models}/failure-mode", "{dir}", "models[1].path: "),
+    ("{models}/failure-mode", "{models}/hydraulic-condition", "models[1].path: "),
     (
         "[upstream]",
         "[upstream]\nusername = \"gw\"\npassword_file = \"{dir}/absent\"",
@@ -159,7 +159,7 @@ fn ten_faults_are_told_as_ten_with_key_fault_and_what_is_allowed() {
     let golden = root().join("tests/golden/config/ten-faults.txt");
     let (code, said) = tidegate("check", Path::new("tests/golden/config/ten-faults.toml"));
     assert_eq!(code, Some(78), "{said}");
-    let lines = said.strip_prefix("error: tests/golden/config/ten-faults.toml:\n").unwrap();
+    let (_, lines) = said.split_once("error: tests/golden/config/ten-faults.toml:\n").unwrap();
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
         std::fs::write(&golden, lines).unwrap();
     }
@@ -167,7 +167,8 @@ fn ten_faults_are_told_as_ten_with_key_fault_and_what_is_allowed() {
     assert_eq!(lines.lines().count(), 10);
     assert!(lines.lines().all(|line| line.contains(": ") && line.contains("; allowed: ")), "{lines}");
     let (code, said_by_run) = tidegate("run", Path::new("tests/golden/config/ten-faults.toml"));
-    assert_eq!((code, said_by_run), (Some(78), said), "the service refuses it in the same words");
+    assert_eq!(code, Some(78));
+    assert!(said_by_run.ends_with(lines), "the service refuses it in other words: {said_by_run}");
 }
 
 #[test]

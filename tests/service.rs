@@ -1,5 +1,11 @@
 //! The real program between real brokers, while things break.
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "a test may panic and tell why"
+)]
 
 mod common;
 

@@ -109,7 +109,7 @@ impl StreamSettings {
             StreamKind::Report => None,
         };
         let model = read_model(&section, kind, models);
-        // A refused filter is a fault already: another stands in, so that the others keep their indexes.
+        // A refused filter is a fault already: another stands in, so that the rest of the stream is checked too.
         let filter = read_filter(&section).or_else(|| TopicFilter::parse("refused").ok());
         let forward = ForwardSettings::read(section.section("forward"), kind);
         let stream = Self {

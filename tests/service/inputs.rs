@@ -1,6 +1,7 @@
 //! What a plant may send that it should not.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::path::Path;
 
 use serde_json::Value;
@@ -87,10 +88,12 @@ fn malformed_payloads_of_every_format_are_counted_by_reason_and_disturb_nobody()
         config += &sensor(format, &format!("plant/{format}"), payload);
     }
     for (format, payload, _) in REPORTS {
-        config += &format!(
+        write!(
+            config,
             "[[streams]]\nname = \"{format}\"\nkind = \"report\"\ntopic = \"plant/{format}\"\npayload = {payload}\n\
              classifier = \"failure-mode\"\n"
-        );
+        )
+        .unwrap();
     }
     let mut world = World::start(&Plan { config, ..Plan::default() });
     let port = world.plant.port();

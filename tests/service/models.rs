@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::Value;
 
-use crate::service::tap::feed;
+use crate::service::tap::{Seen, feed};
 use crate::service::world::{Plan, World, judged, last, model, pair};
 
 /// The row of a model in the last `status/models`.
@@ -34,7 +34,7 @@ fn a_model_that_panics_or_computes_nonsense_is_set_aside_and_the_rest_goes_on() 
     }
     feed(port, [pair("log", 1, -1.0, 1.0), pair("lookup", 1, 7.0, 0.0)]);
     let health = world.ear.wait(0, "health", |seen| {
-        last(seen, "status/health").map(|seen| seen.json()).filter(|json| json["status"] == "degraded")
+        last(seen, "status/health").map(Seen::json).filter(|json| json["status"] == "degraded")
     });
     assert!(health["reason"].as_str().unwrap().starts_with("model "), "{health}");
     feed(port, [pair("log", 2, 1.0, 1.0), pair("lookup", 2, 1.0, 0.0), pair("wear", 0, 1.0, 0.0)]);
@@ -72,16 +72,13 @@ fn a_refused_model_is_reported_and_does_not_stop_the_start() {
     world.feed_good(0..10);
     world.delivered(0..10);
     let json = world.ear.wait(0, "the models", |seen| {
-        last(seen, "status/models").map(|seen| seen.json()).filter(|json| row(json, "echo").is_some())
+        last(seen, "status/models").map(Seen::json).filter(|json| row(json, "echo").is_some())
     });
     let refused = row(&json, "echo").unwrap();
     assert_eq!(refused["state"], "refused");
     assert!(refused["reason"].as_str().unwrap().contains("digest"), "{refused}");
     world.ear.wait(0, "health", |seen| {
-        last(seen, "status/health")
-            .map(|seen| seen.json())
-            .filter(|json| json["status"] == "degraded")
-            .map(|_| ())
+        last(seen, "status/health").map(Seen::json).filter(|json| json["status"] == "degraded").map(|_| ())
     });
     world.metrics(0, "the work of the refused model", |json| {
         (json["stages"]["infer"]["dropped"]["quarantined"] == 1).then_some(())
