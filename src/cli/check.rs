@@ -7,7 +7,7 @@ use crate::config::{Config, Fault, LinkSettings};
 use crate::infer::ModelState;
 use crate::io::files::{open_file, read_secret, read_text};
 use crate::io::sysfs::Sysfs;
-use crate::runtime::{board_profile, load_models, memory_plan, plan};
+use crate::runtime::{Models, board_profile, load_models, memory_plan, plan};
 use crate::units::Bytes;
 
 /// Checks everything that can be checked without starting.
@@ -36,7 +36,7 @@ pub(in crate::cli) fn check(path: &Path) -> Result<(), Failure> {
     if let Err(found) = plan(&config, &models.manifests, 0) {
         faults.extend(found.iter().map(Fault::to_string));
     }
-    print_memory(&config, &models.manifests, &mut faults);
+    print_memory(&config, &models, &mut faults);
     if faults.is_empty() {
         say(&format!(
             "ok      {}: {} streams, {} models",
@@ -81,12 +81,8 @@ fn unreadable_files(config: &Config) -> Vec<String> {
     faults
 }
 
-fn print_memory(
-    config: &Config,
-    manifests: &[Option<std::sync::Arc<crate::infer::Manifest>>],
-    faults: &mut Vec<String>,
-) {
-    let parts = memory_plan(config, manifests);
+fn print_memory(config: &Config, models: &Models, faults: &mut Vec<String>) {
+    let parts = memory_plan(config, models);
     let sum = parts.iter().map(|part| part.bytes.0).sum();
     say("memory plan");
     for part in &parts {

@@ -234,10 +234,13 @@ impl Admitted {
     /// Loads a variant from the bytes that were examined; the first one if `None` is asked for. `Ok(None)` if there
     /// is none of that name.
     pub fn load(&self, name: Option<&str>) -> Result<Option<Model>, EngineError> {
-        let mut variants = self.manifest.variants.iter().zip(&self.graphs);
-        let found = variants.find(|(variant, _)| name.is_none_or(|name| *variant.name == *name));
-        let Some((_, bytes)) = found else { return Ok(None) };
-        let batches = AdmissionLimits::default().batches;
+        let mut variants = self.manifest.variants.iter().zip(&self.graphs).zip(&self.report.variants);
+        let found = variants.find(|((variant, _), _)| name.is_none_or(|name| *variant.name == *name));
+        let Some(((_, bytes), report)) = found else { return Ok(None) };
+        // Of our own sizes those it was examined at: the child is not trusted with any other, nor to take the first.
+        let own = AdmissionLimits::default().batches.into_iter().enumerate();
+        let examined = own.filter(|(index, items)| *index == 0 || report.batches.contains(items));
+        let batches: Vec<usize> = examined.map(|(_, items)| items).collect();
         Model::load(Arc::clone(&self.manifest), bytes, &batches).map(Some)
     }
 }
