@@ -4,7 +4,11 @@
 //! The counting and echoing clients are plain rumqttc with its own acknowledgements: what the gateway is held against.
 //! The sender and the stopwatch write MQTT 3.1.1 by hand, to take little of the processor they share with it.
 
-#![expect(clippy::print_stdout, clippy::unwrap_used, reason = "a tool for measuring, not part of the gateway")]
+#![expect(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a tool for measuring, not part of the gateway"
+)]
 
 use std::collections::VecDeque;
 use std::io::{Read, Write};
