@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::cli::exit::{Failure, say};
 use crate::config::{Config, Fault, LinkSettings};
 use crate::infer::ModelState;
-use crate::io::files::{open_file, read_secret, read_text};
+use crate::io::files::{read_pem, read_secret, read_text};
 use crate::io::sysfs::Sysfs;
 use crate::runtime::{Models, board_profile, load_models, memory_plan, plan};
 use crate::units::Bytes;
@@ -55,7 +55,7 @@ fn unreadable_files(config: &Config) -> Vec<String> {
     let mut faults = Vec::new();
     for (section, link) in [("plant", &config.plant.link), ("upstream", &config.upstream.link)] {
         let LinkSettings { ca_file, cert_file, key_file, password_file, .. } = link;
-        let opened = |file: &Path| open_file(file).map(drop);
+        let opened = |file: &Path| read_pem(file).map(drop);
         let read = |file: &Path| read_secret(file).map(drop);
         for (key, file, result) in [
             ("ca_file", ca_file, ca_file.as_deref().map(opened)),

@@ -12,7 +12,8 @@ use std::time::Duration;
 
 use crate::infer::manifest::{MANIFEST_BYTES_MAX, Manifest};
 use crate::infer::{AdmissionLimits, AdmissionReport, Digest, EngineError, Model, VariantReport};
-use crate::io::admission::child::{Line, read_capped};
+use crate::io::admission::child::Line;
+use crate::io::files::read_capped;
 use crate::units::Bytes;
 
 /// Bytes of the child's standard output that are read: a report of 8 variants is 3 kB.
