@@ -4,7 +4,13 @@
 //! The counting and echoing clients are plain rumqttc with its own acknowledgements: what the gateway is held against.
 //! The sender and the stopwatch write MQTT 3.1.1 by hand, to take little of the processor they share with it.
 
-#![expect(clippy::print_stdout, clippy::unwrap_used, reason = "a tool for measuring, not part of the gateway")]
+#![expect(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    reason = "a tool that measures time and prints it, not part of the gateway"
+)]
 
 use std::collections::VecDeque;
 use std::io::{Read, Write};
@@ -112,7 +118,9 @@ impl Wire {
             length /= 128;
         }
         self.out.push(u8::try_from(length).unwrap());
-        parts.iter().for_each(|part| self.out.extend_from_slice(part));
+        for part in parts {
+            self.out.extend_from_slice(part);
+        }
     }
 
     fn flush(&mut self) {
@@ -230,7 +238,7 @@ fn receive(options: &Options, echo: bool) {
                     }
                 }
                 Event::Incoming(Packet::SubAck(_)) => println!("ready"),
-                _ => {}
+                Event::Incoming(_) | Event::Outgoing(_) => {}
             }
         }
         println!("done");
