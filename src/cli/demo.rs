@@ -38,6 +38,7 @@ fn failure(error: DemoError) -> Failure {
         | DemoError::Service(
             RunError::Start(_)
             | RunError::Outbox(_)
+            | RunError::Unfinished
             | RunError::Wiring(WiringError::Directory(_) | WiringError::Outbox { .. } | WiringError::Thread(_)),
         ) => Failure::Io(error.into()),
     }

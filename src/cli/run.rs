@@ -17,7 +17,8 @@ pub(in crate::cli) fn run(config: &Path) -> Result<(), Failure> {
         }
         RunError::Wiring(WiringError::Directory(_) | WiringError::Outbox { .. } | WiringError::Thread(_))
         | RunError::Start(_)
-        | RunError::Outbox(_) => Failure::Io(error.into()),
+        | RunError::Outbox(_)
+        | RunError::Unfinished => Failure::Io(error.into()),
         RunError::Ended(_) => Failure::Bug(error.into()),
     })
 }

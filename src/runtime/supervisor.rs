@@ -40,6 +40,9 @@ pub enum RunError {
     /// The outbox can no longer be trusted.
     #[error("stopped because the outbox can no longer be trusted: check the disk, then start again")]
     Outbox(#[source] OutboxError),
+    /// The disk was too slow for the orderly end.
+    #[error("outbox did not end within {} s: events of the last moments may not be durable", OUTBOX_GRACE.as_secs())]
+    Unfinished,
     /// A task ended that should not have.
     #[error("task {0} ended before the gateway was asked to stop: a bug, please report it with the log")]
     Ended(&'static str),
@@ -81,6 +84,7 @@ async fn supervise(mut service: Service, stop: Option<oneshot::Receiver<()>>) ->
             _ = &mut service.forward => break Err(RunError::Ended("forward")),
             _ = &mut service.governor => break Err(RunError::Ended("governor")),
             _ = &mut service.infer => break Err(RunError::Ended("infer")),
+            _ = &mut service.status => break Err(RunError::Ended("status")),
             () = tokio::time::sleep(IDLE_TURN) => {
                 match service.progress.stalled(service.clock.uptime()) {
                     None => systemd::feed_watchdog(),
@@ -103,15 +107,7 @@ async fn drain(mut service: Service) -> Result<(), RunError> {
     finish("analyze", ANALYZE_GRACE, &mut service.analyze).await;
     service.grace.send_replace(Some(service.clock.uptime().after(FORWARD_GRACE)));
     finish("forward", FORWARD_GRACE + PLANT_GRACE, &mut service.forward).await;
-    // Nobody can ask the outbox any more: it makes everything durable and ends.
-    let outcome = match tokio::time::timeout(OUTBOX_GRACE, &mut service.outbox).await {
-        Ok(Ok(Err(error))) => Err(RunError::Outbox(error)),
-        Ok(Ok(Ok(())) | Err(_)) => Ok(()),
-        Err(_) => {
-            warn!("outbox did not end in time");
-            Ok(())
-        }
-    };
+    let outcome = outbox_end(&mut service.outbox).await;
     let publisher = service.publisher.borrow().clone();
     if let Some(publisher) = publisher {
         let available = service.topics.available();
@@ -137,6 +133,19 @@ async fn finish(task: &'static str, grace: Duration, handle: &mut JoinHandle<()>
     }
 }
 
+/// Nobody can ask the outbox any more: it makes everything durable and ends.
+async fn outbox_end(outbox: &mut oneshot::Receiver<Result<(), OutboxError>>) -> Result<(), RunError> {
+    if outbox.is_terminated() {
+        // Its end began the drain and has been told.
+        return Ok(());
+    }
+    match tokio::time::timeout(OUTBOX_GRACE, outbox).await {
+        Ok(Ok(Ok(()))) => Ok(()),
+        Ok(ended) => Err(outbox_ended(ended)),
+        Err(_) => Err(RunError::Unfinished),
+    }
+}
+
 fn outbox_ended(ended: Result<Result<(), OutboxError>, oneshot::error::RecvError>) -> RunError {
     match ended {
         Ok(Err(error)) => RunError::Outbox(error),
@@ -151,4 +160,95 @@ fn hide_panic_messages() {
             panic.location().map(|place| format!("{}:{}", place.file(), place.line())).unwrap_or_default();
         error!(place, "a task panicked");
     }));
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tokio::sync::watch;
+
+    use super::*;
+    use crate::clock::SystemClock;
+    use crate::runtime::status::Topics;
+    use crate::telemetry::Progress;
+
+    /// Reports the end of the outbox's thread.
+    type OutboxEnd = oneshot::Sender<Result<(), OutboxError>>;
+
+    /// A service whose tasks wait until they are told to stop, and the ends of its threads.
+    fn service() -> (Service, OutboxEnd, oneshot::Sender<()>) {
+        let clock = SystemClock::start();
+        let (stopping, stopping_seen) = watch::channel(false);
+        let task = || {
+            let mut stopping = stopping_seen.clone();
+            tokio::spawn(async move { crate::runtime::plant::stopped(&mut stopping).await })
+        };
+        let (outbox_done, outbox) = oneshot::channel();
+        let (infer_done, infer) = oneshot::channel();
+        let service = Service {
+            plant: task(),
+            analyze: task(),
+            forward: task(),
+            governor: task(),
+            status: task(),
+            infer,
+            outbox,
+            stopping,
+            grace: watch::channel(None).0,
+            publisher: watch::channel(None).1,
+            topics: Topics::new("site", "gateway", &std::iter::empty()),
+            progress: Arc::new(Progress::new(clock.uptime())),
+            clock,
+        };
+        (service, outbox_done, infer_done)
+    }
+
+    #[tokio::test]
+    async fn an_outbox_that_fails_ends_the_service_in_order_and_is_what_it_ends_with() {
+        let (service, outbox, _infer) = service();
+        outbox.send(Err(OutboxError::Poisoned)).unwrap();
+        let ended = supervise(service, None).await;
+        assert!(matches!(ended, Err(RunError::Outbox(OutboxError::Poisoned))), "{ended:?}");
+    }
+
+    /// Lets the outbox end when the drain has begun, with this or by a panic.
+    fn end_in_the_drain(service: &Service, outbox: OutboxEnd, with: Option<Result<(), OutboxError>>) {
+        let mut stopping = service.stopping.subscribe();
+        tokio::spawn(async move {
+            crate::runtime::plant::stopped(&mut stopping).await;
+            if let Some(end) = with {
+                outbox.send(end).unwrap();
+            }
+        });
+    }
+
+    #[tokio::test]
+    async fn what_becomes_of_the_outbox_in_the_drain_decides_how_the_service_ends() {
+        for (with, expected) in [
+            (Some(Ok(())), None),
+            (Some(Err(OutboxError::Poisoned)), Some("stopped because the outbox can no longer be trusted")),
+            (None, Some("task outbox ended")),
+        ] {
+            let (service, outbox, _infer) = service();
+            end_in_the_drain(&service, outbox, with);
+            let (stop, stopped) = oneshot::channel();
+            stop.send(()).unwrap();
+            let ended = supervise(service, Some(stopped)).await;
+            match (ended, expected) {
+                (Ok(()), None) => {}
+                (Err(error), Some(text)) => assert!(error.to_string().starts_with(text), "{error}"),
+                (ended, expected) => panic!("{ended:?}, not {expected:?}"),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_task_that_ends_early_is_named() {
+        let (mut service, outbox, _infer) = service();
+        service.status = tokio::spawn(async {});
+        end_in_the_drain(&service, outbox, Some(Ok(())));
+        let ended = supervise(service, None).await;
+        assert!(matches!(ended, Err(RunError::Ended("status"))), "{ended:?}");
+    }
 }

@@ -61,6 +61,7 @@ pub(in crate::runtime) struct Service {
     pub(in crate::runtime) analyze: JoinHandle<()>,
     pub(in crate::runtime) forward: JoinHandle<()>,
     pub(in crate::runtime) governor: JoinHandle<()>,
+    pub(in crate::runtime) status: JoinHandle<()>,
     pub(in crate::runtime) infer: oneshot::Receiver<()>,
     pub(in crate::runtime) outbox: oneshot::Receiver<Result<(), OutboxError>>,
     pub(in crate::runtime) stopping: watch::Sender<bool>,
@@ -127,11 +128,11 @@ pub(in crate::runtime) fn wire(config: &Config, options: &Options) -> Result<Ser
         metrics: Arc::clone(&common.metrics),
         progress: Arc::clone(&common.progress),
     };
-    tokio::spawn(status.run());
     Ok(Service {
         forward,
         analyze: brain.analyze,
         governor: tokio::spawn(governor.run()),
+        status: tokio::spawn(status.run()),
         plant: tokio::spawn(plant.run()),
         infer: brain.infer,
         outbox: outbox.done,
