@@ -26,7 +26,7 @@ pub enum FileError {
         path: PathBuf,
         /// Why.
         #[source]
-        source: std::io::Error,
+        source: io::Error,
     },
     /// It is longer than such a file can be.
     #[error("read {}: longer than {limit} bytes", path.display())]
