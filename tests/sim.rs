@@ -146,6 +146,7 @@ fn planted_bugs_are_noticed() {
         (Planted::DirectoryIgnored, &["is lost", "come again"]),
         (Planted::AckWithoutDelivery, &["is not upstream"]),
         (Planted::CursorJumps, &["nobody has acknowledged"]),
+        (Planted::StaleDurable, &["spins"]),
         (Planted::EpochForgotten, &["a second time"]),
         (Planted::DroppedInSilence, &["egress to outbox"]),
     ] {

@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -161,23 +162,34 @@ fn execute(command: Command) -> Result<ExitCode, Failure> {
 }
 
 fn ask_outbox(question: OutboxQuestion) -> Result<(), Failure> {
-    let form = |json| if json { Form::Json } else { Form::Text };
-    let mut out = std::io::stdout().lock();
     match question {
-        OutboxQuestion::Stat(OutboxPlace { dir, json }) => outbox::stat(&dir, form(json), &mut out),
-        OutboxQuestion::Peek { place: OutboxPlace { dir, json }, count } => {
-            outbox::peek(&dir, (None, count), form(json), describe, &mut out)
+        OutboxQuestion::Stat(OutboxPlace { dir, json }) => {
+            let (form, mut out) = answer(json);
+            outbox::stat(&dir, form, &mut out)
         }
-        OutboxQuestion::Verify(OutboxPlace { dir, json }) => match outbox::verify(&dir, form(json), &mut out)
-        {
-            Ok(true) => Ok(()),
-            Ok(false) => {
-                Err(anyhow::anyhow!("{} is damaged: what is readable is still delivered", dir.display()))
-            }
-            Err(error) => Err(error),
-        },
+        OutboxQuestion::Peek { place: OutboxPlace { dir, json }, count } => {
+            let (form, mut out) = answer(json);
+            outbox::peek(&dir, (None, count), form, describe, &mut out)
+        }
+        OutboxQuestion::Verify(OutboxPlace { dir, json }) => {
+            let (form, mut out) = answer(json);
+            outbox::verify(&dir, form, &mut out).and_then(|whole| {
+                let damaged =
+                    || anyhow::anyhow!("{} is damaged: what is readable is still delivered", dir.display());
+                if whole { Ok(()) } else { Err(damaged()) }
+            })
+        }
     }
     .map_err(Failure::Io)
+}
+
+/// Text for people goes to stderr, JSON for programs to stdout.
+fn answer(json: bool) -> (Form, Box<dyn Write>) {
+    if json {
+        (Form::Json, Box::new(std::io::stdout().lock()))
+    } else {
+        (Form::Text, Box::new(std::io::stderr().lock()))
+    }
 }
 
 /// A stored record as event JSON, so that nobody sees more of it than upstream will.

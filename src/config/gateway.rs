@@ -50,11 +50,11 @@ pub enum TemperatureLimit {
 impl Gateway {
     pub(in crate::config) fn read(section: Section<'_>) -> Self {
         let name = |key| {
-            let text = section.required(key, NAME_RULE).unwrap_or_default();
-            if section.has(key) && !is_name(text) {
+            let text = section.required(key, NAME_RULE);
+            if let Some(text) = text.filter(|text| !is_name(text)) {
                 section.fault(key, format!("{text:?}"), NAME_RULE);
             }
-            Arc::from(text)
+            Arc::from(text.unwrap_or_default())
         };
         let site = name("site");
         let id = name("id");

@@ -113,13 +113,23 @@ impl<'a> Section<'a> {
         })
     }
 
+    /// The text of a number with its unit, if there.
+    fn with_unit(&self, key: &'static str, allowed: &str) -> Option<&'a str> {
+        let value = self.value(key)?;
+        let text = value.as_str();
+        if text.is_none() {
+            self.fault(key, format!("{} is no text with a number and a unit", shown(value)), allowed);
+        }
+        text
+    }
+
     /// A quantity with a unit in a range, if there.
     pub(in crate::config) fn quantity<T>(&self, key: &'static str, range: RangeInclusive<T>) -> Option<T>
     where
         T: FromStr<Err: std::fmt::Display> + PartialOrd + Copy + std::fmt::Display,
     {
-        let text = self.text(key)?;
         let allowed = format!("{} to {}", range.start(), range.end());
+        let text = self.with_unit(key, &allowed)?;
         match text.parse::<T>() {
             Ok(value) if range.contains(&value) => Some(value),
             Ok(value) => {
@@ -139,8 +149,8 @@ impl<'a> Section<'a> {
         key: &'static str,
         range: RangeInclusive<Duration>,
     ) -> Option<Duration> {
-        let text = self.text(key)?;
         let allowed = format!("{} to {}", format_duration(*range.start()), format_duration(*range.end()));
+        let text = self.with_unit(key, &allowed)?;
         match parse_duration(text) {
             Ok(value) if range.contains(&value) => Some(value),
             Ok(value) => {

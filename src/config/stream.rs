@@ -11,6 +11,7 @@ use crate::egress::Entities;
 use crate::features::FeatureLayout;
 use crate::flow::{Priority, StreamId, StreamKind};
 use crate::ingest::{PayloadFormat, TopicFilter};
+use crate::units::format_duration;
 use crate::window::{self, Length, WindowConfig};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -91,10 +92,11 @@ pub struct ForwardFeature {
 impl StreamSettings {
     pub(in crate::config) fn read(index: usize, section: Section<'_>, models: &[Arc<str>]) -> Option<Self> {
         let rule = "1 to 32 of a-z, 0-9 and -";
-        let name = section.required("name", rule).unwrap_or_default();
-        if section.has("name") && !is_name(name) {
+        let name = section.required("name", rule);
+        if let Some(name) = name.filter(|name| !is_name(name)) {
             section.fault("name", format!("{name:?}"), rule);
         }
+        let name = name.unwrap_or_default();
         let kinds = [("sensor", StreamKind::Sensor), ("report", StreamKind::Report)];
         if !section.has("kind") {
             section.fault("kind", "missing", "sensor | report");
@@ -107,7 +109,8 @@ impl StreamSettings {
             StreamKind::Report => None,
         };
         let model = read_model(&section, kind, models);
-        let filter = read_filter(&section);
+        // A refused filter is a fault already: another stands in, so that the rest of the stream is checked too.
+        let filter = read_filter(&section).or_else(|| TopicFilter::parse("refused").ok());
         let forward = ForwardSettings::read(section.section("forward"), kind);
         let stream = Self {
             index,
@@ -268,6 +271,7 @@ fn read_window(section: Section<'_>, stream: StreamId, payload: &PayloadFormat) 
             hop: section.duration("hop", millisecond..=window::LENGTH_MAX).unwrap_or(length),
         }
     };
+    check_overlap(&section, length);
     let lateness = if by_count { Duration::ZERO } else { window::LATENESS };
     let config = WindowConfig {
         stream,
@@ -281,4 +285,20 @@ fn read_window(section: Section<'_>, stream: StreamId, payload: &PayloadFormat) 
     };
     section.finish();
     config
+}
+
+/// A sample is in no more windows than allowed.
+fn check_overlap(section: &Section<'_>, length: Length) {
+    let fault = |wrong: String, least: String| {
+        section.fault("hop", wrong, format!("at least {least}, a {}th of the window", window::OVERLAP_MAX));
+    };
+    match length {
+        Length::Time { length, hop } if hop < length / window::OVERLAP_MAX => {
+            fault(format_duration(hop), format_duration(length / window::OVERLAP_MAX));
+        }
+        Length::Count { samples, hop } if hop < samples / window::OVERLAP_MAX => {
+            fault(hop.to_string(), (samples / window::OVERLAP_MAX).to_string());
+        }
+        Length::Time { .. } | Length::Count { .. } => {}
+    }
 }

@@ -150,10 +150,11 @@ impl Config {
 impl ModelEntry {
     fn read(section: Section<'_>) -> Self {
         let rule = "1 to 32 of a-z, 0-9 and -";
-        let name = section.required("name", rule).unwrap_or_default();
-        if section.has("name") && !is_name(name) {
+        let name = section.required("name", rule);
+        if let Some(name) = name.filter(|name| !is_name(name)) {
             section.fault("name", format!("{name:?}"), rule);
         }
+        let name = name.unwrap_or_default();
         let path = section
             .text("path")
             .map_or_else(|| Path::new("/usr/share/tidegate/models").join(name), PathBuf::from);

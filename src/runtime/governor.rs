@@ -12,9 +12,9 @@ use crate::config::{Config, TemperatureLimit};
 use crate::flow::{Budget, Level};
 use crate::governor::{Governor, GovernorConfig, GovernorStatus, Readings};
 use crate::io::sysfs::{Sysfs, SysfsError, hottest, trip_points};
+use crate::runtime::common::{Common, WiringError};
 use crate::runtime::plant::stopped;
 use crate::runtime::retry::IDLE_TURN;
-use crate::runtime::wiring::{Common, WiringError};
 use crate::telemetry::{Metric, Metrics, Progress, Task};
 use crate::units::{Bytes, Celsius};
 

@@ -12,8 +12,9 @@
 //! Every channel is bounded and its capacity stands in `wiring`. A stage ends when its input ends.
 
 mod analyze;
+mod commands;
+mod common;
 mod arrivals;
-mod client;
 mod crowd;
 mod decisions;
 mod forward;
@@ -21,24 +22,24 @@ mod governor;
 mod infer;
 mod memory;
 mod models;
+mod options;
 mod outbox;
 mod plan;
 mod plant;
-mod playlist;
-mod replay;
 mod retry;
-mod signals;
 mod status;
-mod subscribe;
 mod supervisor;
+mod threads;
 mod wiring;
 
+pub use commands::{
+    Consumed, LinkChange, ReplayCounts, ReplayError, ReplayPlan, ReplayWatcher, Speed, SubscribeError,
+    SubscribePlan, replay, subscribe,
+};
+pub use common::WiringError;
 pub use governor::board_profile;
 pub use memory::{MemoryPart, memory_plan};
 pub use models::{ADMISSION_MEMORY, ADMISSION_SECONDS, ModelFault, Models, load_models};
+pub use options::{Options, Pace};
 pub use plan::{Plan, plan};
-pub use playlist::Speed;
-pub use replay::{ReplayCounts, ReplayError, ReplayPlan, ReplayWatcher, replay};
-pub use subscribe::{Consumed, LinkChange, SubscribeError, SubscribePlan, subscribe};
-pub use supervisor::{DRAIN_TOTAL, Options, Pace, RunError, run};
-pub use wiring::WiringError;
+pub use supervisor::{DRAIN_TOTAL, RunError, run};

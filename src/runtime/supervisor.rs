@@ -1,7 +1,5 @@
 //! Starts everything, watches progress, drains in the order of the flow.
 
-use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
@@ -11,15 +9,13 @@ use tracing::{error, info, warn};
 
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::forward::ForwardConfig;
-use crate::governor::{DWELL, DWELL_MAX, FORECAST};
 use crate::io::mqtt::Delivery;
 use crate::io::systemd;
 use crate::outbox::OutboxError;
+use crate::runtime::common::WiringError;
+use crate::runtime::options::Options;
 use crate::runtime::retry::{IDLE_TURN, best_effort};
-use crate::runtime::status::REPORT_EVERY;
-use crate::runtime::wiring::{Service, WiringError, wire};
-use crate::telemetry::Metrics;
+use crate::runtime::wiring::{Service, wire};
 
 /// How long each step of the drain may take. Together less than `TimeoutStopSec` of the unit.
 const ANALYZE_GRACE: Duration = Duration::from_secs(5);
@@ -31,58 +27,6 @@ const PLANT_GRACE: Duration = Duration::from_secs(2);
 pub const DRAIN_TOTAL: Duration = Duration::from_secs(
     ANALYZE_GRACE.as_secs() + FORWARD_GRACE.as_secs() + OUTBOX_GRACE.as_secs() + 2 * PLANT_GRACE.as_secs(),
 );
-
-/// Where the service runs, what ends it, who looks on.
-pub struct Options {
-    /// `/`, or a folder with a made-up `sys`, `proc` and `run` below it.
-    pub root: PathBuf,
-    /// Ends the service in addition to SIGTERM and SIGINT.
-    pub stop: Option<oneshot::Receiver<()>>,
-    /// Its slow periods.
-    pub pace: Pace,
-    /// The numbers it keeps: whoever shares them can read the last of them after it has ended.
-    pub metrics: Arc<Metrics>,
-}
-
-/// Periods of the service that are too slow to watch. No operator sets them: a demonstration shortens them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Pace {
-    /// Shortest time a level of the governor is kept.
-    pub dwell: Duration,
-    /// Longest such time.
-    pub dwell_max: Duration,
-    /// How far ahead the governor forecasts the temperature.
-    pub forecast: Duration,
-    /// Longest wait before the upstream broker is tried again.
-    pub backoff_max: Duration,
-    /// Metrics, and figures that move all the time, are published this often.
-    pub report_every: Duration,
-}
-
-impl Default for Options {
-    /// On this machine until a signal, at its own pace.
-    fn default() -> Self {
-        Self {
-            root: PathBuf::from("/"),
-            stop: None,
-            pace: Pace::default(),
-            metrics: Arc::new(Metrics::new()),
-        }
-    }
-}
-
-impl Default for Pace {
-    /// What the governor, the link upstream and the contract on topics say.
-    fn default() -> Self {
-        Self {
-            dwell: DWELL,
-            dwell_max: DWELL_MAX,
-            forecast: FORECAST,
-            backoff_max: ForwardConfig::default().backoff_max,
-            report_every: REPORT_EVERY,
-        }
-    }
-}
 
 /// Why the service ended.
 #[derive(Debug, thiserror::Error)]
@@ -207,18 +151,4 @@ fn hide_panic_messages() {
             panic.location().map(|place| format!("{}:{}", place.file(), place.line())).unwrap_or_default();
         error!(place, "a task panicked");
     }));
-}
-
-/// Starts a named thread with an executor of its own; the receiver gets what the work returns.
-pub(in crate::runtime) fn thread<T: Send + 'static>(
-    name: &'static str,
-    work: impl Future<Output = T> + Send + 'static,
-) -> std::io::Result<oneshot::Receiver<T>> {
-    let (done, result) = oneshot::channel();
-    let executor = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
-    std::thread::Builder::new().name(name.to_owned()).spawn(move || {
-        // The supervisor may have given up waiting.
-        best_effort(done.send(executor.block_on(work)));
-    })?;
-    Ok(result)
 }

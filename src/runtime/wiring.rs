@@ -15,30 +15,32 @@ use tokio::task::JoinHandle;
 use tracing::{error, info};
 
 use crate::clock::{Clock, SystemClock, Uptime};
-use crate::config::{Config, Fault, LinkSettings};
+use crate::config::{Config, LinkSettings};
 use crate::flow::Budget;
 use crate::forward::{ForwardConfig, Session, Status};
 use crate::infer::{ModelStatus, Registry};
 use crate::ingest::Ingest;
-use crate::io::disk::{Directory, DirectoryError};
-use crate::io::files::{FileError, read_secret};
+use crate::io::disk::Directory;
+use crate::io::files::read_secret;
 use crate::io::mqtt::{Endpoint, Protocol, Publisher, TlsFiles, Will};
 use crate::outbox::{Lane, Outbox, OutboxError};
 use crate::pipeline::Pipeline;
 use crate::runtime::analyze::{Analyze, WORK_IN_FLIGHT};
 use crate::runtime::arrivals::Arrivals;
+use crate::runtime::common::{Common, WiringError};
 use crate::runtime::crowd::Crowd;
 use crate::runtime::decisions::Decisions;
 use crate::runtime::forward::{Forward, Wires};
 use crate::runtime::governor::prepare_governor;
 use crate::runtime::infer::{InferWorker, Scratch};
 use crate::runtime::models::load_models;
+use crate::runtime::options::{Options, Pace};
 use crate::runtime::outbox::{OutboxReport, OutboxRequest, OutboxWorker};
 use crate::runtime::plan::{Plan, plan};
 use crate::runtime::plant::{PlantInput, PlantLink};
 use crate::runtime::status::{Sources, StatusReport, Topics};
-use crate::runtime::supervisor::{Options, Pace, thread};
-use crate::telemetry::{Metrics, Progress};
+use crate::runtime::threads::thread;
+use crate::telemetry::Progress;
 use crate::wire::{Encoder, Origin};
 
 /// Messages between the plant's poller and the brain: a few milliseconds of work, at most 16 MiB of payload.
@@ -52,38 +54,6 @@ const PLANT_IN_FLIGHT: u16 = 64;
 
 /// Bytes of a packet around its payload: topic, header, properties.
 const PACKET_EXTRA: u32 = 1_024;
-
-/// Why the service could not be set up.
-#[derive(Debug, thiserror::Error)]
-pub enum WiringError {
-    /// Streams and models do not fit each other.
-    #[error("{}", faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
-    Plan {
-        /// Every fault.
-        faults: Vec<Fault>,
-    },
-    /// A board profile is unknown or broken.
-    #[error("{0}")]
-    Board(String),
-    /// A secret cannot be read.
-    #[error("use password_file")]
-    Secret(#[from] FileError),
-    /// The state directory cannot be used.
-    #[error(transparent)]
-    Directory(#[from] DirectoryError),
-    /// The outbox cannot be opened.
-    #[error("open the outbox in {directory}")]
-    Outbox {
-        /// Where.
-        directory: String,
-        /// Why.
-        #[source]
-        source: OutboxError,
-    },
-    /// A thread or the admission child cannot be started.
-    #[error("start a thread or find this program: check TasksMax and that the program was not replaced")]
-    Thread(#[source] std::io::Error),
-}
 
 /// A running service: what the supervisor holds.
 pub(in crate::runtime) struct Service {
@@ -99,16 +69,6 @@ pub(in crate::runtime) struct Service {
     pub(in crate::runtime) topics: Topics,
     pub(in crate::runtime) progress: Arc<Progress>,
     pub(in crate::runtime) clock: SystemClock,
-}
-
-/// What every shell gets.
-pub(in crate::runtime) struct Common {
-    pub(in crate::runtime) clock: SystemClock,
-    pub(in crate::runtime) metrics: Arc<Metrics>,
-    pub(in crate::runtime) pace: Pace,
-    pub(in crate::runtime) progress: Arc<Progress>,
-    pub(in crate::runtime) topics: Topics,
-    pub(in crate::runtime) origin: Origin,
 }
 
 /// Opens and spawns everything, back to front. Needs a running executor.

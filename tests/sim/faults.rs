@@ -16,6 +16,8 @@ pub(crate) enum Planted {
     AckWithoutDelivery,
     /// The shell moves the cursor to the end of any batch that is acknowledged.
     CursorJumps,
+    /// The shell does not tell the session what was durable when it read.
+    StaleDurable,
     /// The distiller's event numbers start again with each boot, as if the epoch were not durable.
     EpochForgotten,
     /// The shell drops an event without counting it when the outbox is busy.

@@ -11,7 +11,7 @@ use tidegate::flow::{
     Verdict,
 };
 use tidegate::forward::{ForwardConfig, Session};
-use tidegate::governor::{FORECAST, Governor, GovernorConfig};
+use tidegate::governor::{Governor, GovernorConfig};
 use tidegate::infer::{Work, WorkInput};
 use tidegate::outbox::{Lane, Outbox, OutboxConfig, OutboxError, WhenFull};
 use tidegate::pipeline::{Pipeline, PipelinePlan, StreamPlan};
@@ -42,6 +42,8 @@ pub(crate) struct Gateway {
     /// Records appended since the last sync.
     pub(crate) unsynced: u32,
     pub(crate) sync_due: bool,
+    /// The forwarder has not heard yet of what is durable.
+    pub(crate) untold: bool,
 }
 
 /// What the seed sets of the configuration.
@@ -103,14 +105,15 @@ impl Gateway {
                 ok: Celsius(50.0),
                 memory: Bytes(100 << 20),
                 frozen_after: None,
+                forecast: Duration::from_secs(30),
                 dwell: Duration::from_secs(30),
                 dwell_max: Duration::from_mins(2),
-                forecast: FORECAST,
             }),
             encoder: Encoder::new(),
             at_engine: VecDeque::new(),
             unsynced: 0,
             sync_due: false,
+            untold: false,
         })
     }
 }

@@ -20,6 +20,8 @@ pub(crate) enum Happening {
     Judged { boot: u32 },
     /// The group commit is due.
     Sync { boot: u32 },
+    /// The forwarder hears what is durable.
+    Told { boot: u32 },
     /// The broker answers an attempt to connect.
     Welcome { connection: u32 },
     /// Nobody answers.

@@ -18,6 +18,9 @@ use crate::plant::{MESSAGE_SAMPLES, message};
 use crate::schedule::Happening;
 use crate::world::{Stop, WORK_IN_FLIGHT, World};
 
+/// Batches that can be sent at one moment; more is a loop without end.
+const TURNS_MAX: u32 = 10_000;
+
 impl World {
     pub(crate) fn sensor(&mut self, stream: u16, asset: u32) {
         if self.quiet {
@@ -198,11 +201,20 @@ impl World {
         }
         let Some(gateway) = &mut self.gateway else { return Ok(()) };
         for (index, lane) in Lane::ALL.into_iter().enumerate() {
-            let durable = gateway.outbox.durable(lane).0;
-            self.reference.synced(index, durable)?;
-            gateway.session.durable(u8::try_from(index).unwrap(), durable);
+            self.reference.synced(index, gateway.outbox.durable(lane).0)?;
         }
+        // The forwarder hears of it on another task, and may read more before it does.
+        gateway.untold = true;
+        self.schedule.after(self.random.u64(0..300), Happening::Told { boot: self.boot });
         Ok(())
+    }
+
+    pub(crate) fn told(&mut self) {
+        let Some(gateway) = &mut self.gateway else { return };
+        gateway.untold = false;
+        for (number, lane) in (0_u8..).zip(Lane::ALL) {
+            gateway.session.durable(number, gateway.outbox.durable(lane).0);
+        }
     }
 
     /// Sorts the errors of the outbox as its shell does.
@@ -217,12 +229,13 @@ impl World {
 
     pub(crate) fn send_all(&mut self) -> Result<(), Stop> {
         let day = Day::of(self.wall());
-        loop {
+        for _ in 0..TURNS_MAX {
             let now = self.schedule.now;
             let Some(gateway) = &mut self.gateway else { return Ok(()) };
             let Some(fetch) = gateway.session.next(now, day) else { return Ok(()) };
             self.send(&fetch, day)?;
         }
+        Err(Stop::Violation("the forwarder spins".to_owned()))
     }
 
     pub(crate) fn send(&mut self, fetch: &Fetch, day: Day) -> Result<(), Stop> {
@@ -237,8 +250,12 @@ impl World {
             return Ok(());
         }
         let Some(gateway) = &mut self.gateway else { return Ok(()) };
+        let durable = gateway.outbox.durable(Lane::ALL[lane]).0;
+        if self.planted != Planted::StaleDurable {
+            gateway.session.durable(fetch.lane, durable);
+        }
         let Some(last) = records.last().map(|record| record.seq.0) else {
-            let advance = gateway.session.skip(fetch, gateway.outbox.durable(Lane::ALL[lane]).0, now);
+            let advance = gateway.session.skip(fetch, durable, now);
             return self.advance(advance);
         };
         let seqs: Vec<_> = records.iter().map(|record| record.seq.0).collect();

@@ -95,6 +95,7 @@ pub(crate) fn run(seed: u64, planted: Planted) -> Result<Summary, String> {
         | Planted::AckWithoutDelivery
         | Planted::CursorJumps
         | Planted::EpochForgotten
+        | Planted::StaleDurable
         | Planted::DroppedInSilence => Lie::None,
     };
     let mut world = World {
@@ -196,6 +197,7 @@ impl World {
             gateway.pipeline.queued() == 0
                 && gateway.pipeline.in_flight() == 0
                 && !gateway.sync_due
+                && !gateway.untold
                 && gateway.session.in_flight() == 0
                 && (0..3).all(|lane| gateway.session.backlog(lane) == 0)
         })
@@ -239,6 +241,10 @@ impl World {
             }
             Happening::Judged { boot } if boot == self.boot => self.judged(),
             Happening::Sync { boot } if boot == self.boot => self.sync(),
+            Happening::Told { boot } if boot == self.boot => {
+                self.told();
+                Ok(())
+            }
             Happening::Welcome { connection } if self.connection == Some(connection) => {
                 let (receive_max, packet_max) = (self.random.u16(1..40), self.random.u32(1_000..9_000));
                 if let Some(gateway) = &mut self.gateway {
@@ -273,6 +279,7 @@ impl World {
             | Happening::Tick { .. }
             | Happening::Judged { .. }
             | Happening::Sync { .. }
+            | Happening::Told { .. }
             | Happening::Welcome { .. }
             | Happening::NoAnswer { .. }
             | Happening::Ack { .. }

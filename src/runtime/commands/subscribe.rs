@@ -15,10 +15,10 @@ use tokio::time::{Instant, sleep_until, timeout};
 use crate::clock::{Clock, SystemClock};
 use crate::forward::Backoff;
 use crate::io::mqtt::{Arrival, Endpoint, Fault, Inbound, MqttError, Publisher, Qos};
-use crate::runtime::client::Client;
+use crate::runtime::commands::client::Client;
+use crate::runtime::commands::signals::Signals;
 use crate::runtime::retry::best_effort;
-use crate::runtime::signals::Signals;
-use crate::runtime::supervisor::thread;
+use crate::runtime::threads::thread;
 
 /// Messages with the consumer. More wait at the broker.
 const CONSUMING_MAX: usize = 256;

@@ -15,9 +15,9 @@ use crate::clock::{Clock, SystemClock, Uptime};
 use crate::forward::Backoff;
 use crate::io::mqtt::{Arrival, Delivery, Endpoint, Fault, MqttError, Qos, Token, Unsent};
 use crate::io::recording::{RecordingError, RecordingFormat};
-use crate::runtime::client::Client;
-use crate::runtime::playlist::{Next, Playlist, Speed};
-use crate::runtime::signals::Signals;
+use crate::runtime::commands::client::Client;
+use crate::runtime::commands::playlist::{Next, Playlist, Speed};
+use crate::runtime::commands::signals::Signals;
 
 /// How often the watcher is told: faster than an eye sees.
 const PROGRESS_EVERY: Duration = Duration::from_millis(100);
