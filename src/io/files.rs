@@ -108,10 +108,15 @@ pub(crate) fn read_capped(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
 }
 
 fn read_bytes(path: &Path, limit: u64) -> Result<Vec<u8>, FileError> {
-    read_capped(path, limit).map_err(|source| match source.kind() {
-        io::ErrorKind::FileTooLarge => FileError::TooLong { path: path.to_owned(), limit },
-        io::ErrorKind::InvalidInput => FileError::NotPlain { path: path.to_owned() },
-        _ => FileError::Read { path: path.to_owned(), source },
+    let path = || path.to_owned();
+    read_capped(&path(), limit).map_err(|source| {
+        if source.kind() == io::ErrorKind::FileTooLarge {
+            FileError::TooLong { path: path(), limit }
+        } else if source.kind() == io::ErrorKind::InvalidInput {
+            FileError::NotPlain { path: path() }
+        } else {
+            FileError::Read { path: path(), source }
+        }
     })
 }
 
