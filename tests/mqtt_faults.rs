@@ -275,6 +275,34 @@ async fn a_broker_that_breaks_the_rules_loses_us_and_nothing_panics() {
     }
 }
 
+/// A broker upstream that announced a maximum packet size of 60 bytes emptied the outbox in a second: no event fits, so
+/// each one in turn passed for the one that cannot be delivered and was skipped. The rule against a single poisoned
+/// record must not be fed by a broker that takes none; it is turned down before anything is sent, and events wait.
+#[tokio::test]
+async fn a_broker_that_takes_no_packet_of_the_size_needed_is_turned_down() {
+    for (announced, suits) in [(60_u32, false), (0, false), (4_095, false), (4_096, true)] {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        std::thread::spawn(move || {
+            let (mut socket, _) = listener.accept().unwrap();
+            packet(&mut socket);
+            let [a, b, c, d] = announced.to_be_bytes();
+            socket.write_all(&[0x20, 8, 0, 0, 5, 0x27, a, b, c, d]).unwrap();
+            while socket.read(&mut [0; 64]).is_ok_and(|read| read > 0) {}
+        });
+        let endpoint = Endpoint { packet_min: 4_096, ..endpoint(port, "small", Protocol::V5) };
+        let (_publisher, mut connection) = open(&endpoint).unwrap();
+        match connection.next().await {
+            Ok(arrival) => assert!(suits && matches!(arrival, Arrival::Connected(_)), "{announced}"),
+            Err(error) => {
+                let told =
+                    error.to_string().contains(&format!("it takes packets of {announced} bytes at most"));
+                assert!(!suits && (told || announced == 0), "{error}");
+            }
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_packet_that_claims_to_be_huge_is_not_waited_for() {
     for protocol in BOTH {

@@ -297,11 +297,16 @@ fn plant_endpoint(config: &Config, common: &Common) -> Result<Endpoint, WiringEr
     })
 }
 
+/// Packets a broker upstream must take, bytes. An event with the features of a usual model is a quarter of it; a broker
+/// that takes less would have the events skipped one by one as undeliverable.
+const UPSTREAM_PACKET_MIN: u32 = 4 << 10;
+
 fn upstream_endpoint(config: &Config, common: &Common) -> Result<Endpoint, WiringError> {
     // Nothing is kept on the far broker for us: what it has not acknowledged comes from the outbox again.
     Ok(Endpoint {
         clean_start: true,
         in_flight: config.upstream.in_flight,
+        packet_min: UPSTREAM_PACKET_MIN,
         ..endpoint(&config.upstream.link, common)?
     })
 }
