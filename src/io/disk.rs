@@ -10,7 +10,7 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, OFlags, flock};
 
 use crate::outbox::{Disk, DiskRead};
 
@@ -72,8 +72,8 @@ impl Directory {
         }
         let handle = File::open(path).map_err(failed)?;
         let mut options = OpenOptions::new();
-        let lock = options.write(true).create(true).truncate(false).mode(0o600).open(path.join(LOCK_FILE));
-        let lock = lock.map_err(failed)?;
+        options.write(true).create(true).truncate(false).mode(0o600);
+        let lock = open_plain(&mut options, &path.join(LOCK_FILE)).map_err(failed)?;
         match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(Self { path: path.to_owned(), handle, _lock: lock, open: BTreeMap::new() }),
             Err(rustix::io::Errno::WOULDBLOCK) => Err(DirectoryError::Busy { path: path.to_owned() }),
@@ -83,7 +83,7 @@ impl Directory {
 
     fn file(&mut self, name: &str) -> io::Result<&mut OpenFile> {
         if !self.open.contains_key(name) {
-            let file = OpenOptions::new().read(true).write(true).open(self.path.join(name))?;
+            let file = open_plain(OpenOptions::new().read(true).write(true), &self.path.join(name))?;
             self.keep(name, file);
         }
         self.open.get_mut(name).ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))
@@ -181,8 +181,17 @@ impl DiskRead for DirectoryView {
     }
 
     fn read_at(&mut self, name: &str, offset: u64, into: &mut [u8]) -> io::Result<usize> {
-        read_at(&File::open(self.path.join(name))?, offset, into)
+        read_at(&open_plain(OpenOptions::new().read(true), &self.path.join(name))?, offset, into)
     }
+}
+
+/// Opens a plain file. A pipe in its place is an error, and is not waited for.
+fn open_plain(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
+    let file = options.custom_flags(OFlags::NONBLOCK.bits().cast_signed()).open(path)?;
+    if file.metadata()?.is_file() {
+        return Ok(file);
+    }
+    Err(io::Error::new(io::ErrorKind::InvalidInput, "not a plain file"))
 }
 
 /// Plain files with names in UTF-8; others are not ours.
@@ -245,6 +254,30 @@ mod tests {
         );
         drop(first);
         Directory::open(&path).unwrap();
+    }
+
+    /// A pipe in the place of a file of the outbox: `tidegate run` waited for ever at the lock and `tidegate outbox
+    /// verify` at the other files, without a word. Whatever is no plain file is now an error that names it.
+    #[test]
+    fn a_pipe_or_a_device_in_the_place_of_a_file_is_an_error_and_not_waited_for() {
+        let temporary = tempfile::tempdir().unwrap();
+        let path = temporary.path();
+        let pipe = |name: &str| {
+            rustix::fs::mkfifoat(rustix::fs::CWD, path.join(name), rustix::fs::Mode::from(0o600)).unwrap();
+        };
+        pipe("epoch");
+        std::os::unix::fs::symlink("/dev/zero", path.join("cursor-bulk")).unwrap();
+        let mut directory = Directory::open(path).unwrap();
+        let mut view = DirectoryView::open(path).unwrap();
+        for name in ["epoch", "cursor-bulk"] {
+            for result in [directory.read_at(name, 0, &mut [0; 8]), view.read_at(name, 0, &mut [0; 8])] {
+                assert_eq!(result.unwrap_err().to_string(), "not a plain file", "{name}");
+            }
+        }
+        drop(directory);
+        std::fs::remove_file(path.join(LOCK_FILE)).unwrap();
+        pipe(LOCK_FILE);
+        assert!(matches!(Directory::open(path), Err(DirectoryError::Open { .. })));
     }
 
     #[test]
