@@ -194,14 +194,11 @@ fn open_plain(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
     Err(io::Error::new(io::ErrorKind::InvalidInput, "not a plain file"))
 }
 
-/// Plain files with names in UTF-8; others are not ours.
+/// All names in UTF-8; others are not ours. What stands under a name of ours and is no plain file fails when it is opened.
 fn list(path: &Path) -> io::Result<Vec<String>> {
     let mut names = Vec::new();
     for entry in std::fs::read_dir(path)? {
-        let entry = entry?;
-        if entry.file_type()?.is_file()
-            && let Ok(name) = entry.file_name().into_string()
-        {
+        if let Ok(name) = entry?.file_name().into_string() {
             names.push(name);
         }
     }
@@ -278,6 +275,31 @@ mod tests {
         std::fs::remove_file(path.join(LOCK_FILE)).unwrap();
         pipe(LOCK_FILE);
         assert!(matches!(Directory::open(path), Err(DirectoryError::Open { .. })));
+    }
+
+    /// A folder (or a link, or a pipe) with the name of the next segment was overlooked at the start, and then every new
+    /// record was refused because the name was taken, for ever. It is refused at the start now; a link to a plain file
+    /// is that file.
+    #[test]
+    fn what_stands_in_the_way_of_a_segment_is_told_at_the_start() {
+        let temporary = tempfile::tempdir().unwrap();
+        let path = temporary.path().join("outbox");
+        let open = || Outbox::open(Directory::open(&path).unwrap(), OutboxConfig::default(), 1);
+        let store = |outbox: &mut Outbox<Directory>| {
+            let appended = outbox.append(Lane::Normal, b"hello", EventTime(5)).unwrap();
+            assert!(matches!(appended, Appended::Stored(_)));
+            outbox.sync().unwrap();
+        };
+        store(&mut open().unwrap().outbox);
+        let (segment, moved) = (path.join("normal-00000000000000000001.seg"), temporary.path().join("moved"));
+        std::fs::rename(&segment, &moved).unwrap();
+        std::os::unix::fs::symlink(&moved, &segment).unwrap();
+        let mut opened = open().unwrap();
+        assert_eq!(opened.recovered.records, 1);
+        store(&mut opened.outbox);
+        drop(opened);
+        std::fs::create_dir(path.join("normal-00000000000000000003.seg")).unwrap();
+        assert!(open().unwrap_err().to_string().contains("normal-00000000000000000003.seg"));
     }
 
     #[test]
