@@ -135,15 +135,15 @@ impl Connection {
 
     /// Turns down the welcome of a broker that takes no packets of the size needed.
     fn suited(&self, step: Step) -> Result<Step, Failure> {
-        match step {
-            Step::Welcome(Welcome { packet_max: Some(max), .. }) if max < self.packet_min => {
-                Err(Failure::Refused {
-                    reason: format!("it takes packets of {max} bytes at most"),
-                    remedy: "raise the maximum packet size of the broker",
-                })
-            }
-            step => Ok(step),
+        if let Step::Welcome(Welcome { packet_max: Some(max), .. }) = step
+            && max < self.packet_min
+        {
+            return Err(Failure::Refused {
+                reason: format!("it takes packets of {max} bytes at most"),
+                remedy: "raise the maximum packet size of the broker",
+            });
         }
+        Ok(step)
     }
 
     /// The arrival a step stands for, if any.
