@@ -252,7 +252,10 @@ async fn a_publish_the_broker_refuses_is_told_with_its_token_and_the_others_go_o
 
 #[tokio::test]
 async fn a_broker_that_breaks_the_rules_loses_us_and_nothing_panics() {
-    let cases: [(&str, &'static [u8]); 8] = [
+    // An unknown topic alias ended the gateway: the library says good-bye by itself to a broker that breaks the protocol,
+    // and that was taken for the good-bye we had asked for. One packet, exit code 70, at every start again.
+    let cases: [(&str, &'static [u8]); 9] = [
+        ("a topic alias nobody knows", &[0x30, 7, 0, 0, 3, 0x23, 0, 7, b'x']),
         ("a topic alias, unasked", &[0x30, 8, 0, 1, b't', 3, 0x23, 0, 7, b'x']),
         ("QoS 2, unasked", &[0x34, 6, 0, 1, b't', 0, 9, 0]),
         ("an acknowledgement of nothing", &[0x40, 2, 0, 9]),
@@ -269,7 +272,14 @@ async fn a_broker_that_breaks_the_rules_loses_us_and_nothing_panics() {
             }
             let port = scripted(protocol, move |socket| socket.write_all(bytes).unwrap());
             let (_publisher, mut connection, _) = connected(&endpoint(port, "victim", protocol)).await;
-            let error = failure(&mut connection).await;
+            let error = loop {
+                match connection.next().await {
+                    Ok(arrival) => {
+                        assert!(!matches!(arrival, Arrival::Closed), "{what} passes for a good-bye")
+                    }
+                    Err(error) => break error,
+                }
+            };
             assert_eq!(error.classify(), Fault::Lost, "{what}, {protocol:?}: {error}");
         }
     }

@@ -101,7 +101,7 @@ impl Connection {
     /// loop of its own that selects on nothing else, and end that by [`Publisher::disconnect`] or by dropping it all.
     pub async fn next(&mut self) -> Result<Arrival, MqttError> {
         loop {
-            let step = match self.step().await.and_then(|step| self.suited(step)) {
+            let step = match self.step().await.and_then(|step| self.lawful(step)) {
                 Ok(step) => step,
                 Err(failure) => {
                     self.shared.close();
@@ -133,8 +133,12 @@ impl Connection {
         })
     }
 
-    /// Turns down the welcome of a broker that takes no packets of the size needed.
-    fn suited(&self, step: Step) -> Result<Step, Failure> {
+    /// Turns down the welcome of a broker that takes no packets of the size needed, and tells the good-bye we asked for
+    /// from the one the library says by itself to a broker that broke the protocol.
+    fn lawful(&self, step: Step) -> Result<Step, Failure> {
+        if matches!(step, Step::GoodbyeSent) && !self.shared.is_leaving() {
+            return Err(Failure::Other("the broker broke the protocol".into()));
+        }
         if let Step::Welcome(Welcome { packet_max: Some(max), .. }) = step
             && max < self.packet_min
         {
