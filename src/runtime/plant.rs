@@ -69,7 +69,7 @@ impl PlantLink {
             if self.inputs.send(PlantInput::Down).await.is_err() {
                 break;
             }
-            retry.failed(&error.in_full(), "plant broker");
+            retry.failed(&error.in_full(), "plant broker", self.clock.uptime());
             self.pause(&mut retry).await;
         }
         // The brain may have ended already; then nobody needs to be told.
@@ -129,7 +129,7 @@ impl PlantLink {
     async fn other(&self, arrival: Arrival, publisher: &Publisher, retry: &mut Retry) {
         match arrival {
             Arrival::Connected(welcome) => {
-                retry.succeeded("plant broker");
+                retry.succeeded("plant broker", self.clock.uptime());
                 self.metrics.add(Metric::PlantConnects, 1);
                 info!(session_present = welcome.session_present, "connected to the plant broker");
                 for filter in &self.filters {
