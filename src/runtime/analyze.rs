@@ -100,8 +100,7 @@ impl Analyze {
             self.pipeline.set_budget(*self.budget.borrow());
             self.pipeline.tick(now);
             self.feed_models(now);
-            self.acknowledge();
-            self.decisions.flush();
+            self.tell_link();
             self.progress.tick(Task::Analyze, now);
             if now.since(reported) >= IDLE_TURN {
                 reported = now;
@@ -114,8 +113,7 @@ impl Analyze {
 
     /// When to wake at the latest: something closes, or it is time to tick.
     fn wake(&self) -> tokio::time::Instant {
-        let busy = !self.unacked.is_empty() || self.decisions.is_held_up();
-        let idle = self.clock.uptime().after(if busy { LINK_RETRY } else { IDLE_TURN });
+        let idle = self.clock.uptime().after(if self.is_held_up() { LINK_RETRY } else { IDLE_TURN });
         let due = self.pipeline.poll_timeout().map_or(idle, |due| due.min(idle));
         tokio::time::Instant::from_std(self.clock.instant(due))
     }
@@ -152,6 +150,17 @@ impl Analyze {
         let full = |message: &Inbound| matches!(publisher.ack(message), Err(Unsent::Full));
         let told = self.unacked.iter().position(full).unwrap_or(self.unacked.len());
         self.unacked.drain(..told);
+    }
+
+    /// Gives the connection to the plant what it takes: acknowledgements, then decisions.
+    fn tell_link(&mut self) {
+        self.acknowledge();
+        self.decisions.flush();
+    }
+
+    /// Whether the connection to the plant had no room for something.
+    fn is_held_up(&self) -> bool {
+        !self.unacked.is_empty() || self.decisions.is_held_up()
     }
 
     fn feed_models(&mut self, now: Uptime) {
@@ -197,13 +206,16 @@ impl Analyze {
         self.decisions.publish(self.topics.event(event.local.stream), payload);
     }
 
-    /// The end of the input: open windows close, the models answer, the rest is counted.
+    /// The end of the input: open windows close, the models answer, the plant is told, the rest is counted.
     async fn drain(&mut self) {
         let now = self.clock.uptime();
         self.pipeline.finish(now);
-        let until = tokio::time::Instant::from_std(self.clock.instant(now.after(DRAIN_MAX)));
+        let end = now.after(DRAIN_MAX);
+        let until = tokio::time::Instant::from_std(self.clock.instant(end));
         loop {
             self.feed_models(self.clock.uptime());
+            // The last messages taken are acknowledged here: the broker would send them to the next start as new.
+            self.tell_link();
             if self.pipeline.in_flight() == 0 {
                 break;
             }
@@ -213,12 +225,17 @@ impl Analyze {
             }
         }
         self.pipeline.abandon();
-        self.decisions.flush();
         let (synced, done) = oneshot::channel();
         if self.outbox.send(OutboxRequest::Sync(synced)).await.is_ok() {
             // An outbox that fails here is reported by its own end.
             best_effort(done.await);
         }
+        self.tell_link();
+        while self.is_held_up() && self.clock.uptime() < end {
+            tokio::time::sleep(LINK_RETRY).await;
+            self.tell_link();
+        }
+        self.decisions.abandon();
         info!("drained the brain");
     }
 
