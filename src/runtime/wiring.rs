@@ -68,6 +68,7 @@ pub(in crate::runtime) struct Service {
     pub(in crate::runtime) grace: watch::Sender<Option<Uptime>>,
     pub(in crate::runtime) publisher: watch::Receiver<Option<Publisher>>,
     pub(in crate::runtime) topics: Topics,
+    pub(in crate::runtime) instance: String,
     pub(in crate::runtime) progress: Arc<Progress>,
     pub(in crate::runtime) clock: SystemClock,
 }
@@ -107,13 +108,14 @@ pub(in crate::runtime) fn wire(config: &Config, options: &Options) -> Result<Ser
         metrics: Arc::clone(&common.metrics),
         progress: Arc::clone(&common.progress),
     };
+    let instance = instance();
     let status = StatusReport {
         sources,
         publisher: publisher_seen.clone(),
         health,
         stopping: stopping_seen.clone(),
         topics: common.topics.clone(),
-        instance: instance(),
+        instance: instance.clone(),
         memory_max: config.budget.memory,
         every: common.pace.report_every,
         clock: common.clock.clone(),
@@ -140,6 +142,7 @@ pub(in crate::runtime) fn wire(config: &Config, options: &Options) -> Result<Ser
         grace,
         publisher: publisher_seen,
         topics: common.topics,
+        instance,
         progress: common.progress,
         clock: common.clock,
     })
