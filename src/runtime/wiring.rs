@@ -39,6 +39,7 @@ use crate::runtime::outbox::{OutboxReport, OutboxRequest, OutboxWorker};
 use crate::runtime::plan::{Plan, plan};
 use crate::runtime::plant::{PlantInput, PlantLink};
 use crate::runtime::status::{Sources, StatusReport, Topics};
+use crate::runtime::target::Target;
 use crate::runtime::threads::thread;
 use crate::telemetry::Progress;
 use crate::wire::{Encoder, Origin};
@@ -121,7 +122,7 @@ pub(in crate::runtime) fn wire(config: &Config, options: &Options) -> Result<Ser
         clock: common.clock.clone(),
     };
     let plant = PlantLink {
-        endpoint: plant_endpoint(config, &common)?,
+        target: plant_target(config, &common)?,
         filters: brain.filters,
         inputs: brain.inputs,
         publisher,
@@ -193,7 +194,7 @@ fn start_forward(
 ) -> Result<(JoinHandle<()>, watch::Receiver<Option<Status>>), WiringError> {
     let (status, status_seen) = watch::channel(None);
     let forward = Forward {
-        endpoint: upstream_endpoint(config, common)?,
+        target: upstream_target(config, common)?,
         session: Session::new(forward_config(config, common.pace), outbox.acked),
         encoding: config.upstream.encoding,
         encoder: Encoder::new(),
@@ -289,28 +290,31 @@ fn forward_config(config: &Config, pace: Pace) -> ForwardConfig {
     }
 }
 
-fn plant_endpoint(config: &Config, common: &Common) -> Result<Endpoint, WiringError> {
+fn plant_target(config: &Config, common: &Common) -> Result<Target, WiringError> {
     let packet_max = u32::try_from(config.limits.packet.0).unwrap_or(u32::MAX).saturating_add(PACKET_EXTRA);
-    Ok(Endpoint {
+    let endpoint = Endpoint {
         session_expiry: config.plant.session_expiry,
         clean_start: false,
         packet_max,
         in_flight: PLANT_IN_FLIGHT,
         ..endpoint(&config.plant.link, common)?
-    })
+    };
+    Ok(Target { endpoint, password_file: config.plant.link.password_file.clone() })
 }
 
-fn upstream_endpoint(config: &Config, common: &Common) -> Result<Endpoint, WiringError> {
+fn upstream_target(config: &Config, common: &Common) -> Result<Target, WiringError> {
     // Nothing is kept on the far broker for us: what it has not acknowledged comes from the outbox again.
-    Ok(Endpoint {
+    let endpoint = Endpoint {
         clean_start: true,
         in_flight: config.upstream.in_flight,
         ..endpoint(&config.upstream.link, common)?
-    })
+    };
+    Ok(Target { endpoint, password_file: config.upstream.link.password_file.clone() })
 }
 
 fn endpoint(link: &LinkSettings, common: &Common) -> Result<Endpoint, WiringError> {
     let client_id = format!("tidegate-{}-{}", common.origin.site, common.origin.gateway);
+    // Read again for each connection; here so that one that is missing is a fault of the configuration.
     let password = link.password_file.as_deref().map(read_secret).transpose()?;
     let client = link.cert_file.clone().zip(link.key_file.clone());
     Ok(Endpoint {
