@@ -138,10 +138,8 @@ impl InferWorker {
         let model = stream.model.ok_or(FailureReason::Errored)?;
         let report = subject.report.as_ref().ok_or(FailureReason::Errored)?;
         let encoder = encoders.get_mut(usize::from(model.0)).and_then(Option::as_mut);
-        // Without an encoder the model was refused: the registry answers with its quarantine.
-        if let Some(encoder) = encoder {
-            encoder.encode(report.text.expose(), &mut scratch.dense);
-        }
+        // Without an encoder the model was refused. What is in the buffer then belongs to another model.
+        encoder.ok_or(FailureReason::Quarantined)?.encode(report.text.expose(), &mut scratch.dense);
         let input = ModelInput::Vector { values: &scratch.dense, known_share: None };
         let mut expired = || clock.uptime() > deadline;
         let judgements = registry.judge(model, &input, &mut expired)?;
