@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use crate::config::Config;
+use crate::config::{Config, StreamSettings};
 use crate::infer::Manifest;
+use crate::ingest::PayloadFormat;
 use crate::runtime::decisions::{DECISION_BYTES, WAITING_MAX};
 use crate::runtime::wiring::{INPUTS_MAX, REQUESTS_MAX};
 use crate::units::Bytes;
-use crate::window::Length;
+use crate::window::{Length, WindowConfig};
 
 /// One line of the memory plan.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,8 +53,7 @@ pub fn memory_plan(config: &Config, manifests: &[Option<Arc<Manifest>>]) -> Vec<
             Length::Count { samples, hop } => u64::from(samples) + u64::from(hop),
             Length::Time { length, hop } => {
                 let span = (length + hop + window.lateness).as_secs_f64();
-                let per_second =
-                    window.period.map_or(RATE_ASSUMED, |period| 1.0 / period.as_secs_f64().max(1e-6));
+                let per_second = rate(stream, window);
                 #[expect(
                     clippy::cast_possible_truncation,
                     clippy::cast_sign_loss,
@@ -77,6 +77,47 @@ pub fn memory_plan(config: &Config, manifests: &[Option<Arc<Manifest>>]) -> Vec<
     parts
 }
 
+/// Samples per second and channel, as far as the configuration tells.
+fn rate(stream: &StreamSettings, window: &WindowConfig) -> f64 {
+    match (&stream.payload, window.period) {
+        (PayloadFormat::Packed { rate, .. }, _) => rate.hertz(),
+        (_, Some(period)) => 1.0 / period.as_secs_f64().max(1e-6),
+        (_, None) => RATE_ASSUMED,
+    }
+}
+
 fn part(what: &str, bytes: u64) -> MemoryPart {
     MemoryPart { what: what.to_owned(), bytes: Bytes(bytes) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::DEFAULT_CONFIG;
+
+    /// Bytes planned for windows when the first stream of the default is changed.
+    fn window_bytes(changes: &[(&str, &str)]) -> u64 {
+        let mut text = DEFAULT_CONFIG.to_owned();
+        for (from, to) in changes {
+            assert!(text.contains(from), "{from}");
+            text = text.replace(from, to);
+        }
+        let plan = memory_plan(&Config::parse(&text).unwrap(), &[]);
+        plan.iter().find(|part| part.what.starts_with("windows")).map_or(0, |part| part.bytes.0)
+    }
+
+    #[test]
+    fn windows_take_what_their_span_and_rate_make_of_them() {
+        let json = "format = \"json\", time = \"ts\", values";
+        let packed = "format = \"i16le\", rate = 10000, values";
+        // 122 s of window, hop and lateness at the rate assumed, 8 channels, 24 bytes, twice.
+        assert_eq!(window_bytes(&[]), 2 * 1_220 * 8 * SAMPLE_BYTES);
+        let period = [("idle = \"5 s\" }   #", "idle = \"5 s\", period = \"1 s\" }   #")];
+        assert_eq!(window_bytes(&period), 2 * 122 * 8 * SAMPLE_BYTES);
+        let short =
+            ("length = \"60 s\", hop = \"60 s\", lateness = \"2 s\"", "length = \"1 s\", lateness = \"0 s\"");
+        assert_eq!(window_bytes(&[(json, packed), short]), 2 * 20_000 * 8 * SAMPLE_BYTES);
+        let count = ("length = \"60 s\", hop = \"60 s\", lateness = \"2 s\"", "samples = 1024, hop = 512");
+        assert_eq!(window_bytes(&[count]), 2 * 1_536 * 8 * SAMPLE_BYTES);
+    }
 }
