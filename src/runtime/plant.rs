@@ -61,6 +61,7 @@ impl PlantLink {
                 Err(error) => Ended::Broken(error),
             };
             self.publisher.send_replace(None);
+            self.metrics.set(Metric::PlantRefused, 0);
             let Ended::Broken(error) = ended else { break };
             self.target.endpoint.clean_start = clean;
             if let MqttError::Oversize { size, .. } = &error {
@@ -136,6 +137,7 @@ impl PlantLink {
                 info!(session_present = welcome.session_present, "connected to the plant broker");
                 for filter in &self.filters {
                     if let Err(reason) = publisher.subscribe(filter, Qos::AtLeastOnce) {
+                        self.metrics.add(Metric::PlantRefused, 1);
                         warn!(filter, %reason, "could not subscribe");
                     }
                 }
@@ -143,6 +145,7 @@ impl PlantLink {
                 self.publisher.send_replace(Some(publisher.clone()));
             }
             Arrival::Subscribed { filter, refused: Some(reason) } => {
+                self.metrics.add(Metric::PlantRefused, 1);
                 warn!(filter, reason, "plant broker refused a subscription");
             }
             Arrival::Refused(_, reason) => debug!(reason, "plant broker refused a decision"),

@@ -190,9 +190,13 @@ impl StatusReport {
         let models = self.sources.models.borrow();
         let bad =
             models.iter().find(|model| model.state != ModelState::Ready).map(|model| Arc::clone(&model.id));
+        let refused = self.sources.metrics.get(Metric::PlantRefused);
         let (status, reason) = match (stalled, bad) {
             (Some(task), _) => ("down", format!("{} makes no progress", task.as_str())),
             (None, Some(model)) => ("degraded", format!("model {model} is not in use")),
+            (None, None) if refused > 0 => {
+                ("degraded", format!("the plant broker refuses {refused} subscriptions: see the log"))
+            }
             (None, None) if self.publisher.borrow().is_none() => {
                 ("degraded", "the plant broker is away".to_owned())
             }
@@ -427,6 +431,15 @@ mod tests {
             assert_eq!((&health["status"], &health["reason"]), (&json!("degraded"), &json!(reason)));
             assert_eq!(health["stages"].as_object().unwrap().len(), Task::ALL.len());
         }
+    }
+
+    #[test]
+    fn a_subscription_that_is_refused_is_no_health() {
+        let report = quiet();
+        report.sources.metrics.add(Metric::PlantRefused, 2);
+        let health = parsed(&report.health_json());
+        assert_eq!(health["status"], "degraded");
+        assert!(health["reason"].as_str().unwrap().contains("refuses 2 subscriptions"), "{health}");
     }
 
     #[test]
