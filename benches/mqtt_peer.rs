@@ -7,7 +7,9 @@
 #![expect(
     clippy::print_stdout,
     clippy::unwrap_used,
-    reason = "a tool for measuring, not part of the gateway"
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    reason = "a tool that measures time and prints it, not part of the gateway"
 )]
 
 use std::collections::VecDeque;
@@ -116,7 +118,9 @@ impl Wire {
             length /= 128;
         }
         self.out.push(u8::try_from(length).unwrap());
-        parts.iter().for_each(|part| self.out.extend_from_slice(part));
+        for part in parts {
+            self.out.extend_from_slice(part);
+        }
     }
 
     fn flush(&mut self) {
@@ -234,7 +238,7 @@ fn receive(options: &Options, echo: bool) {
                     }
                 }
                 Event::Incoming(Packet::SubAck(_)) => println!("ready"),
-                _ => {}
+                Event::Incoming(_) | Event::Outgoing(_) => {}
             }
         }
         println!("done");

@@ -5,9 +5,9 @@ use std::path::Path;
 use crate::cli::exit::{Failure, say};
 use crate::config::{Config, Fault, LinkSettings};
 use crate::infer::ModelState;
-use crate::io::files::{open_file, read_secret, read_text};
+use crate::io::files::{read_pem, read_secret, read_text};
 use crate::io::sysfs::Sysfs;
-use crate::runtime::{board_profile, load_models, memory_plan, plan};
+use crate::runtime::{Models, board_profile, load_models, memory_plan, plan};
 use crate::units::Bytes;
 
 /// Checks everything that can be checked without starting.
@@ -36,7 +36,7 @@ pub(in crate::cli) fn check(path: &Path) -> Result<(), Failure> {
     if let Err(found) = plan(&config, &models.manifests, 0) {
         faults.extend(found.iter().map(Fault::to_string));
     }
-    print_memory(&config, &models.manifests, &mut faults);
+    print_memory(&config, &models, &mut faults);
     if faults.is_empty() {
         say(&format!(
             "ok      {}: {} streams, {} models",
@@ -55,7 +55,7 @@ fn unreadable_files(config: &Config) -> Vec<String> {
     let mut faults = Vec::new();
     for (section, link) in [("plant", &config.plant.link), ("upstream", &config.upstream.link)] {
         let LinkSettings { ca_file, cert_file, key_file, password_file, .. } = link;
-        let opened = |file: &Path| open_file(file).map(drop);
+        let opened = |file: &Path| read_pem(file).map(drop);
         let read = |file: &Path| read_secret(file).map(drop);
         for (key, file, result) in [
             ("ca_file", ca_file, ca_file.as_deref().map(opened)),
@@ -81,12 +81,8 @@ fn unreadable_files(config: &Config) -> Vec<String> {
     faults
 }
 
-fn print_memory(
-    config: &Config,
-    manifests: &[Option<std::sync::Arc<crate::infer::Manifest>>],
-    faults: &mut Vec<String>,
-) {
-    let parts = memory_plan(config, manifests);
+fn print_memory(config: &Config, models: &Models, faults: &mut Vec<String>) {
+    let parts = memory_plan(config, models);
     let sum = parts.iter().map(|part| part.bytes.0).sum();
     say("memory plan");
     for part in &parts {

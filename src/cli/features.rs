@@ -6,6 +6,7 @@ use crate::cli::recorded::{Columns, FeatureRowsError, Row, SampleRows};
 use crate::clock::{ClockQuality, EventTime, Uptime, UtcTime};
 use crate::features::{Extractor, FeatureLayout};
 use crate::flow::{AssetId, BadWhy, FeatureVector, Quality, Sample, SampleBatch, SignalId, Window};
+use crate::io::rows::ROW_BYTES_MAX;
 use crate::tally::Tally;
 use crate::text::{NgramConfig, NgramEncoder};
 use crate::window::{WindowConfig, Windower};
@@ -123,7 +124,9 @@ pub fn ngram_rows(
     let (mut line, mut entries, mut count) = (Vec::new(), Vec::new(), 0);
     loop {
         line.clear();
-        if reader.read_until(b'\n', &mut line).map_err(FeatureRowsError::Read)? == 0 {
+        // What is longer is no report: cut short it is no JSON either.
+        let mut bounded = reader.by_ref().take(ROW_BYTES_MAX);
+        if bounded.read_until(b'\n', &mut line).map_err(FeatureRowsError::Read)? == 0 {
             return Ok(count);
         }
         count += 1;

@@ -254,7 +254,7 @@ fn inspection(manifest: &Manifest, variants: &[Examined<'_>]) -> Value {
             json!({
                 "name": report.name, "file": found.file, "bytes": found.bytes, "sha256": String::from(report.sha256),
                 "parameters": report.parameters, "operations": report.operations,
-                "memory_predicted": report.memory_bytes, "memory_measured": found.measured,
+                "batches": report.batches, "memory_predicted": report.memory_bytes, "memory_measured": found.measured,
                 "golden": { "cases": report.golden_cases, "error_max": short(report.golden_error_max), "tolerance": short(found.tolerance) },
             })
         })

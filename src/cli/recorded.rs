@@ -5,6 +5,7 @@ use std::io::Read;
 use jiff::Timestamp;
 
 use crate::clock::EventTime;
+use crate::io::rows::RowGuard;
 
 /// Why recorded samples or reports cannot be turned into vectors.
 #[derive(Debug, thiserror::Error)]
@@ -69,7 +70,7 @@ pub struct Row<'a> {
 
 /// Reads the rows of a CSV file one by one.
 pub struct SampleRows<R> {
-    reader: csv::Reader<R>,
+    reader: csv::Reader<RowGuard<R>>,
     record: csv::StringRecord,
     time: usize,
     channels: Vec<usize>,
@@ -83,8 +84,10 @@ impl<R: Read> SampleRows<R> {
     /// # Errors
     /// If there is no header or a column is missing.
     pub fn new(reader: R, columns: &Columns<'_>) -> Result<Self, FeatureRowsError> {
-        let mut reader =
-            csv::ReaderBuilder::new().delimiter(columns.delimiter).trim(csv::Trim::All).from_reader(reader);
+        let mut reader = csv::ReaderBuilder::new()
+            .delimiter(columns.delimiter)
+            .trim(csv::Trim::All)
+            .from_reader(RowGuard::new(reader));
         let headers = reader.headers().map_err(FeatureRowsError::Csv)?.clone();
         let find = |name: &str| headers.iter().position(|header| header == name);
         let missing = |name: &str| FeatureRowsError::Column {
@@ -108,6 +111,7 @@ impl<R: Read> SampleRows<R> {
     /// # Errors
     /// On a cell that is not what belongs there, with its line.
     pub fn next_row(&mut self) -> Result<Option<Row<'_>>, FeatureRowsError> {
+        self.reader.get_mut().renew();
         if !self.reader.read_record(&mut self.record).map_err(FeatureRowsError::Csv)? {
             return Ok(None);
         }
@@ -183,6 +187,21 @@ mod tests {
         let Row { values, .. } = rows.next_row().unwrap().unwrap();
         assert!(values.first().unwrap().unwrap().is_nan() && values.last().unwrap().is_none());
         assert!(rows.next_row().unwrap().is_none());
+    }
+
+    /// `tidegate features` took whatever it was given into memory up to the first line end: a disk image by mistake
+    /// filled the machine, /dev/zero ended in an abort. A row is now at most as long as `tidegate replay` takes it.
+    #[test]
+    fn a_recording_without_line_ends_is_refused_and_not_read_into_memory() {
+        let channels = ["a".to_owned()];
+        let columns = Columns { time: None, channels: &channels, delimiter: b',' };
+        assert!(SampleRows::new(std::io::repeat(0), &columns).is_err());
+        let mut rows = SampleRows::new((&b"time,a\n"[..]).chain(std::io::repeat(b'1')), &columns).unwrap();
+        assert!(rows.next_row().is_err());
+        let config = crate::text::NgramConfig::new(2048, 1, 4).unwrap();
+        let endless = std::io::BufReader::new(std::io::repeat(b'"'));
+        let error = crate::cli::features::ngram_rows(config, "text", endless, Vec::new()).unwrap_err();
+        assert!(error.to_string().starts_with("read reports: line 1:"), "{error}");
     }
 
     #[test]

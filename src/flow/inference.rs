@@ -15,7 +15,8 @@ pub struct Inference {
     pub outcome: Outcome,
     /// When the work was queued.
     pub queued: Uptime,
-    /// Time spent computing features or tokens and running the model.
+    /// From the start of computing features or tokens to the model's result. Judged in a batch, all of it takes the
+    /// time of the whole batch.
     pub took: Duration,
 }
 

@@ -46,9 +46,8 @@ pub fn judge(
     Judgement { label: u16::try_from(label).unwrap_or(u16::MAX), score: top, scores, verdict }
 }
 
-/// Normalises features into `out` and returns the mean square of those that are not missing (0 if all are).
+/// Adds normalised features to `out` and returns the mean square of those that are not missing (0 if all are).
 pub fn normalise(values: &[f32], by: &Normalisation, out: &mut Vec<f32>) -> f32 {
-    out.clear();
     let (mut sum, mut count) = (0.0_f32, 0_u32);
     for ((value, mean), std) in values.iter().zip(&by.mean).zip(&by.std) {
         let scaled = ((value - mean) / std).clamp(-by.clip, by.clip);
@@ -153,6 +152,7 @@ mod tests {
         assert_eq!(out, [2.0, 0.0, 8.0, 0.0]);
         assert!((distance - (4.0 + 64.0) / 3.0).abs() < 1e-6);
         assert!(normalise(&[f32::NAN; 4], &by, &mut out).abs() < 1e-9);
+        assert_eq!(out, [2.0, 0.0, 8.0, 0.0, 0.0, 0.0, 0.0, 0.0], "added to the row before");
     }
 
     #[test]

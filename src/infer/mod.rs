@@ -15,7 +15,9 @@ pub mod queue;
 pub mod registry;
 pub mod tensor;
 
-pub use admission::{AdmissionError, AdmissionLimits, AdmissionReport, VariantReport, examine};
+pub use admission::{
+    AdmissionError, AdmissionLimits, AdmissionReport, BATCH_MAX, BATCH_MIN, VariantReport, examine,
+};
 pub use digest::Digest;
 pub use engine::{Draft, Engine, EngineError, Footprint, RunError};
 pub use judge::{Evidence, judge};

@@ -1,4 +1,7 @@
-//! One loaded model: its manifest, its engine and the way from an input to judgements.
+//! One loaded model: its manifest, its engine and the way from inputs to judgements.
+//!
+//! # Invariants
+//! An input gets the same judgement in a batch as alone. One that makes the graph fail takes no other with it.
 
 use std::sync::Arc;
 
@@ -33,12 +36,25 @@ pub enum ModelInput<'a> {
 pub struct Model {
     manifest: Arc<Manifest>,
     engine: Engine,
-    row: Row,
+    rows: RowBuffers,
+    /// Inputs one run takes.
+    batch_max: usize,
 }
 
-/// The input of the graph in whatever type it takes, kept from run to run.
+/// What several inputs in one run came to.
+enum Together {
+    /// One result per input.
+    Judged(Vec<Result<Vec<Judgement>, FailureReason>>),
+    /// They do not fit into one run: one of them is not what the manifest asks for, or their lengths differ.
+    Apart,
+    /// The run failed, and nobody knows by whose fault.
+    Failed,
+}
+
+/// The rows of a run in whatever type the graph takes, kept from run to run.
 #[derive(Default)]
-struct Row {
+struct RowBuffers {
+    /// Numbers per row; 0 before the first one.
     length: usize,
     dtype: Option<Dtype>,
     normalised: Vec<f32>,
@@ -51,7 +67,13 @@ impl Model {
     /// Loads the bytes of one variant, with one plan for each batch size. Whoever calls this has admitted them.
     pub fn load(manifest: Arc<Manifest>, bytes: &[u8], batches: &[usize]) -> Result<Self, EngineError> {
         let engine = Engine::load(&manifest.spec(), bytes, &manifest.buckets(batches))?;
-        Ok(Self { manifest, engine, row: Row::default() })
+        let batch_max = batches.iter().copied().max().unwrap_or(1);
+        Ok(Self { manifest, engine, rows: RowBuffers::default(), batch_max })
+    }
+
+    /// How many inputs it can judge in one run.
+    pub fn batch_max(&self) -> usize {
+        self.batch_max
     }
 
     /// What it is.
@@ -65,15 +87,65 @@ impl Model {
         input: &ModelInput<'_>,
         expired: &mut dyn FnMut() -> bool,
     ) -> Result<Vec<Judgement>, FailureReason> {
-        let Self { manifest, engine, row } = self;
-        let evidence = row.encode(manifest, input).ok_or(FailureReason::Errored)?;
-        let outputs = row.run(engine, 1, expired).map_err(failure)?;
-        let mut judgements = Vec::with_capacity(manifest.tasks.len());
-        for (index, task) in manifest.tasks.iter().enumerate() {
-            let logits = outputs.f32(index, 0).ok_or(FailureReason::Errored)?;
-            judgements.push(judge(task, logits, manifest.scope, manifest.input.min_completeness, &evidence));
+        let Self { manifest, engine, rows, .. } = self;
+        rows.start(manifest);
+        let evidence = rows.add(manifest, input).ok_or(FailureReason::Errored)?;
+        let outputs = rows.run(engine, 1, expired).map_err(failure)?;
+        judge_item(manifest, outputs, 0, &evidence)
+    }
+
+    /// Judges several inputs, in one run where they fit into one: a result for each, in their order. Asks `late` of
+    /// an input between nodes and at the end.
+    ///
+    /// A run that fails is repeated input by input, so that only the one at fault fails.
+    pub fn judge_batch(
+        &mut self,
+        inputs: &[ModelInput<'_>],
+        late: &mut dyn FnMut(usize) -> bool,
+    ) -> Vec<Result<Vec<Judgement>, FailureReason>> {
+        let together = if inputs.len() > 1 { self.judge_together(inputs, late) } else { Together::Apart };
+        let failed = match together {
+            Together::Judged(judged) => return judged,
+            Together::Apart => false,
+            Together::Failed => true,
+        };
+        let alone = inputs.iter().enumerate().map(|(item, input)| self.judge(input, &mut || late(item)));
+        let judged: Vec<_> = alone.collect();
+        let blameless = |result: &Result<_, _>| matches!(result, Ok(_) | Err(FailureReason::Deadline));
+        if failed && judged.iter().all(blameless) {
+            // It is the batch the graph cannot do: no use in trying again.
+            self.batch_max = 1;
         }
-        Ok(judgements)
+        judged
+    }
+
+    fn judge_together(&mut self, inputs: &[ModelInput<'_>], late: &mut dyn FnMut(usize) -> bool) -> Together {
+        let Self { manifest, engine, rows, batch_max } = self;
+        if inputs.len() > *batch_max {
+            return Together::Apart;
+        }
+        rows.start(manifest);
+        let evidence: Option<Vec<_>> = inputs.iter().map(|input| rows.add(manifest, input)).collect();
+        let Some(evidence) = evidence else { return Together::Apart };
+        // As long as one of them is in time, the run is worth its end.
+        let mut expired = || (0..inputs.len()).all(&mut *late);
+        let outputs = match rows.run(engine, inputs.len(), &mut expired) {
+            Ok(outputs) => outputs,
+            Err(RunError::Deadline) => {
+                return Together::Judged(vec![Err(FailureReason::Deadline); inputs.len()]);
+            }
+            Err(RunError::Panicked | RunError::NonFinite { .. } | RunError::Shape | RunError::Failed) => {
+                return Together::Failed;
+            }
+        };
+        let judged = evidence.iter().enumerate().map(|(item, evidence)| {
+            if late(item) {
+                Err(FailureReason::Deadline)
+            } else {
+                judge_item(manifest, outputs, item, evidence)
+            }
+        });
+        Together::Judged(judged.collect())
     }
 
     /// Runs inputs that are already normalised (or token ids), all of one length, in one batch. For golden
@@ -83,35 +155,51 @@ impl Model {
         inputs: &[&[f64]],
         expired: &mut dyn FnMut() -> bool,
     ) -> Result<&Outputs, RunError> {
-        let Self { manifest, engine, row } = self;
-        row.start(manifest, inputs.first().map_or(0, |input| input.len()));
+        let Self { manifest, engine, rows, .. } = self;
+        rows.start(manifest);
+        rows.length = inputs.first().map_or(0, |input| input.len());
         for input in inputs {
             match &manifest.input.encoding {
                 Encoding::Features { quantisation, .. } => {
                     #[expect(clippy::cast_possible_truncation, reason = "golden inputs are f32 in decimal")]
-                    row.normalised.extend(input.iter().map(|value| *value as f32));
-                    row.quantise(*quantisation);
+                    rows.normalised.extend(input.iter().map(|value| *value as f32));
+                    rows.quantise(*quantisation);
                 }
                 Encoding::CharNgrams { .. } => {
                     #[expect(clippy::cast_possible_truncation, reason = "golden inputs are f32 in decimal")]
-                    row.normalised.extend(input.iter().map(|value| *value as f32));
+                    rows.normalised.extend(input.iter().map(|value| *value as f32));
                 }
                 Encoding::Tokens { .. } => {
                     #[expect(
                         clippy::cast_possible_truncation,
                         reason = "golden token ids are small integers"
                     )]
-                    row.ids.extend(input.iter().map(|value| *value as i64));
+                    rows.ids.extend(input.iter().map(|value| *value as i64));
                 }
             }
         }
-        row.run(engine, inputs.len(), expired)
+        rows.run(engine, inputs.len(), expired)
     }
 }
 
-impl Row {
-    fn start(&mut self, manifest: &Manifest, length: usize) {
-        self.length = length;
+/// Answers every task for one item of a run.
+fn judge_item(
+    manifest: &Manifest,
+    outputs: &Outputs,
+    item: usize,
+    evidence: &Evidence,
+) -> Result<Vec<Judgement>, FailureReason> {
+    let mut judgements = Vec::with_capacity(manifest.tasks.len());
+    for (index, task) in manifest.tasks.iter().enumerate() {
+        let logits = outputs.f32(index, item).ok_or(FailureReason::Errored)?;
+        judgements.push(judge(task, logits, manifest.scope, manifest.input.min_completeness, evidence));
+    }
+    Ok(judgements)
+}
+
+impl RowBuffers {
+    fn start(&mut self, manifest: &Manifest) {
+        self.length = 0;
         self.dtype = Some(manifest.input.dtype());
         self.normalised.clear();
         self.ids.clear();
@@ -119,8 +207,16 @@ impl Row {
         self.unsigned.clear();
     }
 
-    /// Turns an input into what the graph takes; `None` if it is not what the manifest asks for.
-    fn encode(&mut self, manifest: &Manifest, input: &ModelInput<'_>) -> Option<Evidence> {
+    /// Sets the length with the first row; `None` if another row has another.
+    fn fit(&mut self, length: usize) -> Option<()> {
+        if self.length == 0 {
+            self.length = length;
+        }
+        (self.length == length).then_some(())
+    }
+
+    /// Adds an input as the graph takes it; `None` if it is not what the manifest asks for or unlike those before.
+    fn add(&mut self, manifest: &Manifest, input: &ModelInput<'_>) -> Option<Evidence> {
         match (&manifest.input.encoding, input) {
             (
                 Encoding::Features { features, normalisation, quantisation, .. },
@@ -129,7 +225,7 @@ impl Row {
                 if values.len() != features.len() {
                     return None;
                 }
-                self.start(manifest, values.len());
+                self.fit(values.len())?;
                 let distance = normalise(values, normalisation, &mut self.normalised);
                 self.quantise(*quantisation);
                 let missing = values.iter().filter(|value| value.is_nan()).count();
@@ -141,19 +237,19 @@ impl Row {
                 if values.len() != *dims as usize {
                     return None;
                 }
-                self.start(manifest, values.len());
+                self.fit(values.len())?;
                 self.normalised.extend_from_slice(values);
                 Some(Evidence { known_share: *known_share, ..Evidence::default() })
             }
             (Encoding::Tokens { lengths, vocabulary }, ModelInput::Tokens(ids)) => {
                 let kept = ids.len().min(lengths.last().copied().unwrap_or(0));
-                self.start(manifest, kept.max(1));
+                // Padded to the length of the plan, as the engine would do, so that those of one plan fit together.
+                let length = lengths.iter().copied().find(|length| *length >= kept.max(1))?;
+                self.fit(length)?;
                 // An id beyond the table would panic inside the graph.
                 let known = |id: &i64| (0..i64::from(*vocabulary)).contains(id);
                 self.ids.extend(ids.iter().take(kept).map(|id| if known(id) { *id } else { 0 }));
-                if kept == 0 {
-                    self.ids.push(0);
-                }
+                self.ids.extend(std::iter::repeat_n(0, length - kept));
                 Some(Evidence::default())
             }
             (
@@ -212,7 +308,7 @@ mod tests {
     use crate::flow::Verdict;
 
     fn load(manifest: &str, bytes: &[u8]) -> Model {
-        Model::load(Arc::new(Manifest::parse(manifest).unwrap()), bytes, &[1]).unwrap()
+        Model::load(Arc::new(Manifest::parse(manifest).unwrap()), bytes, &[1, 8]).unwrap()
     }
 
     fn dense() -> Model {
@@ -265,6 +361,40 @@ mod tests {
             assert_eq!(model.judge(&wrong, &mut || false).err(), Some(FailureReason::Errored));
         }
         assert_eq!(model.judge(&features(&[0.0; 4]), &mut || true).err(), Some(FailureReason::Deadline));
+    }
+
+    #[test]
+    fn a_batch_is_one_run_and_each_deadline_is_that_of_its_item() {
+        let mut model = dense();
+        let mut nodes = |count: usize, late: &dyn Fn(usize) -> bool| {
+            let (inputs, mut asked) = (vec![features(&[0.1, 0.2, 0.3, 0.4]); count], 0);
+            let judged = model.judge_batch(&inputs, &mut |item| {
+                asked += 1;
+                late(item)
+            });
+            (judged.iter().map(|result| result.as_ref().err().copied()).collect::<Vec<_>>(), asked)
+        };
+        let (_, alone) = nodes(1, &|_| false);
+        let (judged, together) = nodes(8, &|_| false);
+        assert_eq!(judged, [None; 8]);
+        assert!(
+            together <= alone + 8,
+            "no more nodes than for one ({alone}), then each item once: {together}"
+        );
+        let late = Some(FailureReason::Deadline);
+        assert_eq!(nodes(3, &|item| item == 1).0, [None, late, None]);
+        assert_eq!(nodes(3, &|_| true), (vec![late; 3], 3), "nobody waits for it: not even one node is run");
+    }
+
+    #[test]
+    fn a_model_that_fails_only_in_a_batch_is_asked_one_by_one_from_then_on() {
+        let mut model = dense();
+        model.batch_max = 9;
+        let inputs = [features(&[0.5; 4]); 9];
+        let mut judge = || model.judge_batch(&inputs, &mut |_| false);
+        assert!(judge().iter().all(Result::is_ok), "there is no plan for nine");
+        assert_eq!(judge(), judge());
+        assert_eq!(model.batch_max(), 1);
     }
 
     #[test]

@@ -87,34 +87,48 @@ impl Registry {
         self.slots.get(usize::from(id.0))?.model.as_ref().map(Model::manifest)
     }
 
-    /// Asks a model. A panic, an error and a number that is not finite put it into quarantine.
+    /// How many inputs a model can judge in one run; 1 where there is no model.
+    pub fn batch_max(&self, id: ModelId) -> usize {
+        let slot = self.slots.get(usize::from(id.0));
+        slot.and_then(|slot| slot.model.as_ref()).map_or(1, Model::batch_max)
+    }
+
+    /// Asks a model: a result for each input, in their order. `late` says whether the deadline of an input passed.
+    ///
+    /// A panic, an error and a number that is not finite put the model into quarantine; the other inputs of the same
+    /// call still get their results.
     pub fn judge(
         &mut self,
         id: ModelId,
-        input: &ModelInput<'_>,
-        expired: &mut dyn FnMut() -> bool,
-    ) -> Result<Vec<Judgement>, FailureReason> {
-        let slot = self.slots.get_mut(usize::from(id.0)).ok_or(FailureReason::Quarantined)?;
-        let (ModelState::Ready, Some(model)) = (&slot.status.state, &mut slot.model) else {
-            return Err(FailureReason::Quarantined);
+        inputs: &[ModelInput<'_>],
+        late: &mut dyn FnMut(usize) -> bool,
+    ) -> Vec<Result<Vec<Judgement>, FailureReason>> {
+        let slot = self.slots.get_mut(usize::from(id.0));
+        let Some(Slot { model: Some(model), status, .. }) = slot else {
+            return vec![Err(FailureReason::Quarantined); inputs.len()];
         };
-        let judged = model.judge(input, expired);
-        match judged {
-            Ok(_) => slot.status.judged += 1,
-            Err(reason) => {
-                slot.status.failed += 1;
-                match reason {
-                    FailureReason::Panicked | FailureReason::NonFinite | FailureReason::Errored => {
-                        slot.status.state = ModelState::Quarantined(reason);
+        if status.state != ModelState::Ready {
+            return vec![Err(FailureReason::Quarantined); inputs.len()];
+        }
+        let judged = model.judge_batch(inputs, late);
+        for result in &judged {
+            match result {
+                Ok(_) => status.judged += 1,
+                Err(reason) => {
+                    status.failed += 1;
+                    match reason {
+                        FailureReason::Panicked | FailureReason::NonFinite | FailureReason::Errored => {
+                            status.state = ModelState::Quarantined(*reason);
+                        }
+                        FailureReason::Deadline | FailureReason::Quarantined => {}
                     }
-                    FailureReason::Deadline | FailureReason::Quarantined => {}
                 }
             }
         }
         judged
     }
 
-    /// Records how long a judgement took, features included.
+    /// Records how long a judgement took, features and the others of its batch included.
     pub fn record(&mut self, id: ModelId, took: Duration) {
         if let Some(slot) = self.slots.get_mut(usize::from(id.0)) {
             slot.latency.record(took);
@@ -197,14 +211,14 @@ mod tests {
         let manifest = Arc::new(Manifest::parse(manifest).unwrap());
         let mut registry = Registry::new();
         registry.refuse("absent", "no such folder".to_owned()).unwrap();
-        let model = Model::load(manifest, bytes, &[1]).unwrap();
+        let model = Model::load(manifest, bytes, &[1, 8]).unwrap();
         assert_eq!(registry.add(model, Digest::of(bytes), 1000), Some(ModelId(1)));
         registry
     }
 
     fn ask(registry: &mut Registry, id: u16, values: &[f32], late: bool) -> Option<FailureReason> {
         let input = ModelInput::Features { values, completeness: None };
-        registry.judge(ModelId(id), &input, &mut || late).err()
+        registry.judge(ModelId(id), &[input], &mut |_| late).remove(0).err()
     }
 
     #[test]
@@ -228,6 +242,44 @@ mod tests {
             assert_eq!(ask(registry, 1, good, false), Some(FailureReason::Quarantined));
             let status = registry.status().nth(1).unwrap();
             assert_eq!((status.state, status.judged, status.failed), (ModelState::Quarantined(reason), 2, 2));
+        }
+    }
+
+    #[test]
+    fn a_bad_input_fails_alone_in_its_batch_and_the_model_is_not_asked_again() {
+        for (manifest, bytes, good, bad, reason) in [
+            (
+                include_str!("../../tests/golden/models/panics-out-of-range/manifest.toml"),
+                &include_bytes!("../../tests/golden/models/panics-out-of-range/model.onnx")[..],
+                &[1.0][..],
+                &[7.0][..],
+                FailureReason::Panicked,
+            ),
+            (
+                include_str!("../../tests/golden/models/nan-below-zero/manifest.toml"),
+                &include_bytes!("../../tests/golden/models/nan-below-zero/model.onnx")[..],
+                &[1.0, 1.0][..],
+                &[-1.0, 1.0][..],
+                FailureReason::NonFinite,
+            ),
+        ] {
+            for at in 0..8 {
+                let mut registry = registry(manifest, bytes);
+                assert_eq!((registry.batch_max(ModelId(1)), registry.batch_max(ModelId(0))), (8, 1));
+                let input = |item| if item == at { bad } else { good };
+                let inputs: Vec<_> = (0..8)
+                    .map(|item| ModelInput::Features { values: input(item), completeness: None })
+                    .collect();
+                let judged = registry.judge(ModelId(1), &inputs, &mut |_| false);
+                for (item, result) in judged.iter().enumerate() {
+                    let expected = (item == at).then_some(reason);
+                    assert_eq!(result.as_ref().err().copied(), expected, "item {item}, bad at {at}");
+                }
+                let status = registry.status().nth(1).unwrap();
+                assert_eq!((status.judged, status.failed), (7, 1));
+                let after = registry.judge(ModelId(1), &inputs[..2], &mut |_| false);
+                assert_eq!(after, vec![Err(FailureReason::Quarantined); 2]);
+            }
         }
     }
 

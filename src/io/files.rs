@@ -1,14 +1,20 @@
 //! Small text files: configuration, secrets, board profiles. Never read without a limit.
 
-use std::fs::File;
-use std::io::Read;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+
+use rustix::fs::OFlags;
 
 /// Longest configuration or profile: a thousand streams fit ten times.
 pub const TEXT_BYTES_MAX: u64 = 4 << 20;
 
 /// Longest secret: a password, not a document.
 const SECRET_BYTES_MAX: u64 = 4 << 10;
+
+/// Longest file of certificates: the bundle of a distribution, with every public authority, has 220 KiB.
+const PEM_BYTES_MAX: u64 = 1 << 20;
 
 /// Why a file cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -20,7 +26,7 @@ pub enum FileError {
         path: PathBuf,
         /// Why.
         #[source]
-        source: std::io::Error,
+        source: io::Error,
     },
     /// It is longer than such a file can be.
     #[error("read {}: longer than {limit} bytes", path.display())]
@@ -29,6 +35,12 @@ pub enum FileError {
         path: PathBuf,
         /// Bytes allowed.
         limit: u64,
+    },
+    /// It is a folder, a pipe or a device.
+    #[error("read {}: not a plain file", path.display())]
+    NotPlain {
+        /// Which file.
+        path: PathBuf,
     },
     /// It is no text.
     #[error("read {}: not text in UTF-8", path.display())]
@@ -45,9 +57,15 @@ pub fn read_text(path: &Path) -> Result<String, FileError> {
 
 /// The secret in a file, without the newline an editor leaves at its end.
 pub fn read_secret(path: &Path) -> Result<String, FileError> {
-    let mut secret = read_limited(path, SECRET_BYTES_MAX)?;
+    let bytes = read_bytes(path, SECRET_BYTES_MAX)?;
+    let mut secret = String::from_utf8(bytes).map_err(|_| FileError::NotText { path: path.to_owned() })?;
     secret.truncate(secret.trim_end_matches(['\n', '\r']).len());
     Ok(secret)
+}
+
+/// The bytes of a file with certificates or a key.
+pub fn read_pem(path: &Path) -> Result<Vec<u8>, FileError> {
+    read_bytes(path, PEM_BYTES_MAX)
 }
 
 /// Opens a file for streaming.
@@ -77,6 +95,32 @@ pub fn file_bytes(path: &Path) -> Result<u64, FileError> {
         .map_err(|source| FileError::Read { path: path.to_owned(), source })
 }
 
+/// Reads a regular file, or fails if it is longer than `limit` bytes. Never waits for a pipe to be written to.
+pub(crate) fn read_capped(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+    let flags = (OFlags::NONBLOCK | OFlags::CLOEXEC).bits().cast_signed();
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    let mut bytes = Vec::new();
+    file.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > limit { Err(io::ErrorKind::FileTooLarge.into()) } else { Ok(bytes) }
+}
+
+fn read_bytes(path: &Path, limit: u64) -> Result<Vec<u8>, FileError> {
+    let path = || path.to_owned();
+    read_capped(&path(), limit).map_err(|source| {
+        if source.kind() == io::ErrorKind::FileTooLarge {
+            FileError::TooLong { path: path(), limit }
+        } else if source.kind() == io::ErrorKind::InvalidInput {
+            FileError::NotPlain { path: path() }
+        } else {
+            FileError::Read { path: path(), source }
+        }
+    })
+}
+
+/// Unlike the others it reads pipes: a configuration may come from another program.
 fn read_limited(path: &Path, limit: u64) -> Result<String, FileError> {
     let read_error = |source| FileError::Read { path: path.to_owned(), source };
     let file = File::open(path).map_err(read_error)?;
@@ -98,6 +142,22 @@ mod tests {
         let path = folder.path().join("password");
         std::fs::write(&path, " se cret \r\n").unwrap();
         assert_eq!(read_secret(&path).unwrap(), " se cret ");
+    }
+
+    /// The service reads secrets and certificates while it runs, on the task that does everything else. A pipe that
+    /// nobody writes to stopped it for good, and /dev/zero as `ca_file` took a gigabyte in three seconds.
+    #[test]
+    fn secrets_and_certificates_are_plain_files_of_bounded_length() {
+        let folder = tempfile::tempdir().unwrap();
+        let [pipe, long] = ["pipe", "long"].map(|name| folder.path().join(name));
+        rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::RUSR).unwrap();
+        File::create(&long).unwrap().set_len(1 << 30).unwrap();
+        for path in [pipe.as_path(), Path::new("/dev/zero"), folder.path()] {
+            let expected = format!("read {}: not a plain file", path.display());
+            assert_eq!(read_secret(path).unwrap_err().to_string(), expected);
+            assert_eq!(read_pem(path).unwrap_err().to_string(), expected);
+        }
+        assert!(read_pem(&long).unwrap_err().to_string().ends_with("/long: longer than 1048576 bytes"));
     }
 
     #[test]

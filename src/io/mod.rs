@@ -5,6 +5,7 @@ pub mod disk;
 pub mod files;
 pub mod mqtt;
 pub mod recording;
+pub mod rows;
 pub mod scratch;
 pub mod sysfs;
 pub mod systemd;

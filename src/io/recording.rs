@@ -1,7 +1,7 @@
 //! Recorded plant data, read one row at a time: what `tidegate replay` plays.
 //!
 //! # Invariants
-//! Holds one row in memory, never the file, and no row longer than [`Recording::ROW_BYTES_MAX`].
+//! Holds one row in memory, never the file, and no row longer than [`ROW_BYTES_MAX`].
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
@@ -11,6 +11,7 @@ use serde_json::{Number, Value};
 
 use crate::clock::EventTime;
 use crate::ingest::{TimeUnit, parse_time};
+use crate::io::rows::{ROW_BYTES_MAX, RowGuard};
 
 /// How a recording is written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -119,7 +120,7 @@ enum LineKind {
 
 /// A CSV file.
 struct Table {
-    reader: csv::Reader<Guarded>,
+    reader: csv::Reader<RowGuard<File>>,
     /// The names of the columns as JSON keys, with the colon.
     keys: Vec<String>,
     /// Index of the time column.
@@ -137,16 +138,7 @@ struct Lines {
     position: u64,
 }
 
-/// A file that gives no more bytes than a row may have, until the next row begins.
-struct Guarded {
-    file: File,
-    left: u64,
-}
-
 impl Recording {
-    /// Bytes of a row: four times the largest packet the gateway takes.
-    pub const ROW_BYTES_MAX: u64 = 1 << 20;
-
     /// Opens a recording and reads the header of a CSV file.
     pub fn open(path: &Path, format: RecordingFormat) -> Result<Self, RecordingError> {
         let failed = |source| RecordingError::Open { path: path.to_owned(), source };
@@ -205,7 +197,7 @@ impl Recording {
 
 impl Table {
     fn open(path: &Path, file: File, delimiter: u8, time: Option<String>) -> Result<Self, RecordingError> {
-        let guarded = Guarded { file, left: Recording::ROW_BYTES_MAX };
+        let guarded = RowGuard::new(file);
         let mut reader =
             csv::ReaderBuilder::new().delimiter(delimiter).trim(csv::Trim::All).from_reader(guarded);
         let header = match reader.byte_headers() {
@@ -225,7 +217,7 @@ impl Table {
 
     /// Reads a row into the record; false at the end of the file.
     fn advance(&mut self, path: &Path) -> Result<bool, RecordingError> {
-        self.reader.get_mut().left = Recording::ROW_BYTES_MAX;
+        self.reader.get_mut().renew();
         match self.reader.read_byte_record(&mut self.record) {
             Ok(more) => Ok(more),
             Err(error) => Err(csv_error(path, &mut self.reader, error)),
@@ -296,26 +288,14 @@ fn any_time(text: &str) -> Option<EventTime> {
     parse_time(text, TimeUnit::Auto).or_else(|| utc_time(text).map(|(_, at)| at))
 }
 
-fn csv_error(path: &Path, reader: &mut csv::Reader<Guarded>, source: csv::Error) -> RecordingError {
+fn csv_error(path: &Path, reader: &mut csv::Reader<RowGuard<File>>, source: csv::Error) -> RecordingError {
     // Lines would be off by one: the reader takes the second half of a CR LF with the next record.
     let row = source.position().map_or(0, csv::Position::record);
     let path = path.to_owned();
-    if reader.get_ref().left == 0 {
-        return RecordingError::RowTooLong { path, row, max: Recording::ROW_BYTES_MAX };
+    if reader.get_ref().is_spent() {
+        return RecordingError::RowTooLong { path, row, max: ROW_BYTES_MAX };
     }
     RecordingError::Csv { path, row, source }
-}
-
-impl Read for Guarded {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let room = usize::try_from(self.left).unwrap_or(usize::MAX).min(buffer.len());
-        if room == 0 && !buffer.is_empty() {
-            return Err(io::Error::new(io::ErrorKind::FileTooLarge, "row does not end"));
-        }
-        let read = self.file.read(buffer.get_mut(..room).unwrap_or_default())?;
-        self.left = self.left.saturating_sub(u64::try_from(read).unwrap_or(u64::MAX));
-        Ok(read)
-    }
 }
 
 impl Lines {
@@ -324,7 +304,7 @@ impl Lines {
         loop {
             self.line.clear();
             self.number += 1;
-            let mut bounded = self.reader.by_ref().take(Recording::ROW_BYTES_MAX);
+            let mut bounded = self.reader.by_ref().take(ROW_BYTES_MAX);
             let read = bounded.read_until(b'\n', &mut self.line).map_err(|source| RecordingError::Read {
                 path: path.to_owned(),
                 row: self.number,
@@ -335,8 +315,8 @@ impl Lines {
             }
             let read = u64::try_from(read).unwrap_or(u64::MAX);
             self.position = self.position.saturating_add(read);
-            if read == Recording::ROW_BYTES_MAX && self.line.last() != Some(&b'\n') {
-                let (path, max) = (path.to_owned(), Recording::ROW_BYTES_MAX);
+            if read == ROW_BYTES_MAX && self.line.last() != Some(&b'\n') {
+                let (path, max) = (path.to_owned(), ROW_BYTES_MAX);
                 return Err(RecordingError::RowTooLong { path, row: self.number, max });
             }
             if self.number == 1 && self.line.starts_with("\u{feff}".as_bytes()) {

@@ -9,7 +9,7 @@ use tracing::info;
 
 use crate::clock::{Clock, EventTime, SystemClock, Uptime, UtcTime};
 use crate::flow::{Budget, Change, Event, Priority, Report, SampleBatch};
-use crate::infer::Work;
+use crate::infer::{BATCH_MAX, Work};
 use crate::ingest::{Ingest, Message, Sink};
 use crate::io::mqtt::{Inbound, Unsent};
 use crate::outbox::Lane;
@@ -33,8 +33,8 @@ const TURN_MESSAGES: usize = 64;
 /// moves thousands of packets a second.
 const LINK_RETRY: Duration = Duration::from_millis(5);
 
-/// Pieces of work at the models' thread: one that runs, the rest so that it never waits for this task.
-pub(in crate::runtime) const WORK_IN_FLIGHT: u64 = 4;
+/// Pieces of work at the models' thread: a batch that runs, and the next, so that it never waits for this task.
+pub(in crate::runtime) const WORK_IN_FLIGHT: u64 = 2 * BATCH_MAX as u64;
 
 /// The shell of the brain.
 pub(in crate::runtime) struct Analyze {

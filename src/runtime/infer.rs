@@ -7,10 +7,9 @@ use tokio::sync::{mpsc, watch};
 
 use crate::clock::{Clock, SystemClock, Uptime};
 use crate::features::{Extractor, FeatureLayout};
-use crate::flow::{
-    FailureReason, FeatureVector, Inference, Judgement, ModelId, Outcome, Subject, Verdict, Window,
-};
+use crate::flow::{FailureReason, FeatureVector, Inference, Judgement, ModelId, Outcome, Verdict, Window};
 use crate::infer::{ModelInput, ModelStatus, Registry, Work, WorkInput};
+use crate::runtime::batches::Batches;
 use crate::runtime::retry::IDLE_TURN;
 use crate::telemetry::{Progress, Task};
 use crate::text::NgramEncoder;
@@ -49,29 +48,52 @@ pub(in crate::runtime) struct InferWorker {
     pub(in crate::runtime) scratch: Scratch,
 }
 
-/// Buffers kept from one piece of work to the next.
+/// Buffers kept from one batch to the next.
 #[derive(Default)]
 pub(in crate::runtime) struct Scratch {
     extractor: Extractor,
+    /// One per piece of work of the largest batch so far.
+    rows: Vec<Row>,
+}
+
+/// What the model is given for one piece of work.
+#[derive(Default)]
+struct Row {
     features: FeatureVector,
     dense: Vec<f32>,
+}
+
+/// What of a row the model is given.
+enum Filled {
+    /// So many of the features.
+    Features(usize),
+    /// The dense vector.
+    Vector,
+    /// Nothing: the stream has no model.
+    NotAsked,
 }
 
 impl InferWorker {
     /// Runs until no more work can come and everything has been answered.
     pub(in crate::runtime) async fn run(mut self) {
         let mut reported = Uptime::ZERO;
+        let (mut batches, mut batch) = (Batches::default(), Vec::new());
         loop {
             self.progress.tick(Task::Infer, self.clock.uptime());
-            let work = match tokio::time::timeout(IDLE_TURN, self.work.recv()).await {
-                Ok(Some(work)) => Some(work),
-                Ok(None) => break,
-                Err(_idle) => None,
-            };
-            if let Some(work) = work {
-                let judged = self.judge(work);
+            if batches.is_empty() {
+                match tokio::time::timeout(IDLE_TURN, self.work.recv()).await {
+                    Ok(Some(work)) => batches.push(work),
+                    Ok(None) => break,
+                    Err(_idle) => {}
+                }
+            }
+            while let Ok(work) = self.work.try_recv() {
+                batches.push(work);
+            }
+            batches.take(&mut batch, |model| self.registry.batch_max(model));
+            for judged in self.judge(&mut batch) {
                 if self.results.send(judged).await.is_err() {
-                    break;
+                    return;
                 }
             }
             let now = self.clock.uptime();
@@ -83,68 +105,104 @@ impl InferWorker {
         self.status.send_replace(self.registry.status().collect());
     }
 
-    fn judge(&mut self, work: Work) -> Judged {
+    /// Judges work that is all for one model. Each takes from the start of the batch to its
+    /// end: that is what the plant waits, not a share of it.
+    fn judge(&mut self, batch: &mut Vec<Work>) -> Vec<Judged> {
         let started = self.clock.uptime();
-        let model = work.model;
-        let outcome = match &work.input {
-            WorkInput::Window(window) => self.judge_window(&work.subject, window, work.deadline),
-            WorkInput::Report => self.judge_report(&work.subject, work.deadline),
-        };
-        let outcome = outcome.unwrap_or_else(Outcome::Failed);
+        let outcomes = self.outcomes(batch);
         let took = self.clock.uptime().since(started);
-        self.registry.record(model, took);
-        let window = match work.input {
-            WorkInput::Window(window) => Some(window),
-            WorkInput::Report => None,
+        let judged = batch.drain(..).zip(outcomes).map(|(work, outcome)| {
+            self.registry.record(work.model, took);
+            let outcome = outcome.unwrap_or_else(Outcome::Failed);
+            let window = match work.input {
+                WorkInput::Window(window) => Some(window),
+                WorkInput::Report => None,
+            };
+            let Work { subject, model, queued, .. } = work;
+            Judged { inference: Inference { subject, model, outcome, queued, took }, window }
+        });
+        judged.collect()
+    }
+
+    /// One outcome per piece of work, in their order.
+    fn outcomes(&mut self, batch: &[Work]) -> Vec<Result<Outcome, FailureReason>> {
+        let Self { streams, scratch: Scratch { extractor, rows }, registry, clock, encoders, .. } = self;
+        if rows.len() < batch.len() {
+            rows.resize_with(batch.len(), Row::default);
+        }
+        let of = |work: &Work| streams.get(usize::from(work.subject.stream.0)).ok_or(FailureReason::Errored);
+        let fill = |(work, row): (&Work, &mut Row)| row.fill(of(work)?, work, extractor, encoders);
+        let filled: Vec<_> = batch.iter().zip(rows.iter_mut()).map(fill).collect();
+        let (mut inputs, mut deadlines) = (Vec::with_capacity(batch.len()), Vec::with_capacity(batch.len()));
+        for ((work, row), filled) in batch.iter().zip(rows.iter()).zip(&filled) {
+            let completeness = work.subject.completeness.map(|completeness| completeness.ratio().get());
+            inputs.extend(match filled {
+                Ok(Filled::Features(count)) => {
+                    let values = row.features.values.get(..*count).unwrap_or(&[]);
+                    Some(ModelInput::Features { values, completeness })
+                }
+                Ok(Filled::Vector) => Some(ModelInput::Vector { values: &row.dense, known_share: None }),
+                Ok(Filled::NotAsked) | Err(_) => None,
+            });
+            deadlines.resize(inputs.len(), work.deadline);
+        }
+        let mut late = |item: usize| deadlines.get(item).is_some_and(|deadline| clock.uptime() > *deadline);
+        let model = batch.first().filter(|_| !inputs.is_empty()).map(|work| work.model);
+        let judged = model.map(|model| registry.judge(model, &inputs, &mut late));
+        let mut judged = judged.into_iter().flatten();
+        let outcome = |((work, row), filled): ((&Work, &Row), Result<Filled, FailureReason>)| {
+            let judgements = match filled? {
+                Filled::Features(_) | Filled::Vector => judged.next().ok_or(FailureReason::Errored)??,
+                Filled::NotAsked => Vec::new(),
+            };
+            let stream = of(work)?;
+            let features = row.shown(stream);
+            Ok(Outcome::Judged { judgements: stricter(judgements, stream.uncertain_below), features })
         };
-        Judged {
-            inference: Inference { subject: work.subject, model, outcome, queued: work.queued, took },
-            window,
+        batch.iter().zip(rows.iter()).zip(filled).map(outcome).collect()
+    }
+}
+
+impl Row {
+    /// Computes what the model is given.
+    fn fill(
+        &mut self,
+        stream: &StreamInput,
+        work: &Work,
+        extractor: &mut Extractor,
+        encoders: &mut [Option<NgramEncoder>],
+    ) -> Result<Filled, FailureReason> {
+        match &work.input {
+            WorkInput::Window(window) => {
+                // Without a layout the model was refused and nothing else is asked for.
+                let layout = stream.layout.as_ref().ok_or(FailureReason::Quarantined)?;
+                extractor.extract(layout, window, &mut self.features);
+                match stream.model {
+                    Some(_) if self.features.values.len() < stream.model_features => {
+                        Err(FailureReason::Errored)
+                    }
+                    Some(_) => Ok(Filled::Features(stream.model_features)),
+                    None => Ok(Filled::NotAsked),
+                }
+            }
+            WorkInput::Report => {
+                let model = stream.model.ok_or(FailureReason::Errored)?;
+                let report = work.subject.report.as_ref().ok_or(FailureReason::Errored)?;
+                let encoder = encoders.get_mut(usize::from(model.0)).and_then(Option::as_mut);
+                // Without an encoder the model was refused. What is in the buffer then belongs to another model.
+                encoder.ok_or(FailureReason::Quarantined)?.encode(report.text.expose(), &mut self.dense);
+                self.features.values.clear();
+                Ok(Filled::Vector)
+            }
         }
     }
 
-    fn judge_window(
-        &mut self,
-        subject: &Subject,
-        window: &Window,
-        deadline: Uptime,
-    ) -> Result<Outcome, FailureReason> {
-        let Self { streams, scratch, registry, clock, .. } = self;
-        let stream = streams.get(usize::from(subject.stream.0)).ok_or(FailureReason::Errored)?;
-        // Without a layout the model was refused and nothing else is asked for.
-        let layout = stream.layout.as_ref().ok_or(FailureReason::Quarantined)?;
-        scratch.extractor.extract(layout, window, &mut scratch.features);
-        let judgements = match stream.model {
-            Some(model) => {
-                let values =
-                    scratch.features.values.get(..stream.model_features).ok_or(FailureReason::Errored)?;
-                let completeness = subject.completeness.map(|completeness| completeness.ratio().get());
-                let input = ModelInput::Features { values, completeness };
-                let mut expired = || clock.uptime() > deadline;
-                registry.judge(model, &input, &mut expired)?
-            }
-            None => Vec::new(),
-        };
+    /// The features that are shown.
+    fn shown(&self, stream: &StreamInput) -> FeatureVector {
         let values: Vec<f32> =
-            stream.shown.iter().filter_map(|&at| scratch.features.values.get(at).copied()).collect();
+            stream.shown.iter().filter_map(|&at| self.features.values.get(at).copied()).collect();
         let missing = u16::try_from(values.iter().filter(|value| value.is_nan()).count()).unwrap_or(u16::MAX);
-        let features = FeatureVector { values, missing };
-        Ok(Outcome::Judged { judgements: stricter(judgements, stream.uncertain_below), features })
-    }
-
-    fn judge_report(&mut self, subject: &Subject, deadline: Uptime) -> Result<Outcome, FailureReason> {
-        let Self { streams, scratch, registry, clock, encoders, .. } = self;
-        let stream = streams.get(usize::from(subject.stream.0)).ok_or(FailureReason::Errored)?;
-        let model = stream.model.ok_or(FailureReason::Errored)?;
-        let report = subject.report.as_ref().ok_or(FailureReason::Errored)?;
-        let encoder = encoders.get_mut(usize::from(model.0)).and_then(Option::as_mut);
-        // Without an encoder the model was refused. What is in the buffer then belongs to another model.
-        encoder.ok_or(FailureReason::Quarantined)?.encode(report.text.expose(), &mut scratch.dense);
-        let input = ModelInput::Vector { values: &scratch.dense, known_share: None };
-        let mut expired = || clock.uptime() > deadline;
-        let judgements = registry.judge(model, &input, &mut expired)?;
-        let features = FeatureVector::default();
-        Ok(Outcome::Judged { judgements: stricter(judgements, stream.uncertain_below), features })
+        FeatureVector { values, missing }
     }
 }
 
@@ -160,3 +218,103 @@ fn stricter(mut judgements: Vec<Judgement>, uncertain_below: Option<f32>) -> Vec
 
 /// Longest time the drain waits for the models.
 pub(in crate::runtime) const DRAIN_MAX: Duration = Duration::from_secs(3);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::EventTime;
+    use crate::flow::{AssetId, Completeness, Priority, Series, StreamId, Subject, TimeSpan, When};
+    use crate::infer::{BATCH_MAX, Digest, Manifest, Model};
+
+    /// Two streams of the model whose outputs are the logarithms of its two inputs, and one without a model.
+    fn worker(work: mpsc::Receiver<Work>, results: mpsc::Sender<Judged>) -> InferWorker {
+        let manifest = include_str!("../../tests/golden/models/nan-below-zero/manifest.toml");
+        let bytes = include_bytes!("../../tests/golden/models/nan-below-zero/model.onnx");
+        let model = Model::load(Arc::new(Manifest::parse(manifest).unwrap()), bytes, &[1, BATCH_MAX]);
+        let mut registry = Registry::new();
+        registry.add(model.unwrap(), Digest::of(bytes), 0).unwrap();
+        let stream = |model: Option<ModelId>, shown: &[usize]| {
+            let patterns = ["a.min".to_owned(), "a.max".to_owned()];
+            StreamInput {
+                model,
+                layout: Some(FeatureLayout::resolve(&patterns, &["a".to_owned()]).unwrap()),
+                model_features: 2,
+                shown: shown.to_vec(),
+                uncertain_below: None,
+            }
+        };
+        let judging = Some(ModelId(0));
+        InferWorker {
+            work,
+            results,
+            status: watch::channel(Vec::new()).0,
+            registry,
+            streams: vec![stream(judging, &[0]), stream(judging, &[1]), stream(None, &[0, 1])],
+            encoders: vec![None],
+            clock: SystemClock::start(),
+            progress: Arc::new(Progress::new(Uptime::ZERO)),
+            scratch: Scratch::default(),
+        }
+    }
+
+    /// A window of two samples.
+    fn work(number: u32, stream: u16, values: [f32; 2], deadline: Uptime) -> Work {
+        let span = TimeSpan { from: EventTime(0), to: EventTime(2) };
+        let (stream, asset) = (StreamId(stream), AssetId(number));
+        let series = vec![Series { at: vec![EventTime(0), EventTime(1)], values: values.to_vec() }];
+        let completeness = Completeness { expected: 2, present: 2, ..Completeness::default() };
+        let subject =
+            Subject { stream, asset, when: When::Span(span), completeness: Some(completeness), report: None };
+        let model = ModelId(u16::from(stream.0 == 2));
+        let input = WorkInput::Window(Window { stream, asset, span, completeness, series });
+        Work { subject, model, input, priority: Priority::Normal, queued: Uptime::ZERO, deadline }
+    }
+
+    #[tokio::test]
+    async fn what_waits_is_judged_in_one_batch_each_with_its_own_deadline_features_and_fault() {
+        let (send, work_seen) = mpsc::channel(16);
+        let (results, mut seen) = mpsc::channel(16);
+        let far = Uptime::ZERO.after(Duration::from_hours(1));
+        for (number, stream, values, deadline) in [
+            (0, 0, [1.0, 4.0], far),
+            (1, 1, [1.0, 4.0], far),
+            (2, 2, [5.0, 6.0], far),
+            (3, 0, [-1.0, 1.0], far),
+            (4, 0, [1.0, 2.0], Uptime::ZERO),
+            (5, 1, [2.0, 6.0], far),
+            (6, 0, [3.0, 7.0], far),
+        ] {
+            send.try_send(work(number, stream, values, deadline)).ok().unwrap();
+        }
+        drop(send);
+        worker(work_seen, results).run().await;
+        let mut found = Vec::new();
+        let mut took = Vec::new();
+        while let Ok(judged) = seen.try_recv() {
+            let Inference { subject, outcome, took: time, .. } = judged.inference;
+            assert_eq!(judged.window.map(|window| window.asset), Some(subject.asset), "each with its window");
+            took.push(time);
+            found.push(match outcome {
+                Outcome::Failed(reason) => (subject.asset.0, Err(reason)),
+                Outcome::Judged { judgements, features } => {
+                    // Scores of two logarithms are as their arguments.
+                    let second = judgements.first().map_or(0.0, |task| task.scores[1]);
+                    (subject.asset.0, Ok(((second * 100.0).round(), features.values)))
+                }
+            });
+        }
+        assert_eq!(
+            found,
+            [
+                (0, Ok((80.0, vec![1.0]))),
+                (1, Ok((80.0, vec![4.0]))),
+                (3, Err(FailureReason::NonFinite)),
+                (4, Err(FailureReason::Deadline)),
+                (5, Ok((75.0, vec![6.0]))),
+                (6, Ok((70.0, vec![3.0]))),
+                (2, Ok((0.0, vec![5.0, 6.0]))),
+            ]
+        );
+        assert!(took[..6].iter().all(|time| *time == took[0]), "the time of the batch: {took:?}");
+    }
+}

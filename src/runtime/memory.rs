@@ -1,11 +1,11 @@
 //! How much memory a configuration can take at most, by part.
 
-use std::sync::Arc;
-
 use crate::config::{Config, StreamSettings};
-use crate::infer::Manifest;
+use crate::infer::BATCH_MAX;
 use crate::ingest::PayloadFormat;
+use crate::runtime::analyze::WORK_IN_FLIGHT;
 use crate::runtime::decisions::{DECISION_BYTES, WAITING_MAX};
+use crate::runtime::models::Models;
 use crate::runtime::wiring::{INPUTS_MAX, REQUESTS_MAX};
 use crate::units::Bytes;
 use crate::window::{Length, WindowConfig};
@@ -32,6 +32,9 @@ const SAMPLE_BYTES: u64 = 24;
 /// A message of the plant, assumed: a row of a few dozen channels. Larger ones pass, one at a time, up to the limit.
 const PACKET_ASSUMED: u64 = 16 << 10;
 
+/// Copies of a batch of inputs: as it is made, as the model normalises it, as the graph takes it.
+const INPUT_COPIES: u64 = 3;
+
 /// A batch of 256 events with its compressor's share.
 const BATCH_BYTES: u64 = 16 << 10;
 
@@ -39,14 +42,15 @@ const BATCH_BYTES: u64 = 16 << 10;
 const RATE_ASSUMED: f64 = 10.0;
 
 /// The parts of the plan. Windows are counted for one source per stream: with a wildcard topic each further source
-/// takes as much again, up to `limits.series`.
-pub fn memory_plan(config: &Config, manifests: &[Option<Arc<Manifest>>]) -> Vec<MemoryPart> {
+/// takes as much again, up to `limits.series`. Models take what their admission found, all plans together.
+pub fn memory_plan(config: &Config, models: &Models) -> Vec<MemoryPart> {
     let mut parts = vec![part("program, stacks, links", PROCESS.0)];
-    for manifest in manifests.iter().flatten() {
-        let bytes = manifest.variants.first().map_or(0, |variant| variant.memory_bytes);
-        parts.push(part(&format!("model {}", manifest.id()), bytes));
-    }
-    let mut window_bytes = 0;
+    let admitted = models.registry.status().filter(|model| model.memory_bytes > 0);
+    parts.extend(admitted.map(|model| part(&format!("model {}", model.id), model.memory_bytes)));
+    let lengths = models.manifests.iter().flatten().flat_map(|manifest| manifest.input.lengths());
+    let input_bytes = lengths.max().unwrap_or(0) as u64 * 4;
+    parts.push(part("inputs of a batch", INPUT_COPIES * BATCH_MAX as u64 * input_bytes));
+    let (mut window_bytes, mut largest) = (0, 0);
     for stream in &config.streams {
         let Some(window) = &stream.window else { continue };
         let rows = match window.length {
@@ -64,9 +68,12 @@ pub fn memory_plan(config: &Config, manifests: &[Option<Arc<Manifest>>]) -> Vec<
             }
         };
         // The buffer of the source, and as much again for its windows on their way to a model and back.
-        window_bytes += 2 * rows * u64::from(window.channels) * SAMPLE_BYTES;
+        let bytes = rows * u64::from(window.channels) * SAMPLE_BYTES;
+        window_bytes += 2 * bytes;
+        largest = bytes.max(largest);
     }
     parts.push(part("windows, one source per stream", window_bytes));
+    parts.push(part("windows at the models", WORK_IN_FLIGHT * largest));
     parts.push(part(
         "messages from the plant",
         INPUTS_MAX as u64 * config.limits.packet.0.min(PACKET_ASSUMED),
@@ -94,6 +101,7 @@ fn part(what: &str, bytes: u64) -> MemoryPart {
 mod tests {
     use super::*;
     use crate::config::DEFAULT_CONFIG;
+    use crate::infer::Registry;
 
     /// Bytes planned for windows when the first stream of the default is changed.
     fn window_bytes(changes: &[(&str, &str)]) -> u64 {
@@ -102,7 +110,8 @@ mod tests {
             assert!(text.contains(from), "{from}");
             text = text.replace(from, to);
         }
-        let plan = memory_plan(&Config::parse(&text).unwrap(), &[]);
+        let models = Models { registry: Registry::new(), manifests: Vec::new(), faults: Vec::new() };
+        let plan = memory_plan(&Config::parse(&text).unwrap(), &models);
         plan.iter().find(|part| part.what.starts_with("windows")).map_or(0, |part| part.bytes.0)
     }
 

@@ -12,9 +12,10 @@
 //! Every channel is bounded and its capacity stands in `wiring`. A stage ends when its input ends.
 
 mod analyze;
+mod arrivals;
+mod batches;
 mod commands;
 mod common;
-mod arrivals;
 mod crowd;
 mod decisions;
 mod forward;

@@ -103,8 +103,10 @@ impl PlantLink {
             // Polling is never cancelled half-way: only the pinned future is waited for again.
             let mut next = std::pin::pin!(connection.next());
             let arrival = loop {
+                // In order: in a flood the next message is there already, and neither of the others need be set up.
                 tokio::select! {
-                    arrival = next.as_mut() => break arrival,
+                    biased;
+                    arrival = next.as_mut(), if ending || !*self.stopping.borrow() => break arrival,
                     () = stopped(&mut stopping), if !ending => {
                         ending = true;
                         best_effort(self.inputs.send(PlantInput::End).await);

@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | plant → analyze | [`INPUTS_MAX`] messages | the poller waits: the broker holds QoS 1 messages back |
 //! | analyze → infer | [`WORK_IN_FLIGHT`] | cannot: the brain gives no more than that out |
-//! | infer → analyze | [`WORK_IN_FLIGHT`] | cannot, for the same reason |
+//! | infer → analyze | [`WORK_IN_FLIGHT`] | cannot, for the same reason: a batch is answered piece by piece |
 //! | analyze, forward → outbox | [`REQUESTS_MAX`] | they wait: events are the product |
 
 use std::collections::VecDeque;

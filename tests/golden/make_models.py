@@ -126,6 +126,24 @@ def echo():
     )
 
 
+def one_row():
+    return model(
+        [value("features", F32, 1, 2)],
+        [value("y", F32, 1, 2)],
+        [node("Reshape", "features shape", "y")],
+        [constant("shape", [1, 2], np.int64)],
+    )
+
+
+def rows_mixed():
+    return model(
+        [value("features", F32, "N", 2)],
+        [value("y", F32, "N", 2)],
+        [node("ReduceMean", "features", "mean", axes=[0]), node("Add", "features mean", "y")],
+        [],
+    )
+
+
 def deep():
     made = logarithm()
     made.graph.input[0].type.tensor_type.shape.dim[0].dim_param = "(" * 28_000
@@ -264,6 +282,11 @@ def main():
     write("panics-out-of-range", made.SerializeToString(), inside, one, 1)
     made = echo()
     write("echo", made.SerializeToString(), replayed(made, rows(2)), one, 2)
+
+    made = one_row()
+    write("one-row", made.SerializeToString(), replayed(made, rows(2)), one, 2)
+    made = rows_mixed()
+    write("rows-mixed", made.SerializeToString(), replayed(made, rows(2)), one, 2)
 
     write("deep-dimension", deep().SerializeToString(), positive, one, 2)
     write("huge-constant", huge().SerializeToString(), positive, one, 2)

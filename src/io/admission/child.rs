@@ -1,17 +1,15 @@
 //! The child: limits itself, examines one folder, says what it found, ends.
 
-use std::fs::OpenOptions;
-use std::io::{self, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
-use rustix::fs::OFlags;
 use rustix::process::{Resource, Rlimit, setrlimit};
 use serde::{Deserialize, Serialize};
 
 use crate::infer::manifest::MANIFEST_BYTES_MAX;
 use crate::infer::{AdmissionLimits, AdmissionReport, examine};
+use crate::io::files::read_capped;
 use crate::units::Bytes;
 
 /// Open files: the three standard ones, the file being read and a few the C library opens.
@@ -52,18 +50,6 @@ fn examined(dir: &Path, memory: Bytes) -> Line {
         Ok(report) => Line::Report(Box::new(report)),
         Err(error) => Line::Refused(chain(&error)),
     }
-}
-
-/// Reads a regular file, or fails if it is longer than `limit` bytes. Never waits for a pipe to be written to.
-pub(crate) fn read_capped(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
-    let flags = (OFlags::NONBLOCK | OFlags::CLOEXEC).bits().cast_signed();
-    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
-    if !file.metadata()?.is_file() {
-        return Err(io::ErrorKind::InvalidInput.into());
-    }
-    let mut bytes = Vec::new();
-    file.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > limit { Err(io::ErrorKind::FileTooLarge.into()) } else { Ok(bytes) }
 }
 
 /// Sets the limits of this process: no core file, few files, processor time, memory.

@@ -12,7 +12,8 @@ use std::time::Duration;
 
 use crate::infer::manifest::{MANIFEST_BYTES_MAX, Manifest};
 use crate::infer::{AdmissionLimits, AdmissionReport, Digest, EngineError, Model, VariantReport};
-use crate::io::admission::child::{Line, read_capped};
+use crate::io::admission::child::Line;
+use crate::io::files::read_capped;
 use crate::units::Bytes;
 
 /// Bytes of the child's standard output that are read: a report of 8 variants is 3 kB.
@@ -234,10 +235,13 @@ impl Admitted {
     /// Loads a variant from the bytes that were examined; the first one if `None` is asked for. `Ok(None)` if there
     /// is none of that name.
     pub fn load(&self, name: Option<&str>) -> Result<Option<Model>, EngineError> {
-        let mut variants = self.manifest.variants.iter().zip(&self.graphs);
-        let found = variants.find(|(variant, _)| name.is_none_or(|name| *variant.name == *name));
-        let Some((_, bytes)) = found else { return Ok(None) };
-        let batches = AdmissionLimits::default().batches;
+        let mut variants = self.manifest.variants.iter().zip(&self.graphs).zip(&self.report.variants);
+        let found = variants.find(|((variant, _), _)| name.is_none_or(|name| *variant.name == *name));
+        let Some(((_, bytes), report)) = found else { return Ok(None) };
+        // Of our own sizes those it was examined at: the child is not trusted with any other, nor to take the first.
+        let own = AdmissionLimits::default().batches.into_iter().enumerate();
+        let examined = own.filter(|(index, items)| *index == 0 || report.batches.contains(items));
+        let batches: Vec<usize> = examined.map(|(_, items)| items).collect();
         Model::load(Arc::clone(&self.manifest), bytes, &batches).map(Some)
     }
 }

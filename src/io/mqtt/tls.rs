@@ -10,6 +10,7 @@ use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
+use crate::io::files::read_pem;
 use crate::io::mqtt::{Endpoint, MqttError, TlsFiles};
 
 /// The transport an endpoint asks for; reads its files.
@@ -39,8 +40,7 @@ fn client_config(files: &TlsFiles) -> Result<ClientConfig, FileFault<'_>> {
         .with_root_certificates(roots);
     let Some((chain_path, key_path)) = &files.client else { return Ok(builder.with_no_client_auth()) };
     let chain = certificates(chain_path).map_err(|source| ("cert_file", chain_path.as_path(), source))?;
-    let key = PrivateKeyDer::from_pem_file(key_path)
-        .map_err(|fault| ("key_file", key_path.as_path(), fault.into()))?;
+    let key = private_key(key_path).map_err(|source| ("key_file", key_path.as_path(), source))?;
     builder
         .with_client_auth_cert(chain, key)
         .map_err(|fault| ("cert_file", chain_path.as_path(), fault.into()))
@@ -48,9 +48,13 @@ fn client_config(files: &TlsFiles) -> Result<ClientConfig, FileFault<'_>> {
 
 /// All certificates of a PEM file; a file without one is a fault.
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Box<dyn Error + Send + Sync>> {
-    let found = CertificateDer::pem_file_iter(path)?.collect::<Result<Vec<_>, _>>()?;
+    let found = CertificateDer::pem_slice_iter(&read_pem(path)?).collect::<Result<Vec<_>, _>>()?;
     if found.is_empty() {
         return Err("it holds no PEM certificate".into());
     }
     Ok(found)
+}
+
+fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, Box<dyn Error + Send + Sync>> {
+    Ok(PrivateKeyDer::from_pem_slice(&read_pem(path)?)?)
 }
