@@ -234,8 +234,8 @@ mod tests {
     const SENSOR: &str = include_str!("../../models/hydraulic-condition/manifest.toml");
     const REPORT: &str = include_str!("../../models/failure-mode/manifest.toml");
 
-    fn manifest(text: &str) -> Option<Arc<Manifest>> {
-        Some(Arc::new(Manifest::parse(text).unwrap()))
+    fn manifest(text: &str) -> Arc<Manifest> {
+        Arc::new(Manifest::parse(text).unwrap())
     }
 
     /// The plan of the default configuration after a change, with these models.
@@ -247,7 +247,7 @@ mod tests {
     }
 
     fn shipped() -> [Option<Arc<Manifest>>; 2] {
-        [manifest(SENSOR), manifest(REPORT)]
+        [Some(manifest(SENSOR)), Some(manifest(REPORT))]
     }
 
     #[test]
@@ -284,14 +284,24 @@ mod tests {
         assert_ne!(twice, SENSOR);
         for (from, to, manifests, expected) in [
             (", \"se\"]", "]", shipped(), "streams[0].model: model hydraulic-condition@"),
-            ("", "", [manifest(REPORT), manifest(REPORT)], "streams[0].model: model failure-mode@"),
             (
                 "",
                 "",
-                [manifest(SENSOR), manifest(SENSOR)],
+                [Some(manifest(REPORT)), Some(manifest(REPORT))],
+                "streams[0].model: model failure-mode@",
+            ),
+            (
+                "",
+                "",
+                [Some(manifest(SENSOR)), Some(manifest(SENSOR))],
                 "streams[1].classifier: model hydraulic-condition@",
             ),
-            ("", "", [manifest(&twice), manifest(REPORT)], "lists a feature twice or by a pattern"),
+            (
+                "",
+                "",
+                [Some(manifest(&twice)), Some(manifest(REPORT))],
+                "lists a feature twice or by a pattern",
+            ),
         ] {
             let faults = planned(from, to, &manifests).err().expect("a fault");
             assert!(faults.len() == 1 && faults[0].contains(expected), "{faults:?}");

@@ -320,12 +320,11 @@ pub(in crate::runtime) fn last_health(clock: &SystemClock, instance: &str) -> St
 /// expect.
 fn stamped(clock: &SystemClock, instance: &str, name: &str, text: &str) -> String {
     let ts = utc_text(clock);
-    let mut head = format!("{{\"v\":1,\"ts\":\"{ts}\",\"instance\":\"{instance}\",");
-    if name == HEALTH {
-        let time = clock.utc().micros.div_euclid(1_000_000);
-        head.push_str(&format!("\"time\":{time},"));
-    }
-    text.replacen('{', &head, 1)
+    let time = match name {
+        HEALTH => format!("\"time\":{},", clock.utc().micros.div_euclid(1_000_000)),
+        _ => String::new(),
+    };
+    text.replacen('{', &format!("{{\"v\":1,\"ts\":\"{ts}\",\"instance\":\"{instance}\",{time}"), 1)
 }
 
 fn utc_text(clock: &SystemClock) -> String {
