@@ -15,7 +15,7 @@ use crate::io::mqtt::{Inbound, Unsent};
 use crate::outbox::Lane;
 use crate::pipeline::Pipeline;
 use crate::runtime::arrivals::Arrivals;
-use crate::runtime::crowd::Crowd;
+use crate::runtime::crowd::{Crowd, TURN_MESSAGES};
 use crate::runtime::decisions::Decisions;
 use crate::runtime::infer::{DRAIN_MAX, Judged};
 use crate::runtime::outbox::OutboxRequest;
@@ -25,9 +25,6 @@ use crate::runtime::status::Topics;
 use crate::tally::Stage;
 use crate::telemetry::{Metric, Metrics, Progress, Task};
 use crate::wire::{Origin, encode_record, write_event};
-
-/// Messages taken in one turn before results and timers are looked at again.
-const TURN_MESSAGES: usize = 64;
 
 /// How soon to try again when the connection to the plant had no room for acknowledgements or decisions: its poller
 /// moves thousands of packets a second.
@@ -81,11 +78,11 @@ impl Analyze {
         let mut reported = Uptime::ZERO;
         loop {
             let wake = self.wake();
-            let open = self.crowd.admits(self.pipeline.queued(), self.clock.uptime());
+            let room = self.crowd.admits(self.pipeline.queued(), self.clock.uptime());
             tokio::select! {
                 biased;
                 Some(judged) = self.results.recv() => self.resolve(judged).await,
-                count = self.inputs.recv_many(&mut inputs, TURN_MESSAGES), if open => {
+                count = self.inputs.recv_many(&mut inputs, room), if room > 0 => {
                     if count == 0 || self.take(&mut inputs) {
                         break;
                     }

@@ -12,9 +12,10 @@ use crate::infer::manifest::Encoding;
 use crate::ingest::{IngestConfig, StreamInput as TopicInput};
 use crate::pipeline::{PipelinePlan, StreamPlan};
 use crate::runtime::infer::StreamInput;
+use crate::runtime::memory::queue_max;
 use crate::text::{NgramConfig, NgramEncoder};
 
-/// Work waiting for a model. A window of 60 s of 8 channels at 1 Hz takes 6 kB: at most about 1.5 MB wait.
+/// Most work waiting for a model: a burst of a few seconds. Less where the windows are large, see `memory`.
 pub(in crate::runtime) const QUEUE_MAX: usize = 256;
 
 /// Stands in events of streams that forward features without a model.
@@ -44,7 +45,7 @@ pub fn plan(config: &Config, manifests: &[Option<Arc<Manifest>>], epoch: u32) ->
             policies: Vec::new(),
             words: words(config, manifests),
             epoch,
-            queue_max: QUEUE_MAX,
+            queue_max: queue_max(config),
         },
         inputs: Vec::new(),
         encoders: manifests.iter().map(|manifest| encoder(manifest.as_deref())).collect(),

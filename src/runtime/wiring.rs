@@ -246,6 +246,7 @@ fn start_brain(
         scratch: Scratch::default(),
     };
     let infer = thread("tg-infer", worker.run()).map_err(WiringError::Thread)?;
+    let crowd = Crowd::new(plan.pipeline.queue_max);
     let ingest = Ingest::new(plan.ingest);
     let filters = ingest.subscriptions();
     let analyze = Analyze {
@@ -259,7 +260,7 @@ fn start_brain(
         decisions: Decisions::new(),
         arrivals: Arrivals::default(),
         unacked: VecDeque::new(),
-        crowd: Crowd::default(),
+        crowd,
         topics: common.topics.clone(),
         origin: common.origin.clone(),
         clock: common.clock.clone(),
