@@ -54,6 +54,21 @@ const FAULTS: &[(&str, &str, &str)] = &[
     ),
     ("[plant]", "[budget]\nmemory = \"96 s\"\n[plant]", "budget.memory: \"96 s\""),
     (
+        "window = { length = \"60 s\" }",
+        "window = { samples = 100, samples_max = 99 }",
+        "streams[0].window.samples_max: 99 do not hold a window of 100; allowed: at least 100",
+    ),
+    (
+        "window = { length = \"60 s\" }",
+        "window = { length = \"60 s\" }\nforward = { features = [{ name = \"ts*.mean\", resolution = 0.1 }] }",
+        "streams[0].forward.features: \"ts*.mean\" means ts1.mean, ts2.mean, ts3.mean, ts4.mean; allowed: channel.feature",
+    ),
+    (
+        "window = { length = \"60 s\" }",
+        "window = { length = \"60 s\" }\nforward = { features = [{ name = \"vs1.q(0.50)\", resolution = 0.1 }] }",
+        "streams[0].forward.features: \"vs1.q(0.50)\" means vs1.q(0.5); allowed: channel.feature",
+    ),
+    (
         "[plant]",
         "[budget]\nmemory = \"1 KiB\"\n[plant]",
         "budget.memory: 1 KiB is out of range; allowed: 16 MiB to 64 GiB",

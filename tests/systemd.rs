@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use tidegate::config::{Config, DEFAULT_CONFIG};
-use tidegate::runtime::DRAIN_TOTAL;
+use tidegate::runtime::{ADMISSION_SECONDS, DRAIN_TOTAL};
 use tidegate::telemetry::Task;
 
 fn unit() -> BTreeMap<String, String> {
@@ -30,6 +30,12 @@ fn memory_limit_leaves_room_above_the_budget() {
 fn watchdog_waits_longer_than_the_longest_allowed_silence() {
     let longest = Task::ALL.map(Task::silence_max).into_iter().max().unwrap().as_secs();
     assert!(number("WatchdogSec") >= 2 * longest, "{longest}");
+}
+
+#[test]
+fn starting_may_take_as_long_as_the_examination_of_several_models() {
+    assert!(number("TimeoutStartSec") >= 8 * u64::from(ADMISSION_SECONDS));
+    assert_eq!(unit()["StartLimitIntervalSec"], "0", "an unattended gateway is never given up");
 }
 
 #[test]

@@ -109,8 +109,7 @@ impl StreamSettings {
             StreamKind::Report => None,
         };
         let model = read_model(&section, kind, models);
-        // A refused filter is a fault already: another stands in, so that the rest of the stream is checked too.
-        let filter = read_filter(&section).or_else(|| TopicFilter::parse("refused").ok());
+        let filter = read_filter(&section);
         let forward = ForwardSettings::read(section.section("forward"), kind);
         let stream = Self {
             index,
@@ -139,6 +138,7 @@ impl StreamSettings {
     /// | rule | why |
     /// |---|---|
     /// | feature patterns match the channels of the payload | a misspelt channel would be missing for ever |
+    /// | a feature that leaves is named as itself, not by a pattern | the door compares names letter by letter |
     /// | a stream without a model forwards or shows features | it would do nothing |
     fn cross_check(&self, section: &Section<'_>) {
         let channels = self.payload.values();
@@ -151,8 +151,15 @@ impl StreamSettings {
             section.fault("features", error.to_string(), "channel.feature, with * for any channel");
         }
         for feature in &self.forward.features {
-            if let Err(error) = FeatureLayout::resolve(std::slice::from_ref(&feature.name), channels) {
-                section.fault("forward.features", error.to_string(), "channel.feature of this stream");
+            let allowed = "channel.feature of this stream, one at a time";
+            match FeatureLayout::resolve(std::slice::from_ref(&feature.name), channels) {
+                Err(error) => section.fault("forward.features", error.to_string(), allowed),
+                // The door compares names letter by letter.
+                Ok(layout) if layout.position(&feature.name).is_none() || layout.len() > 1 => {
+                    let means = layout.names().join(", ");
+                    section.fault("forward.features", format!("{:?} means {means}", feature.name), allowed);
+                }
+                Ok(_) => {}
             }
         }
         if self.model.is_none()
@@ -283,6 +290,12 @@ fn read_window(section: Section<'_>, stream: StreamId, payload: &PayloadFormat) 
         period: section.duration("period", Duration::from_micros(1)..=DAY),
         samples_max: section.whole("samples_max", 1..=16 << 20).unwrap_or(window::SAMPLES_MAX),
     };
+    if let Length::Count { samples, .. } = length
+        && samples > config.samples_max
+    {
+        let wrong = format!("{} do not hold a window of {samples}", config.samples_max);
+        section.fault("samples_max", wrong, format!("at least {samples}"));
+    }
     section.finish();
     config
 }

@@ -6,7 +6,7 @@ use crate::clock::{ClockQuality, EventTime, UtcTime};
 use crate::outbox::config::{OutboxConfig, WhenFull};
 use crate::outbox::cursor::{EPOCH_FILE, Mark, SMALL_FILES_BYTES, SlotFile};
 use crate::outbox::disk::Disk;
-use crate::outbox::error::OutboxError;
+use crate::outbox::error::{Action, OutboxError};
 use crate::outbox::lane::Lane;
 use crate::outbox::log::{Log, Wrote};
 use crate::outbox::reading::ReadLimit;
@@ -135,7 +135,11 @@ impl<D: Disk> Outbox<D> {
     pub fn append(&mut self, lane: Lane, payload: &[u8], at: EventTime) -> Result<Appended, OutboxError> {
         self.guarded(|outbox| {
             outbox.tally.received += 1;
-            let appended = outbox.try_append(lane, payload, at)?;
+            let appended = match outbox.try_append(lane, payload, at) {
+                // No room could be made. The caller does not come again with this record: it is refused and counted.
+                Err(error) if error.action() == Action::Retry => Appended::Rejected(DropReason::OutboxReject),
+                appended => appended?,
+            };
             if let Appended::Rejected(reason) = appended {
                 outbox.tally.drop(reason, 1);
             }

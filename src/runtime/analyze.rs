@@ -15,7 +15,7 @@ use crate::io::mqtt::{Inbound, Unsent};
 use crate::outbox::Lane;
 use crate::pipeline::Pipeline;
 use crate::runtime::arrivals::Arrivals;
-use crate::runtime::crowd::Crowd;
+use crate::runtime::crowd::{Crowd, TURN_MESSAGES};
 use crate::runtime::decisions::Decisions;
 use crate::runtime::infer::{DRAIN_MAX, Judged};
 use crate::runtime::outbox::OutboxRequest;
@@ -25,9 +25,6 @@ use crate::runtime::status::Topics;
 use crate::tally::Stage;
 use crate::telemetry::{Metric, Metrics, Progress, Task};
 use crate::wire::{Origin, encode_record, write_event};
-
-/// Messages taken in one turn before results and timers are looked at again.
-const TURN_MESSAGES: usize = 64;
 
 /// How soon to try again when the connection to the plant had no room for acknowledgements or decisions: its poller
 /// moves thousands of packets a second.
@@ -81,11 +78,11 @@ impl Analyze {
         let mut reported = Uptime::ZERO;
         loop {
             let wake = self.wake();
-            let open = self.crowd.admits(self.pipeline.queued(), self.clock.uptime());
+            let room = self.crowd.admits(self.pipeline.queued(), self.clock.uptime());
             tokio::select! {
                 biased;
                 Some(judged) = self.results.recv() => self.resolve(judged).await,
-                count = self.inputs.recv_many(&mut inputs, TURN_MESSAGES), if open => {
+                count = self.inputs.recv_many(&mut inputs, room), if room > 0 => {
                     if count == 0 || self.take(&mut inputs) {
                         break;
                     }
@@ -100,8 +97,7 @@ impl Analyze {
             self.pipeline.set_budget(*self.budget.borrow());
             self.pipeline.tick(now);
             self.feed_models(now);
-            self.acknowledge();
-            self.decisions.flush();
+            self.tell_link();
             self.progress.tick(Task::Analyze, now);
             if now.since(reported) >= IDLE_TURN {
                 reported = now;
@@ -114,8 +110,7 @@ impl Analyze {
 
     /// When to wake at the latest: something closes, or it is time to tick.
     fn wake(&self) -> tokio::time::Instant {
-        let busy = !self.unacked.is_empty() || self.decisions.is_held_up();
-        let idle = self.clock.uptime().after(if busy { LINK_RETRY } else { IDLE_TURN });
+        let idle = self.clock.uptime().after(if self.is_held_up() { LINK_RETRY } else { IDLE_TURN });
         let due = self.pipeline.poll_timeout().map_or(idle, |due| due.min(idle));
         tokio::time::Instant::from_std(self.clock.instant(due))
     }
@@ -152,6 +147,17 @@ impl Analyze {
         let full = |message: &Inbound| matches!(publisher.ack(message), Err(Unsent::Full));
         let told = self.unacked.iter().position(full).unwrap_or(self.unacked.len());
         self.unacked.drain(..told);
+    }
+
+    /// Gives the connection to the plant what it takes: acknowledgements, then decisions.
+    fn tell_link(&mut self) {
+        self.acknowledge();
+        self.decisions.flush();
+    }
+
+    /// Whether the connection to the plant had no room for something.
+    fn is_held_up(&self) -> bool {
+        !self.unacked.is_empty() || self.decisions.is_held_up()
     }
 
     fn feed_models(&mut self, now: Uptime) {
@@ -197,13 +203,16 @@ impl Analyze {
         self.decisions.publish(self.topics.event(event.local.stream), payload);
     }
 
-    /// The end of the input: open windows close, the models answer, the rest is counted.
+    /// The end of the input: open windows close, the models answer, the plant is told, the rest is counted.
     async fn drain(&mut self) {
         let now = self.clock.uptime();
         self.pipeline.finish(now);
-        let until = tokio::time::Instant::from_std(self.clock.instant(now.after(DRAIN_MAX)));
+        let end = now.after(DRAIN_MAX);
+        let until = tokio::time::Instant::from_std(self.clock.instant(end));
         loop {
             self.feed_models(self.clock.uptime());
+            // The last messages taken are acknowledged here: the broker would send them to the next start as new.
+            self.tell_link();
             if self.pipeline.in_flight() == 0 {
                 break;
             }
@@ -213,12 +222,17 @@ impl Analyze {
             }
         }
         self.pipeline.abandon();
-        self.decisions.flush();
         let (synced, done) = oneshot::channel();
         if self.outbox.send(OutboxRequest::Sync(synced)).await.is_ok() {
             // An outbox that fails here is reported by its own end.
             best_effort(done.await);
         }
+        self.tell_link();
+        while self.is_held_up() && self.clock.uptime() < end {
+            tokio::time::sleep(LINK_RETRY).await;
+            self.tell_link();
+        }
+        self.decisions.abandon();
         info!("drained the brain");
     }
 

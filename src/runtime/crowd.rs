@@ -3,29 +3,35 @@
 use std::time::Duration;
 
 use crate::clock::Uptime;
-use crate::runtime::plan::QUEUE_MAX;
 
-/// Work that waits when the input begins to wait too: half the queue, so that what one turn takes in still fits.
-const CROWDED: usize = QUEUE_MAX / 2;
+/// Messages taken in one turn before results and timers are looked at again.
+pub(in crate::runtime) const TURN_MESSAGES: usize = 64;
 
 /// Longest time the input waits. A burst, like what a broker has kept for us, is worked off meanwhile; a plant that is
 /// faster than the models for longer than this is not helped by waiting: its queue sheds by its policy, counted.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Remembers since when the queue has been crowded.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(in crate::runtime) struct Crowd {
+    queue_max: usize,
     since: Option<Uptime>,
 }
 
 impl Crowd {
-    /// Whether input may be taken now, with so much work waiting. What is not taken waits at the broker.
-    pub(in crate::runtime) fn admits(&mut self, queued: usize, now: Uptime) -> bool {
-        if queued < CROWDED {
+    /// For a queue of this length; half of it is crowded.
+    pub(in crate::runtime) fn new(queue_max: usize) -> Self {
+        Self { queue_max, since: None }
+    }
+
+    /// How many messages may be taken now, with so much work waiting: as many as still fit if each makes work. What is
+    /// not taken waits at the broker.
+    pub(in crate::runtime) fn admits(&mut self, queued: usize, now: Uptime) -> usize {
+        if queued < self.queue_max / 2 {
             self.since = None;
-            return true;
+            return (self.queue_max - queued).min(TURN_MESSAGES);
         }
-        now.since(*self.since.get_or_insert(now)) >= PATIENCE
+        if now.since(*self.since.get_or_insert(now)) >= PATIENCE { TURN_MESSAGES } else { 0 }
     }
 }
 
@@ -33,21 +39,23 @@ impl Crowd {
 mod tests {
     use super::*;
 
+    const QUEUE_MAX: usize = 100;
+    const CROWDED: usize = 50;
+
     #[test]
     fn a_burst_waits_and_a_lasting_overload_does_not() {
-        let mut crowd = Crowd::default();
+        let mut crowd = Crowd::new(QUEUE_MAX);
         let at = |millis| Uptime::ZERO.after(Duration::from_millis(millis));
-        let asked = [(0, 0, true), (10, CROWDED, false), (900, CROWDED, false), (910, CROWDED - 1, true)];
-        for (millis, queued, admitted) in asked {
-            assert_eq!(crowd.admits(queued, at(millis)), admitted, "{millis} ms");
-        }
-        let asked = [
-            (1_000, CROWDED, false),
-            (1_999, QUEUE_MAX, false),
-            (2_000, QUEUE_MAX, true),
-            (9_000, CROWDED, true),
-        ];
-        for (millis, queued, admitted) in asked {
+        for (millis, queued, admitted) in [
+            (0, 0, TURN_MESSAGES),
+            (10, CROWDED, 0),
+            (900, CROWDED, 0),
+            (910, CROWDED - 1, QUEUE_MAX - CROWDED + 1),
+            (1_000, CROWDED, 0),
+            (1_999, QUEUE_MAX, 0),
+            (2_000, QUEUE_MAX, TURN_MESSAGES),
+            (9_000, CROWDED, TURN_MESSAGES),
+        ] {
             assert_eq!(crowd.admits(queued, at(millis)), admitted, "{millis} ms");
         }
     }

@@ -1,6 +1,6 @@
 //! Decisions on their way to the plant's broker: a bounded queue that outlives a broken connection.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use crate::flow::{AssetId, StreamId};
@@ -25,11 +25,10 @@ struct Decision {
 pub(in crate::runtime) struct Decisions {
     publisher: Option<Publisher>,
     waiting: VecDeque<Decision>,
-    standing: BTreeMap<(StreamId, AssetId), (Arc<str>, Vec<u8>)>,
-    /// Streams of which a state is known since the start.
-    known: BTreeSet<StreamId>,
+    standing: BTreeMap<(StreamId, AssetId), Vec<u8>>,
+    /// Where the alarm of each stream is told whose state is known since the start.
+    alarm_topics: BTreeMap<StreamId, Arc<str>>,
     tally: Tally,
-    sent: u64,
 }
 
 impl Decisions {
@@ -38,19 +37,15 @@ impl Decisions {
             publisher: None,
             waiting: VecDeque::new(),
             standing: BTreeMap::new(),
-            known: BTreeSet::new(),
+            alarm_topics: BTreeMap::new(),
             tally: Tally::new(),
-            sent: 0,
         }
     }
 
-    /// A connection came up: the standing alarms are told again, a broker that lost its memory may have forgotten.
+    /// A connection came up: what waits is sent, and every alarm is told as it stands.
     pub(in crate::runtime) fn up(&mut self, publisher: Publisher) {
         self.publisher = Some(publisher);
-        let standing: Vec<(Arc<str>, Vec<u8>)> = self.standing.values().cloned().collect();
-        for (topic, payload) in standing {
-            self.enqueue(topic, payload, true);
-        }
+        self.tell_alarms();
         self.flush();
     }
 
@@ -72,8 +67,8 @@ impl Decisions {
 
     /// Whether this is the first state known of a stream. The broker may still hold an alarm of it from before the
     /// start, which has ended unseen and must be cleared.
-    pub(in crate::runtime) fn is_first(&mut self, stream: StreamId) -> bool {
-        self.known.insert(stream)
+    pub(in crate::runtime) fn is_first(&self, stream: StreamId) -> bool {
+        !self.alarm_topics.contains_key(&stream)
     }
 
     /// Raises the standing alarm of a source, or clears it with an empty payload.
@@ -83,17 +78,33 @@ impl Decisions {
         topic: Arc<str>,
         payload: Option<Vec<u8>>,
     ) {
+        self.alarm_topics.entry(source.0).or_insert_with(|| Arc::clone(&topic));
         if let Some(payload) = payload {
-            self.standing.insert(source, (Arc::clone(&topic), payload.clone()));
+            self.standing.insert(source, payload.clone());
             self.enqueue(topic, payload, true);
         } else {
             self.standing.remove(&source);
-            // Several sources of one stream share its topic: it is cleared when the last of them is.
-            let other = self.standing.range((source.0, AssetId(0))..=(source.0, AssetId(u32::MAX))).next();
-            let payload = other.map(|(_, (_, payload))| payload.clone()).unwrap_or_default();
+            let payload = self.alarm_of(source.0);
             self.enqueue(topic, payload, true);
         }
         self.flush();
+    }
+
+    /// What stands on the alarm topic of a stream. Its sources share it: it is empty when none of them stands in alarm.
+    fn alarm_of(&self, stream: StreamId) -> Vec<u8> {
+        let mut standing = self.standing.range((stream, AssetId(0))..=(stream, AssetId(u32::MAX)));
+        standing.next().map(|(_, payload)| payload.clone()).unwrap_or_default()
+    }
+
+    /// Tells the alarm of every known stream, ended ones too: a broker that lost its memory has forgotten what stands,
+    /// and one that kept it may hold what has ended meanwhile.
+    fn tell_alarms(&mut self) {
+        let topics = self.alarm_topics.iter();
+        let alarms: Vec<_> =
+            topics.map(|(stream, topic)| (Arc::clone(topic), self.alarm_of(*stream))).collect();
+        for (topic, payload) in alarms {
+            self.enqueue(topic, payload, true);
+        }
     }
 
     /// Sends what waits, oldest first, as far as the connection takes it.
@@ -101,13 +112,10 @@ impl Decisions {
         let Some(publisher) = &self.publisher else { return };
         while let Some(decision) = self.waiting.front() {
             // Nothing waits for the acknowledgement: the library resends within a connection.
-            let token = Token(self.sent);
+            let token = Token(self.tally.passed);
             let payload = decision.payload.clone();
             match publisher.publish(&decision.topic, payload, Delivery::AtLeastOnce(token), decision.retain) {
-                Ok(()) => {
-                    self.sent += 1;
-                    self.tally.passed += 1;
-                }
+                Ok(()) => self.tally.passed += 1,
                 Err(Unsent::Full | Unsent::NotConnected) => return,
                 Err(Unsent::TooLarge { .. }) => self.tally.drop(DropReason::Oversize, 1),
                 Err(Unsent::Topic) => self.tally.drop(DropReason::Topic, 1),
@@ -121,6 +129,12 @@ impl Decisions {
         self.publisher.is_some() && !self.waiting.is_empty()
     }
 
+    /// Drops what waits, counted: the gateway stops and the connection does not take it.
+    pub(in crate::runtime) fn abandon(&mut self) {
+        self.tally.drop(DropReason::Stopped, self.waiting.len() as u64);
+        self.waiting.clear();
+    }
+
     /// What was sent and dropped, and how many wait.
     pub(in crate::runtime) fn count(&self) -> (Tally, u64) {
         (self.tally.clone(), self.waiting.len() as u64)
@@ -129,9 +143,72 @@ impl Decisions {
     fn enqueue(&mut self, topic: Arc<str>, payload: Vec<u8>, retain: bool) {
         self.tally.received += 1;
         if self.waiting.len() >= WAITING_MAX {
-            self.waiting.pop_front();
+            // Alarms last: the broker keeps what it was told of them until it is told otherwise.
+            let victim = self.waiting.iter().position(|decision| !decision.retain).unwrap_or(0);
+            self.waiting.remove(victim);
             self.tally.drop(DropReason::Offline, 1);
         }
         self.waiting.push_back(Decision { topic, payload, retain });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PUMP: StreamId = StreamId(0);
+
+    fn raise(decisions: &mut Decisions, asset: u32, payload: &str) {
+        decisions.alarm((PUMP, AssetId(asset)), "alarm/pump".into(), Some(payload.into()));
+    }
+
+    fn end(decisions: &mut Decisions, asset: u32) {
+        decisions.alarm((PUMP, AssetId(asset)), "alarm/pump".into(), None);
+    }
+
+    /// What waits for the alarm topic, oldest first.
+    fn alarms(decisions: &Decisions) -> Vec<&str> {
+        let retained = decisions.waiting.iter().filter(|decision| decision.retain);
+        retained.map(|decision| std::str::from_utf8(&decision.payload).unwrap()).collect()
+    }
+
+    #[test]
+    fn the_sources_of_a_stream_share_its_alarm_and_it_ends_with_the_last() {
+        let mut decisions = Decisions::new();
+        assert!(decisions.is_first(PUMP));
+        raise(&mut decisions, 1, "one");
+        raise(&mut decisions, 2, "two");
+        assert!(!decisions.is_first(PUMP));
+        end(&mut decisions, 1);
+        end(&mut decisions, 2);
+        assert_eq!(alarms(&decisions), ["one", "two", "two", ""]);
+    }
+
+    #[test]
+    fn an_alarm_that_ended_while_the_broker_was_away_is_not_forgotten_for_later_decisions() {
+        let mut decisions = Decisions::new();
+        raise(&mut decisions, 1, "one");
+        end(&mut decisions, 1);
+        for _ in 0..2 * WAITING_MAX {
+            decisions.publish("event/pump".into(), b"{}".to_vec());
+        }
+        assert_eq!(alarms(&decisions), ["one", ""]);
+        let (tally, held) = decisions.count();
+        assert!(tally.balances(held) && held == WAITING_MAX as u64, "{tally:?} {held}");
+        decisions.abandon();
+        let (tally, held) = decisions.count();
+        assert!(tally.balances(0) && held == 0, "{tally:?}");
+    }
+
+    #[test]
+    fn a_new_connection_is_told_of_each_stream_what_stands_now() {
+        let mut decisions = Decisions::new();
+        raise(&mut decisions, 1, "one");
+        raise(&mut decisions, 2, "two");
+        decisions.alarm((StreamId(1), AssetId(0)), "alarm/fan".into(), Some(b"fan".to_vec()));
+        decisions.alarm((StreamId(1), AssetId(0)), "alarm/fan".into(), None);
+        decisions.waiting.clear();
+        decisions.tell_alarms();
+        assert_eq!(alarms(&decisions), ["one", ""]);
     }
 }

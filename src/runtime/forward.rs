@@ -11,11 +11,12 @@ use crate::clock::{Clock, EventTime, SystemClock, Uptime};
 use crate::config::UpstreamEncoding;
 use crate::flow::Outbound;
 use crate::forward::{Advance, Day, Fetch, LinkState, Session, Status, Withheld};
-use crate::io::mqtt::{Arrival, Delivery, Endpoint, MqttError, Publisher, Token, open};
+use crate::io::mqtt::{Arrival, Delivery, MqttError, Publisher, Token};
 use crate::outbox::{Lane, Seq};
 use crate::runtime::outbox::{OutboxRequest, Reading};
 use crate::runtime::retry::{IDLE_TURN, best_effort};
 use crate::runtime::status::Topics;
+use crate::runtime::target::Target;
 use crate::telemetry::{Metric, Metrics, Progress, Task};
 use crate::wire::{Encoder, Origin, decode_record, encode_json};
 
@@ -31,7 +32,7 @@ const PUBLISH_OVERHEAD: u64 = 10;
 
 /// The shell of the session.
 pub(in crate::runtime) struct Forward {
-    pub(in crate::runtime) endpoint: Endpoint,
+    pub(in crate::runtime) target: Target,
     pub(in crate::runtime) session: Session,
     pub(in crate::runtime) encoding: UpstreamEncoding,
     pub(in crate::runtime) encoder: Encoder,
@@ -54,7 +55,9 @@ pub(in crate::runtime) struct Forward {
 #[derive(Default)]
 pub(in crate::runtime) struct Wires {
     link: Option<Link>,
-    /// Records stored before this waited for the link.
+    /// Records up to here of each lane were stored before the link came up, and those of them that are older than
+    /// `live_from` waited for it. Neither by the clock alone, which may be set back, nor by the numbers alone.
+    backlog: [u64; 3],
     live_from: EventTime,
     health_sent: Option<Uptime>,
     payload: Vec<u8>,
@@ -118,7 +121,7 @@ impl Forward {
 
     fn connect(&mut self, now: Uptime) {
         self.session.connecting(now);
-        match open(&self.endpoint) {
+        match self.target.open() {
             Ok((publisher, mut connection)) => {
                 let (sender, arrivals) = mpsc::channel(ARRIVALS_MAX);
                 let poller = tokio::spawn(async move {
@@ -186,8 +189,8 @@ impl Forward {
         match arrival {
             Some(Ok(Arrival::Connected(welcome))) => {
                 self.session.connected(now, welcome.receive_max, welcome.packet_max);
+                self.wires.backlog = *self.durable.borrow();
                 self.wires.live_from = EventTime::from(self.clock.utc()).before(LIVE_MARGIN);
-                self.wires.health_sent = None;
                 self.metrics.add(Metric::UpstreamConnects, 1);
                 info!("connected to the upstream broker");
                 self.say_available("online");
@@ -250,10 +253,11 @@ impl Forward {
             return self.advance(advance).await;
         };
         self.wires.events.clear();
+        let backlog = self.wires.backlog.get(usize::from(fetch.lane)).copied().unwrap_or(0);
         for record in &reading.records {
             match decode_record(&record.payload) {
                 Ok(mut event) => {
-                    if record.at < self.wires.live_from {
+                    if record.seq.0 <= backlog && record.at < self.wires.live_from {
                         event.set_historical();
                     }
                     self.wires.events.push(event);

@@ -189,10 +189,8 @@ impl Row {
                 let model = stream.model.ok_or(FailureReason::Errored)?;
                 let report = work.subject.report.as_ref().ok_or(FailureReason::Errored)?;
                 let encoder = encoders.get_mut(usize::from(model.0)).and_then(Option::as_mut);
-                // Without an encoder the model was refused: the registry answers with its quarantine.
-                if let Some(encoder) = encoder {
-                    encoder.encode(report.text.expose(), &mut self.dense);
-                }
+                // Without an encoder the model was refused. What is in the buffer then belongs to another model.
+                encoder.ok_or(FailureReason::Quarantined)?.encode(report.text.expose(), &mut self.dense);
                 self.features.values.clear();
                 Ok(Filled::Vector)
             }

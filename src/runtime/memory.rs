@@ -1,13 +1,15 @@
 //! How much memory a configuration can take at most, by part.
 
-use crate::config::Config;
+use crate::config::{Config, StreamSettings};
 use crate::infer::BATCH_MAX;
+use crate::ingest::PayloadFormat;
 use crate::runtime::analyze::WORK_IN_FLIGHT;
 use crate::runtime::decisions::{DECISION_BYTES, WAITING_MAX};
 use crate::runtime::models::Models;
+use crate::runtime::plan::QUEUE_MAX;
 use crate::runtime::wiring::{INPUTS_MAX, REQUESTS_MAX};
 use crate::units::Bytes;
-use crate::window::Length;
+use crate::window::{Length, WindowConfig};
 
 /// One line of the memory plan.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +39,12 @@ const INPUT_COPIES: u64 = 3;
 /// A batch of 256 events with its compressor's share.
 const BATCH_BYTES: u64 = 16 << 10;
 
+/// One part in this many of the budget is for windows that wait for the models.
+const QUEUE_SHARE: u64 = 4;
+
+/// Work that may wait in any case: with less, what one message closes for a few sources would be shed at once.
+const QUEUE_MIN: usize = 16;
+
 /// Samples per second and channel assumed where a time window does not say its period.
 const RATE_ASSUMED: f64 = 10.0;
 
@@ -51,29 +59,14 @@ pub fn memory_plan(config: &Config, models: &Models) -> Vec<MemoryPart> {
     parts.push(part("inputs of a batch", INPUT_COPIES * BATCH_MAX as u64 * input_bytes));
     let (mut window_bytes, mut largest) = (0, 0);
     for stream in &config.streams {
-        let Some(window) = &stream.window else { continue };
-        let rows = match window.length {
-            Length::Count { samples, hop } => u64::from(samples) + u64::from(hop),
-            Length::Time { length, hop } => {
-                let span = (length + hop + window.lateness).as_secs_f64();
-                let per_second =
-                    window.period.map_or(RATE_ASSUMED, |period| 1.0 / period.as_secs_f64().max(1e-6));
-                #[expect(
-                    clippy::cast_possible_truncation,
-                    clippy::cast_sign_loss,
-                    reason = "a number of samples"
-                )]
-                let rows = (span * per_second).ceil() as u64;
-                rows.min(u64::from(window.samples_max))
-            }
-        };
         // The buffer of the source, and as much again for its windows on their way to a model and back.
-        let bytes = rows * u64::from(window.channels) * SAMPLE_BYTES;
+        let bytes = window_bytes_of(stream);
         window_bytes += 2 * bytes;
         largest = bytes.max(largest);
     }
     parts.push(part("windows, one source per stream", window_bytes));
     parts.push(part("windows at the models", WORK_IN_FLIGHT * largest));
+    parts.push(part("windows waiting for the models", queue_max(config) as u64 * largest));
     parts.push(part(
         "messages from the plant",
         INPUTS_MAX as u64 * config.limits.packet.0.min(PACKET_ASSUMED),
@@ -84,6 +77,83 @@ pub fn memory_plan(config: &Config, models: &Models) -> Vec<MemoryPart> {
     parts
 }
 
+/// Work that may wait for the models: as many of the largest windows as fit into the share, within limits. A queue of a
+/// fixed length would be a matter of kilobytes for one configuration and of gigabytes for the next.
+pub(in crate::runtime) fn queue_max(config: &Config) -> usize {
+    let largest = config.streams.iter().map(window_bytes_of).max().unwrap_or(0).max(1);
+    let fit = config.budget.memory.0 / QUEUE_SHARE / largest;
+    usize::try_from(fit).unwrap_or(QUEUE_MAX).clamp(QUEUE_MIN, QUEUE_MAX)
+}
+
+/// Bytes of the samples a source of a stream holds, hop and lateness included; 0 for reports.
+fn window_bytes_of(stream: &StreamSettings) -> u64 {
+    let Some(window) = &stream.window else { return 0 };
+    let rows = match window.length {
+        Length::Count { samples, hop } => u64::from(samples) + u64::from(hop),
+        Length::Time { length, hop } => {
+            let span = (length + hop + window.lateness).as_secs_f64();
+            let per_second = rate(stream, window);
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "a number of samples"
+            )]
+            let rows = (span * per_second).ceil() as u64;
+            rows.min(u64::from(window.samples_max))
+        }
+    };
+    rows * u64::from(window.channels) * SAMPLE_BYTES
+}
+
+/// Samples per second and channel, as far as the configuration tells.
+fn rate(stream: &StreamSettings, window: &WindowConfig) -> f64 {
+    match (&stream.payload, window.period) {
+        (PayloadFormat::Packed { rate, .. }, _) => rate.hertz(),
+        (_, Some(period)) => 1.0 / period.as_secs_f64().max(1e-6),
+        (_, None) => RATE_ASSUMED,
+    }
+}
+
 fn part(what: &str, bytes: u64) -> MemoryPart {
     MemoryPart { what: what.to_owned(), bytes: Bytes(bytes) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::DEFAULT_CONFIG;
+    use crate::infer::Registry;
+
+    /// Bytes planned for windows when the first stream of the default is changed.
+    fn window_bytes(changes: &[(&str, &str)]) -> u64 {
+        let mut text = DEFAULT_CONFIG.to_owned();
+        for (from, to) in changes {
+            assert!(text.contains(from), "{from}");
+            text = text.replace(from, to);
+        }
+        let models = Models { registry: Registry::new(), manifests: Vec::new(), faults: Vec::new() };
+        let plan = memory_plan(&Config::parse(&text).unwrap(), &models);
+        plan.iter().find(|part| part.what.starts_with("windows")).map_or(0, |part| part.bytes.0)
+    }
+
+    #[test]
+    fn windows_take_what_their_span_and_rate_make_of_them() {
+        let json = "format = \"json\", time = \"ts\", values";
+        let packed = "format = \"i16le\", rate = 10000, values";
+        // 122 s of window, hop and lateness at the rate assumed, 8 channels, 24 bytes, twice.
+        assert_eq!(window_bytes(&[]), 2 * 1_220 * 8 * SAMPLE_BYTES);
+        let period = [("idle = \"5 s\" }   #", "idle = \"5 s\", period = \"1 s\" }   #")];
+        assert_eq!(window_bytes(&period), 2 * 122 * 8 * SAMPLE_BYTES);
+        let short =
+            ("length = \"60 s\", hop = \"60 s\", lateness = \"2 s\"", "length = \"1 s\", lateness = \"0 s\"");
+        assert_eq!(window_bytes(&[(json, packed), short]), 2 * 20_000 * 8 * SAMPLE_BYTES);
+        // The queue takes a quarter of the 96 MiB, however large the windows are.
+        let config = |text: &str| Config::parse(text).unwrap();
+        let usual = config(DEFAULT_CONFIG);
+        assert_eq!(queue_max(&usual), (24 << 20) / (1_220 * 8 * 24));
+        let shaken = DEFAULT_CONFIG.replace(json, packed).replace(short.0, short.1);
+        assert_eq!(queue_max(&config(&shaken)), QUEUE_MIN);
+        let count = ("length = \"60 s\", hop = \"60 s\", lateness = \"2 s\"", "samples = 1024, hop = 512");
+        assert_eq!(window_bytes(&[count]), 2 * 1_536 * 8 * SAMPLE_BYTES);
+    }
 }

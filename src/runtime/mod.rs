@@ -30,6 +30,7 @@ mod plant;
 mod retry;
 mod status;
 mod supervisor;
+mod target;
 mod threads;
 mod wiring;
 

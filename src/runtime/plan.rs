@@ -6,15 +6,16 @@ use crate::config::{Config, Fault, StreamSettings};
 use crate::distill::{DistillConfig, ModelNames, StreamPolicy, TaskNames};
 use crate::egress::{Declared, ModelWords, Policy, TaskWords};
 use crate::features::FeatureLayout;
-use crate::flow::{ModelId, StreamKind};
+use crate::flow::{ModelId, StreamId, StreamKind};
 use crate::infer::Manifest;
 use crate::infer::manifest::Encoding;
 use crate::ingest::{IngestConfig, StreamInput as TopicInput};
 use crate::pipeline::{PipelinePlan, StreamPlan};
 use crate::runtime::infer::StreamInput;
+use crate::runtime::memory::queue_max;
 use crate::text::{NgramConfig, NgramEncoder};
 
-/// Work waiting for a model. A window of 60 s of 8 channels at 1 Hz takes 6 kB: at most about 1.5 MB wait.
+/// Most work waiting for a model: a burst of a few seconds. Less where the windows are large, see `memory`.
 pub(in crate::runtime) const QUEUE_MAX: usize = 256;
 
 /// Stands in events of streams that forward features without a model.
@@ -44,7 +45,7 @@ pub fn plan(config: &Config, manifests: &[Option<Arc<Manifest>>], epoch: u32) ->
             policies: Vec::new(),
             words: words(config, manifests),
             epoch,
-            queue_max: QUEUE_MAX,
+            queue_max: queue_max(config),
         },
         inputs: Vec::new(),
         encoders: manifests.iter().map(|manifest| encoder(manifest.as_deref())).collect(),
@@ -59,7 +60,7 @@ pub fn plan(config: &Config, manifests: &[Option<Arc<Manifest>>], epoch: u32) ->
                 continue;
             }
         };
-        let id = crate::flow::StreamId(u16::try_from(index).unwrap_or(u16::MAX));
+        let id = StreamId(u16::try_from(index).unwrap_or(u16::MAX));
         plan.ingest.streams.push(TopicInput {
             id,
             filter: stream.filter.clone(),
@@ -103,7 +104,12 @@ fn layouts(stream: &StreamSettings, manifest: Option<&Manifest>) -> Result<Shown
         return Err(format!("model {} is for {} streams", manifest.id(), manifest.kind.as_str()));
     }
     if stream.kind == StreamKind::Report {
-        return Ok(Shown::default());
+        return match manifest {
+            Some(manifest) if encoder(Some(manifest)).is_none() => {
+                Err(format!("model {} wants an input that this version cannot make", manifest.id()))
+            }
+            Some(_) | None => Ok(Shown::default()),
+        };
     }
     let channels = stream.payload.values();
     let wanted: Vec<String> = match manifest.map(|manifest| &manifest.input.encoding) {
@@ -125,6 +131,13 @@ fn layouts(stream: &StreamSettings, manifest: Option<&Manifest>) -> Result<Shown
         })
     };
     let layout = resolve(&all)?;
+    if let Some(manifest) = manifest
+        && !wanted.is_empty()
+        && resolve(&wanted)?.len() != wanted.len()
+    {
+        // Its inputs would stand in the wrong places.
+        return Err(format!("model {} lists a feature twice or by a pattern", manifest.id()));
+    }
     let names: Vec<Arc<str>> = if shown.is_empty() { Vec::new() } else { resolve(&shown)?.names().to_vec() };
     let positions = names.iter().filter_map(|name| layout.position(name)).collect();
     Ok(Shown { layout: Some(layout), model_features: wanted.len(), positions, names })
@@ -211,5 +224,88 @@ fn encoder(manifest: Option<&Manifest>) -> Option<NgramEncoder> {
             NgramConfig::new(dims, n_min, n_max).ok().map(NgramEncoder::new)
         }
         Encoding::Features { .. } | Encoding::Tokens { .. } => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::DEFAULT_CONFIG;
+
+    const SENSOR: &str = include_str!("../../models/hydraulic-condition/manifest.toml");
+    const REPORT: &str = include_str!("../../models/failure-mode/manifest.toml");
+
+    fn manifest(text: &str) -> Arc<Manifest> {
+        Arc::new(Manifest::parse(text).unwrap())
+    }
+
+    /// The plan of the default configuration after a change, with these models.
+    fn planned(from: &str, to: &str, manifests: &[Option<Arc<Manifest>>]) -> Result<Plan, Vec<String>> {
+        let text = DEFAULT_CONFIG.replace(from, to);
+        assert!(from.is_empty() || text != DEFAULT_CONFIG, "{from} is not there");
+        plan(&Config::parse(&text).unwrap(), manifests, 7)
+            .map_err(|faults| faults.iter().map(ToString::to_string).collect())
+    }
+
+    fn shipped() -> [Option<Arc<Manifest>>; 2] {
+        [Some(manifest(SENSOR)), Some(manifest(REPORT))]
+    }
+
+    #[test]
+    fn a_model_gets_what_it_asks_for_first_and_what_is_shown_points_into_the_layout() {
+        let Ok(plan) = planned("", "", &shipped()) else { panic!("the default does not fit") };
+        let Some(Encoding::Features { features, .. }) =
+            shipped()[0].as_ref().map(|it| it.input.encoding.clone())
+        else {
+            panic!("a sensor model takes features")
+        };
+        let (stream, layout) = (&plan.inputs[0], plan.inputs[0].layout.as_ref().unwrap());
+        assert_eq!(stream.model_features, features.len());
+        assert_eq!(layout.names()[..features.len()], features);
+        let policy = &plan.pipeline.distill.streams[0];
+        let shown: Vec<_> = stream.shown.iter().map(|&at| Arc::clone(&layout.names()[at])).collect();
+        assert_eq!(shown, policy.shown);
+        // The feature with a cadence of its own is among those shown, at the place named.
+        assert_eq!(policy.every.iter().map(|(at, _)| &*policy.shown[*at]).collect::<Vec<_>>(), ["vs1.rms"]);
+        assert!(plan.encoders[0].is_none() && plan.encoders[1].is_some());
+        assert_eq!((plan.pipeline.epoch, plan.pipeline.models.len()), (7, 3));
+    }
+
+    #[test]
+    fn a_refused_model_is_no_fault_of_its_stream() {
+        let Ok(plan) = planned("", "", &[None, None]) else { panic!("was refused") };
+        assert_eq!(plan.inputs[0].model_features, 0);
+        assert!(plan.inputs[0].layout.is_some(), "what is shown is still computed");
+        assert!(plan.inputs[1].layout.is_none() && plan.encoders.iter().all(Option::is_none));
+    }
+
+    #[test]
+    fn streams_that_do_not_fit_their_model_are_named_with_what_would() {
+        let twice = SENSOR.replacen("\"se.mean\"", "\"*.mean\"", 1);
+        assert_ne!(twice, SENSOR);
+        for (from, to, manifests, expected) in [
+            (", \"se\"]", "]", shipped(), "streams[0].model: model hydraulic-condition@"),
+            (
+                "",
+                "",
+                [Some(manifest(REPORT)), Some(manifest(REPORT))],
+                "streams[0].model: model failure-mode@",
+            ),
+            (
+                "",
+                "",
+                [Some(manifest(SENSOR)), Some(manifest(SENSOR))],
+                "streams[1].classifier: model hydraulic-condition@",
+            ),
+            (
+                "",
+                "",
+                [Some(manifest(&twice)), Some(manifest(REPORT))],
+                "lists a feature twice or by a pattern",
+            ),
+        ] {
+            let faults = planned(from, to, &manifests).err().expect("a fault");
+            assert!(faults.len() == 1 && faults[0].contains(expected), "{faults:?}");
+        }
     }
 }

@@ -8,9 +8,10 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
 use tracing::{debug, info, warn};
 
-use crate::clock::{Clock, SystemClock};
-use crate::io::mqtt::{Arrival, Connection, Endpoint, Inbound, MqttError, Publisher, Qos, open};
+use crate::clock::{Clock, SystemClock, Uptime};
+use crate::io::mqtt::{Arrival, Connection, Inbound, MqttError, Publisher, Qos};
 use crate::runtime::retry::{IDLE_TURN, Retry, best_effort};
+use crate::runtime::target::Target;
 use crate::telemetry::{Metric, Metrics, Progress, Task};
 
 /// Largest packet taken in order to drop it: the largest `limits.packet` that can be configured.
@@ -30,7 +31,7 @@ pub(in crate::runtime) enum PlantInput {
 
 /// The link's shell.
 pub(in crate::runtime) struct PlantLink {
-    pub(in crate::runtime) endpoint: Endpoint,
+    pub(in crate::runtime) target: Target,
     pub(in crate::runtime) filters: Vec<String>,
     pub(in crate::runtime) inputs: mpsc::Sender<PlantInput>,
     pub(in crate::runtime) publisher: watch::Sender<Option<Publisher>>,
@@ -52,16 +53,17 @@ impl PlantLink {
     /// Runs until the gateway stops and the last connection has been closed.
     pub(in crate::runtime) async fn run(mut self) {
         let mut retry = Retry::plant();
-        let clean = self.endpoint.clean_start;
+        let clean = self.target.endpoint.clean_start;
         while !*self.stopping.borrow() {
             self.progress.tick(Task::Ingest, self.clock.uptime());
-            let ended = match open(&self.endpoint) {
+            let ended = match self.target.open() {
                 Ok((publisher, connection)) => self.serve(publisher, connection, &mut retry).await,
                 Err(error) => Ended::Broken(error),
             };
             self.publisher.send_replace(None);
+            self.metrics.set(Metric::PlantRefused, 0);
             let Ended::Broken(error) = ended else { break };
-            self.endpoint.clean_start = clean;
+            self.target.endpoint.clean_start = clean;
             if let MqttError::Oversize { size, .. } = &error {
                 self.metrics.add(Metric::PlantOversize, 1);
                 self.get_past(*size);
@@ -69,8 +71,8 @@ impl PlantLink {
             if self.inputs.send(PlantInput::Down).await.is_err() {
                 break;
             }
-            retry.failed(&error.in_full(), "plant broker", self.clock.uptime());
-            self.pause(&mut retry).await;
+            retry.failed(self.clock.uptime(), &error.in_full(), "plant broker");
+            self.pause(retry.due()).await;
         }
         // The brain may have ended already; then nobody needs to be told.
         best_effort(self.inputs.send(PlantInput::End).await);
@@ -85,10 +87,11 @@ impl PlantLink {
     fn get_past(&mut self, size: u64) {
         let room = u32::try_from(size).ok().and_then(u32::checked_next_power_of_two);
         if let Some(room) = room.filter(|room| *room <= PACKET_TAKEN_MAX) {
-            self.endpoint.packet_max = room.max(self.endpoint.packet_max);
+            let endpoint = &mut self.target.endpoint;
+            endpoint.packet_max = room.max(endpoint.packet_max);
             info!(size, "made room for an oversize message of the plant broker, to drop it");
         } else {
-            self.endpoint.clean_start = true;
+            self.target.endpoint.clean_start = true;
             warn!(size, "dropped the session on the plant broker to get past an oversize message");
         }
     }
@@ -100,8 +103,10 @@ impl PlantLink {
             // Polling is never cancelled half-way: only the pinned future is waited for again.
             let mut next = std::pin::pin!(connection.next());
             let arrival = loop {
+                // In order: in a flood the next message is there already, and neither of the others need be set up.
                 tokio::select! {
-                    arrival = next.as_mut() => break arrival,
+                    biased;
+                    arrival = next.as_mut(), if ending || !*self.stopping.borrow() => break arrival,
                     () = stopped(&mut stopping), if !ending => {
                         ending = true;
                         best_effort(self.inputs.send(PlantInput::End).await);
@@ -129,11 +134,12 @@ impl PlantLink {
     async fn other(&self, arrival: Arrival, publisher: &Publisher, retry: &mut Retry) {
         match arrival {
             Arrival::Connected(welcome) => {
-                retry.succeeded("plant broker", self.clock.uptime());
+                retry.succeeded(self.clock.uptime(), "plant broker");
                 self.metrics.add(Metric::PlantConnects, 1);
                 info!(session_present = welcome.session_present, "connected to the plant broker");
                 for filter in &self.filters {
                     if let Err(reason) = publisher.subscribe(filter, Qos::AtLeastOnce) {
+                        self.metrics.add(Metric::PlantRefused, 1);
                         warn!(filter, %reason, "could not subscribe");
                     }
                 }
@@ -141,6 +147,7 @@ impl PlantLink {
                 self.publisher.send_replace(Some(publisher.clone()));
             }
             Arrival::Subscribed { filter, refused: Some(reason) } => {
+                self.metrics.add(Metric::PlantRefused, 1);
                 warn!(filter, reason, "plant broker refused a subscription");
             }
             Arrival::Refused(_, reason) => debug!(reason, "plant broker refused a decision"),
@@ -153,8 +160,7 @@ impl PlantLink {
     }
 
     /// Waits before the next attempt, ticking, and stops waiting when the gateway stops.
-    async fn pause(&mut self, retry: &mut Retry) {
-        let until = self.clock.uptime().after(retry.next_delay());
+    async fn pause(&mut self, until: Uptime) {
         loop {
             let now = self.clock.uptime();
             self.progress.tick(Task::Ingest, now);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tracing::{info, warn};
 
 use crate::clock::Uptime;
-use crate::forward::Backoff;
+use crate::forward::{Backoff, Link};
 
 /// Longest time an idle task sleeps before it ticks: a tenth of the silence the watchdog allows.
 pub(in crate::runtime) const IDLE_TURN: Duration = Duration::from_secs(1);
@@ -14,46 +14,36 @@ pub(in crate::runtime) const IDLE_TURN: Duration = Duration::from_secs(1);
 const PLANT_MIN: Duration = Duration::from_millis(200);
 const PLANT_MAX: Duration = Duration::from_secs(10);
 
-/// What works for so long has recovered. What ends sooner counts as one more failure: a broker that hangs up at once is
-/// not hammered.
-const STABLE: Duration = PLANT_MAX;
-
 /// Attempts to reach something.
 pub(in crate::runtime) struct Retry {
-    backoff: Backoff,
-    delay: Duration,
-    /// Since when it works.
-    since: Option<Uptime>,
+    link: Link,
 }
 
 impl Retry {
     /// Intervals for the plant's broker.
     pub(in crate::runtime) fn plant() -> Self {
-        Self { backoff: Backoff::new(PLANT_MIN, PLANT_MAX), delay: Duration::ZERO, since: None }
+        Self { link: Link::new(Backoff::new(PLANT_MIN, PLANT_MAX)) }
     }
 
-    /// It failed. Logged once for each time it stops working.
-    pub(in crate::runtime) fn failed(&mut self, error: &str, what: &'static str, now: Uptime) {
-        if self.since.take().is_some_and(|since| now.since(since) >= STABLE) {
-            self.backoff.reset();
-        }
-        if self.backoff.failures() == 0 {
+    /// It failed. Logged once for each time it stops working; one that works for moments only has not worked.
+    pub(in crate::runtime) fn failed(&mut self, now: Uptime, error: &str, what: &'static str) {
+        self.link.disconnected(now, fastrand::f64());
+        if self.link.failures() == 1 {
             warn!(error, what, "lost");
         }
-        self.delay = self.backoff.fail(fastrand::f64());
     }
 
-    /// It works again; for good if it lasts.
-    pub(in crate::runtime) fn succeeded(&mut self, what: &'static str, now: Uptime) {
-        if self.backoff.failures() > 0 {
-            info!(what, attempts = self.backoff.failures(), "reached again");
+    /// It works again.
+    pub(in crate::runtime) fn succeeded(&mut self, now: Uptime, what: &'static str) {
+        if self.link.failures() > 0 {
+            info!(what, attempts = self.link.failures(), "reached again");
         }
-        self.since = Some(now);
+        self.link.connected(now);
     }
 
-    /// How long to wait before the next attempt.
-    pub(in crate::runtime) fn next_delay(&self) -> Duration {
-        self.delay
+    /// When to try again.
+    pub(in crate::runtime) fn due(&self) -> Uptime {
+        self.link.poll_timeout().unwrap_or(Uptime::ZERO)
     }
 }
 
@@ -64,22 +54,21 @@ pub(in crate::runtime) fn best_effort<T, E>(_result: Result<T, E>) {}
 mod tests {
     use super::*;
 
-    /// A plant broker that hung up after each welcome was called nine times a second, with three lines in the log each
-    /// time: every welcome counted as a recovery.
     #[test]
-    fn a_broker_that_hangs_up_after_each_welcome_is_called_less_and_less() {
-        let mut retry = Retry::plant();
-        let mut now = Uptime::ZERO;
-        let mut calls = 0;
-        while now < Uptime::ZERO.after(Duration::from_mins(1)) {
-            retry.succeeded("broker", now);
-            retry.failed("it hung up", "broker", now);
-            now = now.after(retry.next_delay());
-            calls += 1;
+    fn a_broker_that_hangs_up_at_once_is_asked_less_and_less_often() {
+        let (mut retry, mut now) = (Retry::plant(), Uptime::ZERO);
+        let mut waited = Vec::new();
+        for _ in 0..20 {
+            retry.succeeded(now, "broker");
+            retry.failed(now, "hung up", "broker");
+            waited.push(retry.due().since(now));
+            now = retry.due();
         }
-        assert!(calls < 60, "{calls}");
-        retry.succeeded("broker", now);
-        retry.failed("it hung up", "broker", now.after(STABLE));
-        assert!(retry.next_delay() <= PLANT_MIN, "it had recovered");
+        assert!(now.since(Uptime::ZERO) > PLANT_MAX * 3, "{waited:?}");
+        assert!(waited.iter().all(|wait| *wait <= PLANT_MAX), "{waited:?}");
+        retry.succeeded(now, "broker");
+        let later = now.after(Duration::from_mins(2));
+        retry.failed(later, "went", "broker");
+        assert!(retry.due().since(later) <= PLANT_MIN * 2, "one that worked is tried again soon");
     }
 }

@@ -1,5 +1,6 @@
 //! What the gateway says about itself on the plant's broker.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,13 +16,19 @@ use crate::io::mqtt::{Delivery, Publisher};
 use crate::outbox::Lane;
 use crate::runtime::outbox::OutboxReport;
 use crate::runtime::plant::stopped;
-use crate::runtime::retry::{IDLE_TURN, best_effort};
+use crate::runtime::retry::IDLE_TURN;
 use crate::tally::{DropReason, Stage};
 use crate::telemetry::{Metric, Metrics, Progress, Task};
 use crate::units::Bytes;
 
 /// `R/metrics` and the figures in `R/status` are published this often: the contract's ten seconds.
 pub(in crate::runtime) const REPORT_EVERY: Duration = Duration::from_secs(10);
+
+const AVAILABLE: &str = "status/available";
+const HEALTH: &str = "status/health";
+
+/// What was told last on this connection, by name.
+type Told = BTreeMap<&'static str, String>;
 
 /// The topics of one gateway, made once.
 #[derive(Clone)]
@@ -67,12 +74,12 @@ impl Topics {
 
     /// `R/status/available`.
     pub(in crate::runtime) fn available(&self) -> String {
-        self.below("status/available")
+        self.below(AVAILABLE)
     }
 
     /// `R/status/health`.
     pub(in crate::runtime) fn health(&self) -> String {
-        self.below("status/health")
+        self.below(HEALTH)
     }
 
     fn below(&self, name: &str) -> String {
@@ -109,7 +116,7 @@ impl StatusReport {
     /// Runs until the gateway stops.
     pub(in crate::runtime) async fn run(mut self) {
         let mut last_metrics: Option<Uptime> = None;
-        let mut told: Vec<(&'static str, String)> = Vec::new();
+        let mut told = Told::new();
         loop {
             tokio::select! {
                 changed = self.publisher.changed() => {
@@ -119,13 +126,12 @@ impl StatusReport {
                     // A new connection: everything is told again.
                     told.clear();
                     last_metrics = None;
-                    self.say("status/available", b"online".to_vec(), true);
                 }
                 () = tokio::time::sleep(IDLE_TURN) => {}
                 () = stopped(&mut self.stopping) => return,
             }
             let health = self.health_json();
-            self.health.send_replace(Arc::from(self.stamped("status/health", &health)));
+            self.health.send_replace(Arc::from(self.stamped(HEALTH, &health)));
             let now = self.clock.uptime();
             let full = last_metrics.is_none_or(|at| now.since(at) >= self.every);
             if full {
@@ -134,10 +140,12 @@ impl StatusReport {
                 self.sources.metrics.set(Metric::QuarantinedModels, count as u64);
                 last_metrics = Some(now);
                 let metrics = self.metrics_json().to_string();
+                // One that finds no room is not missed: the next says more.
                 self.say("metrics", metrics.into_bytes(), false);
             }
             for (name, text) in [
-                ("status/health", health),
+                (AVAILABLE, "online".to_owned()),
+                (HEALTH, health),
                 ("status/outbox", self.outbox_json().to_string()),
                 ("status/link", self.link_json().to_string()),
                 ("status/models", self.models_json().to_string()),
@@ -148,50 +156,32 @@ impl StatusReport {
         }
     }
 
-    /// Publishes a retained status when it differs from what was told, compared without its time stamp.
-    fn say_changed(
-        &self,
-        told: &mut Vec<(&'static str, String)>,
-        name: &'static str,
-        text: &str,
-        full: bool,
-    ) {
-        let known = told.iter_mut().find(|(known, _)| *known == name);
-        match known {
-            Some((_, before)) if before.as_str() == text => return,
-            // Figures move all the time; words that matter are in health, which is told at once.
-            Some(_) if !full && name != "status/health" => return,
-            Some((_, before)) => text.clone_into(before),
-            None => told.push((name, text.to_owned())),
-        }
-        self.say(name, self.stamped(name, text).into_bytes(), true);
-    }
-
-    /// Puts version, time and instance into a JSON object; into health also the Unix time that watchers of other
-    /// services expect.
-    fn stamped(&self, name: &str, text: &str) -> String {
-        let (ts, instance) = (self.utc_text(), &self.instance);
-        let head = match name {
-            "status/health" => {
-                let time = self.clock.utc().micros.div_euclid(1_000_000);
-                format!("{{\"v\":1,\"ts\":\"{ts}\",\"instance\":\"{instance}\",\"time\":{time},")
-            }
-            _ => format!("{{\"v\":1,\"ts\":\"{ts}\",\"instance\":\"{instance}\","),
+    /// Publishes a retained status when it differs from what was told, compared without its time stamp. What finds no
+    /// room on the connection is told in the next round.
+    fn say_changed(&self, told: &mut Told, name: &'static str, text: &str, full: bool) {
+        // Figures move all the time; words that matter are in health, which is told at once.
+        let is_due = match told.get(name) {
+            None => true,
+            Some(before) => before != text && (full || name == HEALTH),
         };
-        text.replacen('{', &head, 1)
-    }
-
-    fn utc_text(&self) -> String {
-        let micros = self.clock.utc().micros;
-        jiff::Timestamp::from_microsecond(micros)
-            .map_or_else(|_| "unknown".to_owned(), |time| format!("{time:.3}"))
-    }
-
-    fn say(&self, name: &str, payload: Vec<u8>, retain: bool) {
-        if let Some(publisher) = &*self.publisher.borrow() {
-            // Full or gone: the next round tells it again.
-            best_effort(publisher.publish(&self.topics.below(name), payload, Delivery::AtMostOnce, retain));
+        if !is_due {
+            return;
         }
+        let payload = if name == AVAILABLE { text.to_owned() } else { self.stamped(name, text) };
+        if self.say(name, payload.into_bytes(), true) {
+            told.insert(name, text.to_owned());
+        }
+    }
+
+    fn stamped(&self, name: &str, text: &str) -> String {
+        stamped(&self.clock, &self.instance, name, text)
+    }
+
+    /// Whether the connection took it.
+    fn say(&self, name: &str, payload: Vec<u8>, retain: bool) -> bool {
+        self.publisher.borrow().as_ref().is_some_and(|publisher| {
+            publisher.publish(&self.topics.below(name), payload, Delivery::AtMostOnce, retain).is_ok()
+        })
     }
 
     fn health_json(&self) -> String {
@@ -200,9 +190,13 @@ impl StatusReport {
         let models = self.sources.models.borrow();
         let bad =
             models.iter().find(|model| model.state != ModelState::Ready).map(|model| Arc::clone(&model.id));
+        let refused = self.sources.metrics.get(Metric::PlantRefused);
         let (status, reason) = match (stalled, bad) {
             (Some(task), _) => ("down", format!("{} makes no progress", task.as_str())),
             (None, Some(model)) => ("degraded", format!("model {model} is not in use")),
+            (None, None) if refused > 0 => {
+                ("degraded", format!("the plant broker refuses {refused} subscriptions: see the log"))
+            }
             (None, None) if self.publisher.borrow().is_none() => {
                 ("degraded", "the plant broker is away".to_owned())
             }
@@ -279,13 +273,15 @@ impl StatusReport {
     fn budget_json(&self) -> Value {
         let budget = *self.sources.budget.borrow();
         let governor = self.sources.governor.borrow();
+        let refused = |priority: &Priority| !budget.admit.allows(*priority);
+        let shedding: Vec<&str> = Priority::ALL.iter().filter(|p| refused(p)).map(|p| p.as_str()).collect();
         let shed = self.sources.metrics.stage(Stage::Infer).tally.dropped(DropReason::Budget);
         json!({
             "level": budget.level.as_str(), "reason": budget.reason.as_str(), "stretch": budget.stretch,
             "temperature": governor.temperature.map(|celsius| celsius.0),
             "headroom": governor.headroom, "trip": governor.target.map(|target| target.0),
             "memory": self.sources.metrics.get(Metric::MemoryBytes), "memory_limit": self.memory_max.0,
-            "shed": shed,
+            "shedding": shedding, "shed": shed,
         })
     }
 
@@ -307,9 +303,196 @@ impl StatusReport {
             stages.insert(stage.as_str().to_owned(), row);
         }
         json!({
-            "v": 1, "ts": self.utc_text(), "instance": self.instance,
+            "v": 1, "ts": utc_text(&self.clock), "instance": self.instance,
             "uptime_s": self.clock.uptime().since(Uptime::ZERO).as_secs(),
             "stages": stages, "metrics": values,
         })
+    }
+}
+
+/// What `R/status/health` says after the orderly end.
+pub(in crate::runtime) fn last_health(clock: &SystemClock, instance: &str) -> String {
+    let health = json!({"status": "down", "reason": "stopped", "pid": std::process::id(), "stages": {}});
+    stamped(clock, instance, HEALTH, &health.to_string())
+}
+
+/// Puts version, time and instance into a JSON object; into health also the Unix time that watchers of other services
+/// expect.
+fn stamped(clock: &SystemClock, instance: &str, name: &str, text: &str) -> String {
+    let ts = utc_text(clock);
+    let time = match name {
+        HEALTH => format!("\"time\":{},", clock.utc().micros.div_euclid(1_000_000)),
+        _ => String::new(),
+    };
+    text.replacen('{', &format!("{{\"v\":1,\"ts\":\"{ts}\",\"instance\":\"{instance}\",{time}"), 1)
+}
+
+fn utc_text(clock: &SystemClock) -> String {
+    jiff::Timestamp::from_microsecond(clock.utc().micros)
+        .map_or_else(|_| "unknown".to_owned(), |time| format!("{time:.3}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flow::{Admit, BudgetReason, FailureReason, Level};
+    use crate::governor::{DWELL, DWELL_MAX, FORECAST, Governor, GovernorConfig};
+    use crate::outbox::{LaneStat, Seq};
+    use crate::tally::Tally;
+    use crate::units::Celsius;
+
+    fn model(state: ModelState) -> ModelStatus {
+        let (p50, p99) = (Some(Duration::from_micros(40)), None);
+        ModelStatus {
+            id: "m@1.0.0".into(),
+            sha256: None,
+            memory_bytes: 7,
+            state,
+            judged: 3,
+            failed: 1,
+            p50,
+            p99,
+        }
+    }
+
+    /// A report of a gateway without a plant broker.
+    fn report(models: Vec<ModelStatus>, budget: Budget, outbox: OutboxReport) -> StatusReport {
+        let clock = SystemClock::start();
+        let governor = Governor::new(GovernorConfig {
+            has_sensor: false,
+            ok: Celsius(0.0),
+            memory: Bytes(1 << 20),
+            frozen_after: None,
+            dwell: DWELL,
+            dwell_max: DWELL_MAX,
+            forecast: FORECAST,
+        });
+        let sources = Sources {
+            outbox: watch::channel(outbox).1,
+            link: watch::channel(None).1,
+            models: watch::channel(models).1,
+            budget: watch::channel(budget).1,
+            governor: watch::channel(*governor.status()).1,
+            metrics: Arc::new(Metrics::new()),
+            progress: Arc::new(Progress::new(clock.uptime())),
+        };
+        StatusReport {
+            sources,
+            publisher: watch::channel(None).1,
+            health: watch::channel(Arc::from("")).0,
+            stopping: watch::channel(false).1,
+            topics: Topics::new("site", "gw", &["pump"].into_iter()),
+            instance: "0badcafe".to_owned(),
+            memory_max: Bytes(96 << 20),
+            every: REPORT_EVERY,
+            clock,
+        }
+    }
+
+    fn quiet() -> StatusReport {
+        report(vec![model(ModelState::Ready)], Budget::NOMINAL, OutboxReport::default())
+    }
+
+    fn parsed(text: &str) -> Value {
+        serde_json::from_str(text).unwrap()
+    }
+
+    #[test]
+    fn every_message_carries_version_time_and_instance() {
+        let report = quiet();
+        let (health, last) = (report.health_json(), last_health(&report.clock, &report.instance));
+        for text in [
+            report.stamped(HEALTH, &health),
+            report.stamped("status/outbox", &report.outbox_json().to_string()),
+            report.stamped("status/link", &report.link_json().to_string()),
+            report.stamped("status/models", &report.models_json().to_string()),
+            report.stamped("status/budget", &report.budget_json().to_string()),
+            report.metrics_json().to_string(),
+            last.clone(),
+        ] {
+            let json = parsed(&text);
+            assert_eq!((&json["v"], &json["instance"]), (&json!(1), &json!("0badcafe")), "{text}");
+            assert!(json["ts"].as_str().unwrap().parse::<jiff::Timestamp>().is_ok(), "{text}");
+        }
+        let last = parsed(&last);
+        assert!(last["time"].is_i64() && last["status"] == "down" && last["stages"].is_object(), "{last}");
+    }
+
+    #[test]
+    fn health_names_what_is_wrong_and_says_of_every_task_that_it_moves() {
+        for (state, reason) in [
+            (ModelState::Ready, "the plant broker is away"),
+            (ModelState::Quarantined(FailureReason::NonFinite), "model m@1.0.0 is not in use"),
+            (ModelState::Refused("digest".to_owned()), "model m@1.0.0 is not in use"),
+        ] {
+            let report = report(vec![model(state)], Budget::NOMINAL, OutboxReport::default());
+            let health = parsed(&report.health_json());
+            assert_eq!((&health["status"], &health["reason"]), (&json!("degraded"), &json!(reason)));
+            assert_eq!(health["stages"].as_object().unwrap().len(), Task::ALL.len());
+        }
+    }
+
+    #[test]
+    fn a_subscription_that_is_refused_is_no_health() {
+        let report = quiet();
+        report.sources.metrics.add(Metric::PlantRefused, 2);
+        let health = parsed(&report.health_json());
+        assert_eq!(health["status"], "degraded");
+        assert!(health["reason"].as_str().unwrap().contains("refuses 2 subscriptions"), "{health}");
+    }
+
+    #[test]
+    fn what_no_connection_took_is_told_again() {
+        let (report, mut told) = (quiet(), Told::new());
+        report.say_changed(&mut told, HEALTH, "{}", true);
+        assert!(told.is_empty(), "nobody heard it");
+    }
+
+    #[test]
+    fn the_outbox_tells_its_lanes_and_how_long_the_space_lasts() {
+        let lane = |records| LaneStat {
+            records,
+            bytes: Bytes(records * 100),
+            oldest: (records > 0).then_some(crate::clock::EventTime(1_800_000_000_999_999)),
+            newest: None,
+            acked: Seq(0),
+            durable: Seq(records),
+            appended: Seq(records),
+        };
+        let lanes = vec![lane(0), lane(5), lane(0)];
+        let stored = OutboxReport { lanes, used: Bytes(500), size_max: Bytes(36_500), fill_rate: 2.0 };
+        let json = report(Vec::new(), Budget::NOMINAL, stored).outbox_json();
+        assert_eq!(json["lanes"]["normal"], json!({"records": 5, "bytes": 500, "oldest": 1_800_000_000}));
+        assert_eq!(json["lanes"]["alarm"]["oldest"], Value::Null);
+        assert_eq!(json["hours_of_autonomy"], json!(5.0));
+        assert_eq!(quiet().outbox_json()["hours_of_autonomy"], Value::Null);
+    }
+
+    #[test]
+    fn the_budget_names_the_lanes_that_are_shed() {
+        let (level, reason) = (Level::Hot, BudgetReason::Temperature);
+        for (admit, shedding) in [
+            (Admit::All, json!([])),
+            (Admit::Normal, json!(["bulk"])),
+            (Admit::Nothing, json!(["alarm", "normal", "bulk"])),
+        ] {
+            let budget = Budget { level, stretch: 2, admit, reason };
+            let json = report(Vec::new(), budget, OutboxReport::default()).budget_json();
+            assert_eq!((&json["shedding"], &json["level"]), (&shedding, &json!("hot")));
+        }
+    }
+
+    #[test]
+    fn metrics_show_each_stage_as_it_counted() {
+        let report = quiet();
+        let mut tally = Tally::new();
+        (tally.received, tally.passed) = (9, 5);
+        tally.drop(DropReason::Stale, 3);
+        report.sources.metrics.record(Stage::Infer, tally, 1);
+        let json = report.metrics_json();
+        assert_eq!(json["stages"].as_object().unwrap().len(), Stage::ALL.len());
+        let expected = json!({"in": 9, "out": 5, "dropped": {"stale": 3}, "held": 1});
+        assert_eq!(json["stages"]["infer"], expected);
+        assert_eq!(json["metrics"].as_object().unwrap().len(), Metric::ALL.len());
     }
 }

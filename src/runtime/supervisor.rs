@@ -15,6 +15,7 @@ use crate::outbox::OutboxError;
 use crate::runtime::common::WiringError;
 use crate::runtime::options::Options;
 use crate::runtime::retry::{IDLE_TURN, best_effort};
+use crate::runtime::status::last_health;
 use crate::runtime::wiring::{Service, wire};
 
 /// How long each step of the drain may take. Together less than `TimeoutStopSec` of the unit.
@@ -112,8 +113,7 @@ async fn drain(mut service: Service) -> Result<(), RunError> {
     if let Some(publisher) = publisher {
         let available = service.topics.available();
         let health = service.topics.health();
-        let down =
-            format!("{{\"v\":1,\"status\":\"down\",\"reason\":\"stopped\",\"pid\":{}}}", std::process::id());
+        let down = last_health(&service.clock, &service.instance);
         best_effort(publisher.publish(&health, down.into_bytes(), Delivery::AtMostOnce, true));
         best_effort(publisher.publish(&available, b"stopped".to_vec(), Delivery::AtMostOnce, true));
         best_effort(publisher.disconnect());
@@ -197,6 +197,7 @@ mod tests {
             stopping,
             grace: watch::channel(None).0,
             publisher: watch::channel(None).1,
+            instance: String::new(),
             topics: Topics::new("site", "gateway", &std::iter::empty()),
             progress: Arc::new(Progress::new(clock.uptime())),
             clock,

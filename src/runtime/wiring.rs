@@ -39,6 +39,7 @@ use crate::runtime::outbox::{OutboxReport, OutboxRequest, OutboxWorker};
 use crate::runtime::plan::{Plan, plan};
 use crate::runtime::plant::{PlantInput, PlantLink};
 use crate::runtime::status::{Sources, StatusReport, Topics};
+use crate::runtime::target::Target;
 use crate::runtime::threads::thread;
 use crate::telemetry::Progress;
 use crate::wire::{Encoder, Origin};
@@ -68,6 +69,7 @@ pub(in crate::runtime) struct Service {
     pub(in crate::runtime) grace: watch::Sender<Option<Uptime>>,
     pub(in crate::runtime) publisher: watch::Receiver<Option<Publisher>>,
     pub(in crate::runtime) topics: Topics,
+    pub(in crate::runtime) instance: String,
     pub(in crate::runtime) progress: Arc<Progress>,
     pub(in crate::runtime) clock: SystemClock,
 }
@@ -107,19 +109,20 @@ pub(in crate::runtime) fn wire(config: &Config, options: &Options) -> Result<Ser
         metrics: Arc::clone(&common.metrics),
         progress: Arc::clone(&common.progress),
     };
+    let instance = instance();
     let status = StatusReport {
         sources,
         publisher: publisher_seen.clone(),
         health,
         stopping: stopping_seen.clone(),
         topics: common.topics.clone(),
-        instance: instance(),
+        instance: instance.clone(),
         memory_max: config.budget.memory,
         every: common.pace.report_every,
         clock: common.clock.clone(),
     };
     let plant = PlantLink {
-        endpoint: plant_endpoint(config, &common)?,
+        target: plant_target(config, &common)?,
         filters: brain.filters,
         inputs: brain.inputs,
         publisher,
@@ -140,6 +143,7 @@ pub(in crate::runtime) fn wire(config: &Config, options: &Options) -> Result<Ser
         grace,
         publisher: publisher_seen,
         topics: common.topics,
+        instance,
         progress: common.progress,
         clock: common.clock,
     })
@@ -190,7 +194,7 @@ fn start_forward(
 ) -> Result<(JoinHandle<()>, watch::Receiver<Option<Status>>), WiringError> {
     let (status, status_seen) = watch::channel(None);
     let forward = Forward {
-        endpoint: upstream_endpoint(config, common)?,
+        target: upstream_target(config, common)?,
         session: Session::new(forward_config(config, common.pace), outbox.acked),
         encoding: config.upstream.encoding,
         encoder: Encoder::new(),
@@ -242,6 +246,7 @@ fn start_brain(
         scratch: Scratch::default(),
     };
     let infer = thread("tg-infer", worker.run()).map_err(WiringError::Thread)?;
+    let crowd = Crowd::new(plan.pipeline.queue_max);
     let ingest = Ingest::new(plan.ingest);
     let filters = ingest.subscriptions();
     let analyze = Analyze {
@@ -255,7 +260,7 @@ fn start_brain(
         decisions: Decisions::new(),
         arrivals: Arrivals::default(),
         unacked: VecDeque::new(),
-        crowd: Crowd::default(),
+        crowd,
         topics: common.topics.clone(),
         origin: common.origin.clone(),
         clock: common.clock.clone(),
@@ -286,33 +291,36 @@ fn forward_config(config: &Config, pace: Pace) -> ForwardConfig {
     }
 }
 
-fn plant_endpoint(config: &Config, common: &Common) -> Result<Endpoint, WiringError> {
+fn plant_target(config: &Config, common: &Common) -> Result<Target, WiringError> {
     let packet_max = u32::try_from(config.limits.packet.0).unwrap_or(u32::MAX).saturating_add(PACKET_EXTRA);
-    Ok(Endpoint {
+    let endpoint = Endpoint {
         session_expiry: config.plant.session_expiry,
         clean_start: false,
         packet_max,
         in_flight: PLANT_IN_FLIGHT,
         ..endpoint(&config.plant.link, common)?
-    })
+    };
+    Ok(Target { endpoint, password_file: config.plant.link.password_file.clone() })
 }
 
 /// Packets a broker upstream must take, bytes. An event with the features of a usual model is a quarter of it; a broker
 /// that takes less would have the events skipped one by one as undeliverable.
 const UPSTREAM_PACKET_MIN: u32 = 4 << 10;
 
-fn upstream_endpoint(config: &Config, common: &Common) -> Result<Endpoint, WiringError> {
+fn upstream_target(config: &Config, common: &Common) -> Result<Target, WiringError> {
     // Nothing is kept on the far broker for us: what it has not acknowledged comes from the outbox again.
-    Ok(Endpoint {
+    let endpoint = Endpoint {
         clean_start: true,
         in_flight: config.upstream.in_flight,
         packet_min: UPSTREAM_PACKET_MIN,
         ..endpoint(&config.upstream.link, common)?
-    })
+    };
+    Ok(Target { endpoint, password_file: config.upstream.link.password_file.clone() })
 }
 
 fn endpoint(link: &LinkSettings, common: &Common) -> Result<Endpoint, WiringError> {
     let client_id = format!("tidegate-{}-{}", common.origin.site, common.origin.gateway);
+    // Read again for each connection; here so that one that is missing is a fault of the configuration.
     let password = link.password_file.as_deref().map(read_secret).transpose()?;
     let client = link.cert_file.clone().zip(link.key_file.clone());
     Ok(Endpoint {

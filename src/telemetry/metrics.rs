@@ -35,6 +35,8 @@ metrics! {
     PlantConnects = "tidegate_plant_connects_total",
     /// Plant messages larger than the packet limit that ended a connection (MQTT 3.1.1 only).
     PlantOversize = "tidegate_plant_oversize_total",
+    /// Subscriptions the plant broker does not grant on this connection.
+    PlantRefused = "tidegate_plant_refused_subscriptions",
     /// Distinct sources seen.
     Series = "tidegate_ingest_series",
     /// Samples accepted out of order.
