@@ -256,3 +256,14 @@ fn the_printed_default_is_the_default() {
     .unwrap();
     assert_eq!(format!("{written:#?}"), format!("{bare:#?}"));
 }
+
+/// A file that is no configuration was printed back as it was: a line of 200 KB, and control characters that the terminal
+/// obeyed. What is quoted is short and harmless now.
+#[test]
+fn a_file_that_is_no_toml_is_quoted_in_short_and_without_control_characters() {
+    for text in [format!("a = {}", "[".repeat(200_000)), "\x1b[2J\x07 = \x1b]0;x\x07".to_owned()] {
+        let fault = Config::parse(&text).unwrap_err().to_string();
+        assert!(fault.contains("line 1, column") && fault.len() < 2_000, "{} bytes", fault.len());
+        assert!(!fault.contains(|c: char| c.is_control() && c != '\n'), "{fault:?}");
+    }
+}

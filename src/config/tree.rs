@@ -21,6 +21,9 @@ pub const DEFAULT_CONFIG: &str = include_str!("default.toml");
 /// Streams of one gateway: ids are 16 bits and each has windows in memory; a plant with more splits over gateways.
 const STREAMS_MAX: usize = 1_024;
 
+/// Characters shown of a line of a file that is no TOML.
+const LINE_CHARS_MAX: usize = 160;
+
 /// A validated configuration.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -66,8 +69,7 @@ impl Config {
     pub fn examine(text: &str) -> (Self, Vec<Fault>) {
         let faults = Collector::default();
         let table: Table = text.parse().unwrap_or_else(|error: toml::de::Error| {
-            let wrong = error.to_string().trim_end().to_owned();
-            faults.note("(file)", wrong, "TOML as in `tidegate config --default`");
+            faults.note("(file)", readable(&error), "TOML as in `tidegate config --default`");
             Table::new()
         });
         let readable = faults.is_empty();
@@ -199,4 +201,13 @@ fn read_limits(section: Section<'_>) -> Limits {
 /// A whole number, already in range, in the type of the limit.
 fn narrow<T: TryFrom<u32>>(number: Option<u32>, default: T) -> T {
     number.and_then(|number| T::try_from(number).ok()).unwrap_or(default)
+}
+
+/// What is wrong with the TOML, as a terminal may show it: it quotes the file, which may be anything.
+fn readable(error: &toml::de::Error) -> String {
+    let shown = |line: &str| {
+        let shown = line.chars().take(LINE_CHARS_MAX);
+        shown.map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
+    };
+    error.to_string().trim_end().lines().map(shown).collect::<Vec<String>>().join("\n")
 }
