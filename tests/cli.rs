@@ -329,6 +329,13 @@ fn a_reader_that_has_seen_enough_is_no_failure() {
     let ended = decode.end();
     assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""));
 
+    for command in [&["config", "--default"][..], &["model", "list", "models", "--json"]] {
+        let mut running = Running::start_unread(command);
+        running.close_stdout();
+        let ended = running.end();
+        assert!(ended.code == Some(0) && !ended.stderr.contains("error"), "{command:?}: {}", ended.stderr);
+    }
+
     let broker = Mosquitto::start(false);
     let mut decode = Running::start_unread(&["decode", "--url", &url(&broker), "--topic", "up/#"]);
     decode.says("listening");

@@ -1,7 +1,9 @@
 //! Exit codes, and errors as people read them.
 
-use std::io::Write;
+use std::io::{Error, ErrorKind, Write};
 use std::process::ExitCode;
+
+use crate::io::mqtt::MqttError;
 
 /// What went wrong, by what has to be done about it. Numbers from sysexits.h.
 #[derive(Debug)]
@@ -27,8 +29,13 @@ impl Failure {
     }
 
     /// Prints the error with its causes to stderr and gives the exit code.
+    ///
+    /// Whoever reads stdout may have seen enough, as in `| head`: that is no failure.
     pub(in crate::cli) fn report(&self) -> ExitCode {
         let (code, error) = self.parts();
+        if is_reader_gone(error) {
+            return ExitCode::SUCCESS;
+        }
         let mut line = format!("error: {error}");
         for cause in error.chain().skip(1) {
             line.push_str(": ");
@@ -37,6 +44,14 @@ impl Failure {
         say(&line);
         ExitCode::from(code)
     }
+}
+
+fn is_reader_gone(error: &anyhow::Error) -> bool {
+    let broken = |cause: &(dyn std::error::Error + 'static)| {
+        cause.downcast_ref::<Error>().is_some_and(|cause| cause.kind() == ErrorKind::BrokenPipe)
+    };
+    // A broker that hangs up is another matter.
+    error.chain().any(broken) && error.downcast_ref::<MqttError>().is_none()
 }
 
 /// A line for people, to stderr. Nothing can be done if nobody is there to read it.

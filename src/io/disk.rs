@@ -10,7 +10,7 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, OFlags, flock};
 
 use crate::outbox::{Disk, DiskRead};
 
@@ -72,8 +72,8 @@ impl Directory {
         }
         let handle = File::open(path).map_err(failed)?;
         let mut options = OpenOptions::new();
-        let lock = options.write(true).create(true).truncate(false).mode(0o600).open(path.join(LOCK_FILE));
-        let lock = lock.map_err(failed)?;
+        options.write(true).create(true).truncate(false).mode(0o600);
+        let lock = open_plain(&mut options, &path.join(LOCK_FILE)).map_err(failed)?;
         match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(Self { path: path.to_owned(), handle, _lock: lock, open: BTreeMap::new() }),
             Err(rustix::io::Errno::WOULDBLOCK) => Err(DirectoryError::Busy { path: path.to_owned() }),
@@ -83,7 +83,7 @@ impl Directory {
 
     fn file(&mut self, name: &str) -> io::Result<&mut OpenFile> {
         if !self.open.contains_key(name) {
-            let file = OpenOptions::new().read(true).write(true).open(self.path.join(name))?;
+            let file = open_plain(OpenOptions::new().read(true).write(true), &self.path.join(name))?;
             self.keep(name, file);
         }
         self.open.get_mut(name).ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))
@@ -181,18 +181,24 @@ impl DiskRead for DirectoryView {
     }
 
     fn read_at(&mut self, name: &str, offset: u64, into: &mut [u8]) -> io::Result<usize> {
-        read_at(&File::open(self.path.join(name))?, offset, into)
+        read_at(&open_plain(OpenOptions::new().read(true), &self.path.join(name))?, offset, into)
     }
 }
 
-/// Plain files with names in UTF-8; others are not ours.
+/// Opens a plain file. A pipe in its place is an error, and is not waited for.
+fn open_plain(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
+    let file = options.custom_flags(OFlags::NONBLOCK.bits().cast_signed()).open(path)?;
+    if file.metadata()?.is_file() {
+        return Ok(file);
+    }
+    Err(io::Error::new(io::ErrorKind::InvalidInput, "not a plain file"))
+}
+
+/// All names in UTF-8; others are not ours. What stands under a name of ours and is no plain file fails when it is opened.
 fn list(path: &Path) -> io::Result<Vec<String>> {
     let mut names = Vec::new();
     for entry in std::fs::read_dir(path)? {
-        let entry = entry?;
-        if entry.file_type()?.is_file()
-            && let Ok(name) = entry.file_name().into_string()
-        {
+        if let Ok(name) = entry?.file_name().into_string() {
             names.push(name);
         }
     }
@@ -245,6 +251,55 @@ mod tests {
         );
         drop(first);
         Directory::open(&path).unwrap();
+    }
+
+    /// A pipe in the place of a file of the outbox: `tidegate run` waited for ever at the lock and `tidegate outbox
+    /// verify` at the other files, without a word. Whatever is no plain file is now an error that names it.
+    #[test]
+    fn a_pipe_or_a_device_in_the_place_of_a_file_is_an_error_and_not_waited_for() {
+        let temporary = tempfile::tempdir().unwrap();
+        let path = temporary.path();
+        let pipe = |name: &str| {
+            rustix::fs::mkfifoat(rustix::fs::CWD, path.join(name), rustix::fs::Mode::from(0o600)).unwrap();
+        };
+        pipe("epoch");
+        std::os::unix::fs::symlink("/dev/zero", path.join("cursor-bulk")).unwrap();
+        let mut directory = Directory::open(path).unwrap();
+        let mut view = DirectoryView::open(path).unwrap();
+        for name in ["epoch", "cursor-bulk"] {
+            for result in [directory.read_at(name, 0, &mut [0; 8]), view.read_at(name, 0, &mut [0; 8])] {
+                assert_eq!(result.unwrap_err().to_string(), "not a plain file", "{name}");
+            }
+        }
+        drop(directory);
+        std::fs::remove_file(path.join(LOCK_FILE)).unwrap();
+        pipe(LOCK_FILE);
+        assert!(matches!(Directory::open(path), Err(DirectoryError::Open { .. })));
+    }
+
+    /// A folder (or a link, or a pipe) with the name of the next segment was overlooked at the start, and then every new
+    /// record was refused because the name was taken, for ever. It is refused at the start now; a link to a plain file
+    /// is that file.
+    #[test]
+    fn what_stands_in_the_way_of_a_segment_is_told_at_the_start() {
+        let temporary = tempfile::tempdir().unwrap();
+        let path = temporary.path().join("outbox");
+        let open = || Outbox::open(Directory::open(&path).unwrap(), OutboxConfig::default(), 1);
+        let store = |outbox: &mut Outbox<Directory>| {
+            let appended = outbox.append(Lane::Normal, b"hello", EventTime(5)).unwrap();
+            assert!(matches!(appended, Appended::Stored(_)));
+            outbox.sync().unwrap();
+        };
+        store(&mut open().unwrap().outbox);
+        let (segment, moved) = (path.join("normal-00000000000000000001.seg"), temporary.path().join("moved"));
+        std::fs::rename(&segment, &moved).unwrap();
+        std::os::unix::fs::symlink(&moved, &segment).unwrap();
+        let mut opened = open().unwrap();
+        assert_eq!(opened.recovered.records, 1);
+        store(&mut opened.outbox);
+        drop(opened);
+        std::fs::create_dir(path.join("normal-00000000000000000003.seg")).unwrap();
+        assert!(open().unwrap_err().to_string().contains("normal-00000000000000000003.seg"));
     }
 
     #[test]

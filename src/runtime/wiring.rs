@@ -53,6 +53,10 @@ pub(in crate::runtime) const REQUESTS_MAX: usize = 128;
 /// Decisions on the plant's broker without acknowledgement.
 const PLANT_IN_FLIGHT: u16 = 64;
 
+/// Packets a broker upstream must take, bytes. An event with the features of a usual model is a quarter of it; a broker
+/// that takes less would have the events skipped one by one as undeliverable.
+const UPSTREAM_PACKET_MIN: u32 = 4 << 10;
+
 /// Bytes of a packet around its payload: topic, header, properties.
 const PACKET_EXTRA: u32 = 1_024;
 
@@ -308,6 +312,7 @@ fn upstream_target(config: &Config, common: &Common) -> Result<Target, WiringErr
     let endpoint = Endpoint {
         clean_start: true,
         in_flight: config.upstream.in_flight,
+        packet_min: UPSTREAM_PACKET_MIN,
         ..endpoint(&config.upstream.link, common)?
     };
     Ok(Target { endpoint, password_file: config.upstream.link.password_file.clone() })

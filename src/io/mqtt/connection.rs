@@ -18,6 +18,7 @@ pub struct Connection {
     sent: Sent,
     broker: String,
     packet_max: u32,
+    packet_min: u32,
     stall_max: Duration,
     watch: Option<Pin<Box<tokio::time::Sleep>>>,
     progressed: bool,
@@ -80,6 +81,7 @@ pub fn open(endpoint: &Endpoint) -> Result<(Publisher, Connection), MqttError> {
         sent: Sent::default(),
         broker: endpoint.address.to_string(),
         packet_max: endpoint.packet_max,
+        packet_min: endpoint.packet_min,
         stall_max: endpoint.stall_max(),
         watch: None,
         progressed: false,
@@ -99,7 +101,7 @@ impl Connection {
     /// loop of its own that selects on nothing else, and end that by [`Publisher::disconnect`] or by dropping it all.
     pub async fn next(&mut self) -> Result<Arrival, MqttError> {
         loop {
-            let step = match self.step().await {
+            let step = match self.step().await.and_then(|step| self.lawful(step)) {
                 Ok(step) => step,
                 Err(failure) => {
                     self.shared.close();
@@ -129,6 +131,23 @@ impl Connection {
         left.unwrap_or_else(|| {
             Err(self.ended.take().unwrap_or_else(|| Failure::Other("it has ended already".into())))
         })
+    }
+
+    /// Turns down the welcome of a broker that takes no packets of the size needed, and tells the good-bye we asked for
+    /// from the one the library says by itself to a broker that broke the protocol.
+    fn lawful(&self, step: Step) -> Result<Step, Failure> {
+        if matches!(step, Step::GoodbyeSent) && !self.shared.is_leaving() {
+            return Err(Failure::Other("the broker broke the protocol".into()));
+        }
+        if let Step::Welcome(Welcome { packet_max: Some(max), .. }) = step
+            && max < self.packet_min
+        {
+            return Err(Failure::Refused {
+                reason: format!("it takes packets of {max} bytes at most"),
+                remedy: "raise the maximum packet size of the broker",
+            });
+        }
+        Ok(step)
     }
 
     /// The arrival a step stands for, if any.

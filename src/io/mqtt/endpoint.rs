@@ -36,6 +36,8 @@ pub struct Endpoint {
     /// Largest packet taken, bytes. Announced on MQTT 5, where the broker then keeps larger ones; fatal to a
     /// connection of MQTT 3.1.1 ([`MqttError::Oversize`]).
     pub packet_max: u32,
+    /// A broker that announces that it takes no packets of so many bytes is not used (MQTT 5 only). 0: any is.
+    pub packet_min: u32,
     /// What the broker says in our name when the connection breaks. QoS 1.
     pub last_will: Option<Will>,
 }
@@ -97,6 +99,7 @@ impl Endpoint {
             in_flight: 64,
             receive_max: 256,
             packet_max: 256 << 10,
+            packet_min: 0,
             last_will: None,
         }
     }

@@ -18,6 +18,8 @@ pub(in crate::io::mqtt) struct Shared {
     pub connection: u32,
     /// Whether the broker has welcomed us and the connection still stands.
     up: AtomicBool,
+    /// Whether we have asked for the end of it.
+    leaving: AtomicBool,
     /// Largest packet the broker takes, bytes.
     packet_max: AtomicU32,
     queue: Mutex<Queue>,
@@ -48,6 +50,7 @@ impl Shared {
         Self {
             connection,
             up: AtomicBool::new(false),
+            leaving: AtomicBool::new(false),
             packet_max: AtomicU32::new(u32::MAX),
             queue: Mutex::new(queue),
         }
@@ -66,6 +69,15 @@ impl Shared {
     /// Ends the connection for publishers.
     pub(in crate::io::mqtt) fn close(&self) {
         self.up.store(false, Ordering::Release);
+    }
+
+    /// We want to leave.
+    pub(in crate::io::mqtt) fn leave(&self) {
+        self.leaving.store(true, Ordering::Release);
+    }
+
+    pub(in crate::io::mqtt) fn is_leaving(&self) -> bool {
+        self.leaving.load(Ordering::Acquire)
     }
 
     pub(in crate::io::mqtt) fn is_up(&self) -> bool {

@@ -136,6 +136,7 @@ impl Publisher {
     /// [`crate::io::mqtt::Arrival::Closed`] follows.
     pub fn disconnect(&self) -> Result<(), Unsent> {
         self.connected()?;
+        self.shared.leave();
         let taken = match &self.client {
             Client::V4(client) => client.try_disconnect().is_ok(),
             Client::V5(client) => client.try_disconnect().is_ok(),
