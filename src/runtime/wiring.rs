@@ -33,6 +33,7 @@ use crate::runtime::decisions::Decisions;
 use crate::runtime::forward::{Forward, Wires};
 use crate::runtime::governor::prepare_governor;
 use crate::runtime::infer::{InferWorker, Scratch};
+use crate::runtime::limits::{INPUTS_MAX, REQUESTS_MAX};
 use crate::runtime::models::load_models;
 use crate::runtime::options::{Options, Pace};
 use crate::runtime::outbox::{OutboxReport, OutboxRequest, OutboxWorker};
@@ -43,12 +44,6 @@ use crate::runtime::target::Target;
 use crate::runtime::threads::thread;
 use crate::telemetry::Progress;
 use crate::wire::{Encoder, Origin};
-
-/// Messages between the plant's poller and the brain: a few milliseconds of work, at most 16 MiB of payload.
-pub(in crate::runtime) const INPUTS_MAX: usize = 64;
-
-/// Requests to the outbox: one group commit's worth.
-pub(in crate::runtime) const REQUESTS_MAX: usize = 128;
 
 /// Decisions on the plant's broker without acknowledgement.
 const PLANT_IN_FLIGHT: u16 = 64;
