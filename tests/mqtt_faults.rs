@@ -275,7 +275,7 @@ async fn a_broker_that_breaks_the_rules_loses_us_and_nothing_panics() {
             let error = loop {
                 match connection.next().await {
                     Ok(arrival) => {
-                        assert!(!matches!(arrival, Arrival::Closed), "{what} passes for a good-bye")
+                        assert!(!matches!(arrival, Arrival::Closed), "{what} passes for a good-bye");
                     }
                     Err(error) => break error,
                 }

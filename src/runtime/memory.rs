@@ -5,9 +5,8 @@ use crate::infer::BATCH_MAX;
 use crate::ingest::PayloadFormat;
 use crate::runtime::analyze::WORK_IN_FLIGHT;
 use crate::runtime::decisions::{DECISION_BYTES, WAITING_MAX};
+use crate::runtime::limits::{INPUTS_MAX, QUEUE_MAX, REQUESTS_MAX};
 use crate::runtime::models::Models;
-use crate::runtime::plan::QUEUE_MAX;
-use crate::runtime::wiring::{INPUTS_MAX, REQUESTS_MAX};
 use crate::units::Bytes;
 use crate::window::{Length, WindowConfig};
 

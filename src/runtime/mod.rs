@@ -21,6 +21,7 @@ mod decisions;
 mod forward;
 mod governor;
 mod infer;
+mod limits;
 mod memory;
 mod models;
 mod options;

@@ -15,9 +15,6 @@ use crate::runtime::infer::StreamInput;
 use crate::runtime::memory::queue_max;
 use crate::text::{NgramConfig, NgramEncoder};
 
-/// Most work waiting for a model: a burst of a few seconds. Less where the windows are large, see `memory`.
-pub(in crate::runtime) const QUEUE_MAX: usize = 256;
-
 /// Stands in events of streams that forward features without a model.
 const NO_MODEL: &str = "features@0";
 

@@ -33,6 +33,7 @@ use crate::runtime::decisions::Decisions;
 use crate::runtime::forward::{Forward, Wires};
 use crate::runtime::governor::prepare_governor;
 use crate::runtime::infer::{InferWorker, Scratch};
+use crate::runtime::limits::{INPUTS_MAX, REQUESTS_MAX};
 use crate::runtime::models::load_models;
 use crate::runtime::options::{Options, Pace};
 use crate::runtime::outbox::{OutboxReport, OutboxRequest, OutboxWorker};
@@ -44,14 +45,12 @@ use crate::runtime::threads::thread;
 use crate::telemetry::Progress;
 use crate::wire::{Encoder, Origin};
 
-/// Messages between the plant's poller and the brain: a few milliseconds of work, at most 16 MiB of payload.
-pub(in crate::runtime) const INPUTS_MAX: usize = 64;
-
-/// Requests to the outbox: one group commit's worth.
-pub(in crate::runtime) const REQUESTS_MAX: usize = 128;
-
 /// Decisions on the plant's broker without acknowledgement.
 const PLANT_IN_FLIGHT: u16 = 64;
+
+/// Packets a broker upstream must take, bytes. An event with the features of a usual model is a quarter of it; a broker
+/// that takes less would have the events skipped one by one as undeliverable.
+const UPSTREAM_PACKET_MIN: u32 = 4 << 10;
 
 /// Bytes of a packet around its payload: topic, header, properties.
 const PACKET_EXTRA: u32 = 1_024;
@@ -302,10 +301,6 @@ fn plant_target(config: &Config, common: &Common) -> Result<Target, WiringError>
     };
     Ok(Target { endpoint, password_file: config.plant.link.password_file.clone() })
 }
-
-/// Packets a broker upstream must take, bytes. An event with the features of a usual model is a quarter of it; a broker
-/// that takes less would have the events skipped one by one as undeliverable.
-const UPSTREAM_PACKET_MIN: u32 = 4 << 10;
 
 fn upstream_target(config: &Config, common: &Common) -> Result<Target, WiringError> {
     // Nothing is kept on the far broker for us: what it has not acknowledged comes from the outbox again.

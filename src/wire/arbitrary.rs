@@ -9,8 +9,8 @@ use crate::flow::{
     Change, Entity, EventId, Facts, Named, Outbound, Priority, StreamKind, TaskResult, TimeSpan, Verdict,
     When,
 };
-use crate::wire::batch::Origin;
 use crate::wire::codes::unscaled;
+use crate::wire::origin::Origin;
 
 pub(crate) fn origin() -> Origin {
     Origin { site: "mv-aurora".into(), gateway: "engine-room-1".into() }

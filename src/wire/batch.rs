@@ -9,6 +9,7 @@ use crate::flow::Outbound;
 use crate::wire::columns::Columns;
 use crate::wire::error::WireError;
 use crate::wire::limits::{BODY_BYTES_MAX, RATIO_MAX};
+use crate::wire::origin::Origin;
 use crate::wire::parse::parse_event;
 use crate::wire::row::{event_of, row_of, word};
 use crate::wire::rows::read_rows;
@@ -35,15 +36,6 @@ const LEVEL: i32 = 3;
 /// Reach of the compressor, 128 KiB: more than a usual body, and all a reader that unpacks piece by piece has to
 /// hold. The compressor itself takes what the body needs: 90 KB for one of 4 KB, 1.3 MB for the largest.
 const WINDOW_LOG: u32 = 17;
-
-/// Who sends: the first two parts of every event id.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Origin {
-    /// Name of the site.
-    pub site: Arc<str>,
-    /// Name of the gateway.
-    pub gateway: Arc<str>,
-}
 
 /// Events of one gateway, read back.
 #[derive(Clone, Debug, PartialEq)]

@@ -6,13 +6,13 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use crate::flow::{Facts, Outbound, TaskResult};
-use crate::wire::batch::Origin;
 use crate::wire::codes::{
     TIME_UNITS_MS, coding, completeness_code, feature_code, hundredths, length_ms, shape_flags, start_ms,
     state_bits, verdict_code,
 };
 use crate::wire::error::WireError;
 use crate::wire::limits::{EVENTS_MAX, ITEMS_MAX, NAMES_MAX, TASKS_MAX, WORDS_MAX};
+use crate::wire::origin::Origin;
 use crate::wire::row::word;
 use crate::wire::schema::put;
 

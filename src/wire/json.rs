@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::flow::{EventId, Facts, Local, Named, Outbound, StreamKind, TaskResult, When};
-use crate::wire::batch::Origin;
+use crate::wire::origin::Origin;
 use crate::wire::time::put_time;
 
 /// Whole numbers below this are written without a fraction; single precision holds all of them.

@@ -10,9 +10,9 @@ use crate::clock::ClockQuality;
 use crate::flow::{
     Change, Entity, EventId, Facts, Named, Priority, StreamKind, TaskResult, TimeSpan, Verdict, When,
 };
-use crate::wire::batch::Origin;
 use crate::wire::error::WireError;
 use crate::wire::limits::BODY_BYTES_MAX;
+use crate::wire::origin::Origin;
 use crate::wire::time::parse_time;
 
 /// Reads one line of event JSON.

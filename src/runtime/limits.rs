@@ -1,0 +1,10 @@
+//! Capacities that the wiring uses and the memory plan counts.
+
+/// Messages between the plant's poller and the brain: a few milliseconds of work, at most 16 MiB of payload.
+pub(in crate::runtime) const INPUTS_MAX: usize = 64;
+
+/// Requests to the outbox: one group commit's worth.
+pub(in crate::runtime) const REQUESTS_MAX: usize = 128;
+
+/// Most work waiting for a model: a burst of a few seconds. Less where the windows are large, see `memory`.
+pub(in crate::runtime) const QUEUE_MAX: usize = 256;
