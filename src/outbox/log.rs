@@ -297,7 +297,11 @@ impl Log {
             self.open = false;
         }
         let records = self.pass(disk, buffer, last)?;
-        self.collect(disk)?;
+        match self.collect(disk) {
+            // What has been passed is counted in any case; what cannot go now goes later.
+            Ok(()) | Err(OutboxError::Write { .. }) => {}
+            Err(e) => return Err(e),
+        }
         Ok(Evicted { records, freed: self.segments.len() < segments_before })
     }
 
