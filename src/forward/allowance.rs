@@ -26,6 +26,16 @@ pub struct Allowance {
     days: [(Day, u64); DAYS],
 }
 
+/// What was taken off the limits for one batch, to give it back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Spent {
+    bytes: u64,
+    day: Day,
+    /// What had been paid for before and after.
+    before: Uptime,
+    after: Uptime,
+}
+
 /// Traffic that may run ahead of the rate: an alarm should not wait for the bytes of the last second.
 const BURST: Duration = Duration::from_secs(1);
 
@@ -82,17 +92,21 @@ impl Allowance {
     }
 
     /// Takes bytes off both limits.
-    pub fn spend(&mut self, bytes: u64, now: Uptime, day: Day) {
-        self.paid = self.paid.max(now).after(self.time_for(bytes));
+    pub fn spend(&mut self, bytes: u64, now: Uptime, day: Day) -> Spent {
+        let before = self.paid;
+        self.paid = before.max(now).after(self.time_for(bytes));
         *self.day_mut(day) += bytes;
+        Spent { bytes, day, before, after: self.paid }
     }
 
-    /// Gives back bytes that were not sent after all.
-    pub fn refund(&mut self, bytes: u64, day: Day) {
-        let nanos = u64::try_from(self.time_for(bytes).as_nanos()).unwrap_or(u64::MAX);
-        self.paid = Uptime(self.paid.0.saturating_sub(nanos));
-        let sent = self.day_mut(day);
-        *sent = sent.saturating_sub(bytes);
+    /// Gives back bytes that were not sent after all. The rate gets them back only if nothing was sent since: otherwise
+    /// the time they would have taken may have passed already, and giving it back would let more out than is allowed.
+    pub fn refund(&mut self, spent: &Spent) {
+        if self.paid == spent.after {
+            self.paid = spent.before;
+        }
+        let sent = self.day_mut(spent.day);
+        *sent = sent.saturating_sub(spent.bytes);
     }
 
     /// Time the bytes take at the allowed rate.
@@ -174,13 +188,31 @@ mod tests {
     fn a_clock_stepped_over_midnight_and_back_buys_nothing() {
         let mut allowance = allowance(None, Some(1_000));
         allowance.spend(800, seconds(1), Day(7));
-        allowance.spend(100, seconds(2), Day(8));
+        let second = allowance.spend(100, seconds(2), Day(8));
         assert_eq!(allowance.left(true, Day(7)), Some(Bytes(200)));
         allowance.spend(200, seconds(3), Day(7));
         assert_eq!(allowance.left(true, Day(7)), Some(Bytes(0)));
         assert_eq!(allowance.left(true, Day(8)), Some(Bytes(900)));
-        allowance.refund(50, Day(8));
-        assert_eq!(allowance.sent_on(Day(8)), Bytes(50));
+        allowance.refund(&second);
+        assert_eq!(allowance.sent_on(Day(8)), Bytes(0));
+    }
+
+    /// Found by the property test of the session: a batch taken back after its time on the wire had passed bought the
+    /// same time again, and more left than the rate allows.
+    #[test]
+    fn what_is_given_back_late_buys_no_time_that_has_passed() {
+        let (rate, day) = (Some(8_000), Day(7));
+        let mut prompt = allowance(rate, None);
+        let first = prompt.spend(5_000, seconds(10), day);
+        prompt.refund(&first);
+        assert!(prompt.rate_allows(seconds(10)), "as if it had never been sent");
+
+        let mut late = allowance(rate, None);
+        let first = late.spend(5_000, seconds(10), day);
+        late.spend(5_000, seconds(14), day);
+        late.refund(&first);
+        assert_eq!(late.ready(), seconds(19), "the second is still to be paid for");
+        assert_eq!(late.sent_on(day), Bytes(5_000));
     }
 
     #[test]

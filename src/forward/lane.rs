@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use crate::clock::Uptime;
-use crate::forward::{Backoff, Day, Token};
+use crate::forward::{Backoff, Day, Spent, Token};
 
 /// A lane of the outbox as the session sees it.
 #[derive(Clone, Debug)]
@@ -32,8 +32,7 @@ pub(in crate::forward) struct Flight {
     pub token: Token,
     pub first: u64,
     pub last: u64,
-    pub bytes: u64,
-    pub day: Day,
+    pub spent: Spent,
     pub sent: Uptime,
     pub acked: bool,
 }

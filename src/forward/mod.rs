@@ -15,7 +15,7 @@ mod lane;
 mod link;
 mod session;
 
-pub use allowance::{Allowance, Day};
+pub use allowance::{Allowance, Day, Spent};
 pub use backoff::Backoff;
 pub use config::ForwardConfig;
 pub use link::{Link, LinkState};

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::clock::Uptime;
 use crate::forward::lane::{Flight, Lane};
-use crate::forward::{Allowance, Backoff, Day, ForwardConfig, Link, LinkState};
+use crate::forward::{Allowance, Backoff, Day, ForwardConfig, Link, LinkState, Spent};
 use crate::units::Bytes;
 
 /// Number of lanes, most urgent first; the first is the alarm lane.
@@ -236,8 +236,8 @@ impl Session {
         }
         self.tokens += 1;
         let token = Token(self.tokens);
-        self.allowance.spend(bytes, now, day);
-        lane.depart(Flight { token, first: fetch.from, last, bytes, day, sent: now, acked: false });
+        let spent = self.allowance.spend(bytes, now, day);
+        lane.depart(Flight { token, first: fetch.from, last, spent, sent: now, acked: false });
         self.counts.sent += 1;
         Ok(token)
     }
@@ -255,15 +255,7 @@ impl Session {
         lane.records_cap = None;
         self.tokens += 1;
         let (token, first) = (Token(self.tokens), fetch.from);
-        lane.depart(Flight {
-            token,
-            first,
-            last: upto,
-            bytes: 0,
-            day: Day::default(),
-            sent: now,
-            acked: true,
-        });
+        lane.depart(Flight { token, first, last: upto, spent: Spent::default(), sent: now, acked: true });
         lane.settle().map(|upto| Advance { lane: fetch.lane, upto })
     }
 
@@ -283,7 +275,7 @@ impl Session {
             return;
         }
         let Some((index, flight)) = self.take_back(token) else { return };
-        self.allowance.refund(flight.bytes, flight.day);
+        self.allowance.refund(&flight.spent);
         self.counts.taken_back += 1;
         if let Some(lane) = self.lanes.get_mut(index) {
             lane.hold = Some(now.after(FULL_WAIT));
