@@ -84,6 +84,17 @@ fn every_command_explains_itself_on_stdout_without_colours() {
 }
 
 #[test]
+fn a_folder_that_is_no_outbox_does_not_pass_for_an_empty_one() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("outbox")).unwrap();
+    for question in ["stat", "peek", "verify"] {
+        let ended = run(&["outbox", question, &folder.path().display().to_string()]);
+        assert_eq!(ended.code, Some(74), "{question}: {}", ended.stderr);
+        assert!(ended.stderr.contains("gateway.state_dir"), "{question}: {}", ended.stderr);
+    }
+}
+
+#[test]
 fn what_is_asked_for_wrongly_is_a_usage_error_that_says_what_is_right() {
     let nobody = ["--url", "mqtt://127.0.0.1:1", "--topic"];
     for (args, words) in [

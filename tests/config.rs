@@ -242,7 +242,7 @@ fn the_printed_default_is_the_default() {
            kind = "sensor"
            topic = "plant/hydraulics-1/telemetry"
            payload = { format = "json", time = "ts", values = ["ts1", "ts2", "ts3", "ts4", "vs1", "ce", "cp", "se"] }
-           window = { length = "60 s" }
+           window = { length = "60 s", period = "1 s" }
            model = "hydraulic-condition"
            features = ["*.mean", "vs1.rms"]
            forward = { features = [{ name = "vs1.rms", resolution = 0.001, every = "10 min" }] }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::cli::exit::{Failure, say};
-use crate::config::{Config, Fault, LinkSettings};
+use crate::config::{Config, Fault, LinkSettings, WHOLE_FILE};
 use crate::infer::ModelState;
 use crate::io::files::{read_pem, read_secret, read_text};
 use crate::io::sysfs::Sysfs;
@@ -14,6 +14,12 @@ use crate::units::Bytes;
 pub(in crate::cli) fn check(path: &Path) -> Result<(), Failure> {
     let text = read_text(path).map_err(|error| Failure::Config(error.into()))?;
     let (config, found) = Config::examine(&text);
+    if let [unread] = found.as_slice()
+        && unread.key == WHOLE_FILE
+    {
+        // Not TOML: there is nothing to examine or to plan for.
+        return Err(Failure::Config(anyhow::anyhow!("{}:\n{unread}", path.display())));
+    }
     let mut faults: Vec<String> = found.iter().map(Fault::to_string).collect();
     faults.extend(unreadable_files(&config));
     match board_profile(config.gateway.board.as_deref(), &Sysfs::at(Path::new("/"))) {

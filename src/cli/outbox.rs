@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::clock::EventTime;
 use crate::io::disk::DirectoryView;
-use crate::outbox::{Inspection, Lane, LaneInspection, Record, inspect};
+use crate::outbox::{DiskRead as _, Inspection, Lane, LaneInspection, Record, inspect};
 
 /// Bytes of a payload that a line of text shows.
 const SHOWN_BYTES: usize = 24;
@@ -55,7 +55,7 @@ pub fn peek(
     describe: impl Fn(&[u8]) -> Option<String>,
     out: &mut impl Write,
 ) -> anyhow::Result<()> {
-    let mut view = DirectoryView::open(directory)?;
+    let mut view = open(directory)?;
     for lane in Lane::ALL.into_iter().filter(|&known| lane.is_none_or(|wanted| wanted == known)) {
         let mut records: Vec<Record> = Vec::new();
         let reading = format!("read the outbox in {}", directory.display());
@@ -105,9 +105,22 @@ pub fn verify(directory: &Path, form: Form, out: &mut impl Write) -> anyhow::Res
     Ok(inspection.is_sound())
 }
 
+/// A folder without any file of an outbox would pass for an empty one.
+fn open(directory: &Path) -> anyhow::Result<DirectoryView> {
+    let mut view = DirectoryView::open(directory)?;
+    let names = view.list().with_context(|| format!("list {}", directory.display()))?;
+    let is_segment = |name: &str| Lane::ALL.iter().any(|lane| name.starts_with(lane.as_str()));
+    let is_ours = |name: &String| name == "epoch" || name.starts_with("cursor-") || is_segment(name);
+    anyhow::ensure!(
+        names.iter().any(is_ours),
+        "{} holds no outbox: it is the folder `outbox` inside gateway.state_dir",
+        directory.display()
+    );
+    Ok(view)
+}
+
 fn look(directory: &Path) -> anyhow::Result<Inspection> {
-    inspect(&mut DirectoryView::open(directory)?)
-        .with_context(|| format!("read the outbox in {}", directory.display()))
+    inspect(&mut open(directory)?).with_context(|| format!("read the outbox in {}", directory.display()))
 }
 
 fn stat_line(lane: &LaneInspection) -> String {

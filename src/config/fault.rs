@@ -3,6 +3,9 @@
 use std::cell::RefCell;
 use std::fmt;
 
+/// Key of the fault that the file is not TOML.
+pub const WHOLE_FILE: &str = "(file)";
+
 /// One fault: where, what is wrong, what is allowed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {

@@ -16,7 +16,7 @@ mod section;
 mod stream;
 mod tree;
 
-pub use fault::{Fault, Faults};
+pub use fault::{Fault, Faults, WHOLE_FILE};
 pub use gateway::{BudgetSettings, Gateway, TemperatureLimit};
 pub use link::{LinkSettings, Plant, Upstream, UpstreamEncoding};
 pub use stream::{ForwardFeature, ForwardSettings, StreamSettings};

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use toml::Table;
 
-use crate::config::fault::{Collector, Fault, Faults};
+use crate::config::fault::{Collector, Fault, Faults, WHOLE_FILE};
 use crate::config::gateway::{BudgetSettings, Gateway, is_name};
 use crate::config::link::{Plant, Upstream};
 use crate::config::section::Section;
@@ -69,7 +69,7 @@ impl Config {
     pub fn examine(text: &str) -> (Self, Vec<Fault>) {
         let faults = Collector::default();
         let table: Table = text.parse().unwrap_or_else(|error: toml::de::Error| {
-            faults.note("(file)", readable(&error), "TOML as in `tidegate config --default`");
+            faults.note(WHOLE_FILE, readable(&error), "TOML as in `tidegate config --default`");
             Table::new()
         });
         let readable = faults.is_empty();

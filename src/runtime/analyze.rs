@@ -233,7 +233,7 @@ impl Analyze {
             self.tell_link();
         }
         self.decisions.abandon();
-        info!("drained the brain");
+        info!("finished the work at hand");
     }
 
     /// Hands the counts over to the metrics.

@@ -143,7 +143,7 @@ impl Forward {
     fn lost(&mut self, reason: &str) {
         let first = self.session.status(self.day()).failures == 0;
         if first {
-            warn!(reason, "lost the upstream broker");
+            warn!(reason, "the upstream broker is away; trying again");
         } else {
             debug!(reason, "upstream broker is still away");
         }

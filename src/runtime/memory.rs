@@ -139,16 +139,16 @@ mod tests {
     fn windows_take_what_their_span_and_rate_make_of_them() {
         let json = "format = \"json\", time = \"ts\", values";
         let packed = "format = \"i16le\", rate = 10000, values";
-        // 122 s of window, hop and lateness at the rate assumed, 8 channels, 24 bytes, twice.
-        assert_eq!(window_bytes(&[]), 2 * 1_220 * 8 * SAMPLE_BYTES);
-        let period = [("idle = \"5 s\" }   #", "idle = \"5 s\", period = \"1 s\" }   #")];
-        assert_eq!(window_bytes(&period), 2 * 122 * 8 * SAMPLE_BYTES);
+        // 122 s of window, hop and lateness at one sample a second, 8 channels, 24 bytes, twice.
+        assert_eq!(window_bytes(&[]), 2 * 122 * 8 * SAMPLE_BYTES);
+        let unsaid = (", period = \"1 s\"", "");
+        assert_eq!(window_bytes(&[unsaid]), 2 * 1_220 * 8 * SAMPLE_BYTES, "the rate assumed");
         let short =
             ("length = \"60 s\", hop = \"60 s\", lateness = \"2 s\"", "length = \"1 s\", lateness = \"0 s\"");
         assert_eq!(window_bytes(&[(json, packed), short]), 2 * 20_000 * 8 * SAMPLE_BYTES);
         // The queue takes a quarter of the 96 MiB, however large the windows are.
         let config = |text: &str| Config::parse(text).unwrap();
-        let usual = config(DEFAULT_CONFIG);
+        let usual = config(&DEFAULT_CONFIG.replace(unsaid.0, unsaid.1));
         assert_eq!(queue_max(&usual), (24 << 20) / (1_220 * 8 * 24));
         let shaken = DEFAULT_CONFIG.replace(json, packed).replace(short.0, short.1);
         assert_eq!(queue_max(&config(&shaken)), QUEUE_MIN);

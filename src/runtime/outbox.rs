@@ -117,6 +117,10 @@ impl<D: Disk> OutboxWorker<D> {
     pub(in crate::runtime) async fn run(mut self) -> Result<(), OutboxError> {
         let mut turn = Turn::default();
         self.tell_durable();
+        // The first status speaks of the outbox that was found, not of an empty one.
+        let now = self.clock.uptime();
+        let told = self.tell_report(now, &mut turn);
+        turn.tolerate(now, told, "count what is stored")?;
         loop {
             let now = self.clock.uptime();
             self.progress.tick(Task::Outbox, now);

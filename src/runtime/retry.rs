@@ -29,7 +29,7 @@ impl Retry {
     pub(in crate::runtime) fn failed(&mut self, now: Uptime, error: &str, what: &'static str) {
         self.link.disconnected(now, fastrand::f64());
         if self.link.failures() == 1 {
-            warn!(error, what, "lost");
+            warn!(error, what, "away; trying again");
         }
     }
 

@@ -48,7 +48,7 @@ pub struct Admitted {
 #[derive(Debug, thiserror::Error)]
 pub enum AdmitError {
     /// A file cannot be read.
-    #[error("model {model}: read {file}: correct models.path or copy the model again")]
+    #[error("model {model}: read {file}: correct the path or copy the model again")]
     Read {
         /// Name of the folder.
         model: String,
