@@ -15,6 +15,7 @@ use crate::io::mqtt::{Inbound, Unsent};
 use crate::outbox::Lane;
 use crate::pipeline::Pipeline;
 use crate::runtime::arrivals::Arrivals;
+use crate::runtime::complaints::Complaints;
 use crate::runtime::crowd::{Crowd, TURN_MESSAGES};
 use crate::runtime::decisions::Decisions;
 use crate::runtime::infer::{DRAIN_MAX, Judged};
@@ -43,6 +44,7 @@ pub(in crate::runtime) struct Analyze {
     pub(in crate::runtime) outbox: mpsc::Sender<OutboxRequest>,
     pub(in crate::runtime) budget: watch::Receiver<Budget>,
     pub(in crate::runtime) decisions: Decisions,
+    pub(in crate::runtime) complaints: Complaints,
     pub(in crate::runtime) arrivals: Arrivals,
     /// Taken over and not acknowledged yet, because the connection had no room for it. At most 65,535, the packet ids
     /// of a connection, whatever the broker thinks of our limits.
@@ -237,7 +239,8 @@ impl Analyze {
     }
 
     /// Hands the counts over to the metrics.
-    fn report(&self) {
+    fn report(&mut self) {
+        self.complaints.look(&self.ingest, self.clock.uptime());
         self.metrics.record(Stage::Ingest, self.ingest.tally().clone(), 0);
         for stage in [Stage::Window, Stage::Infer, Stage::Distill, Stage::Egress] {
             let (tally, held) = self.pipeline.count(stage);

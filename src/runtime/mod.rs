@@ -16,6 +16,7 @@ mod arrivals;
 mod batches;
 mod commands;
 mod common;
+mod complaints;
 mod crowd;
 mod decisions;
 mod forward;

@@ -127,6 +127,13 @@ fn layouts(stream: &StreamSettings, manifest: Option<&Manifest>) -> Result<Shown
             None => error.to_string(),
         })
     };
+    if !shown.is_empty()
+        && FeatureLayout::resolve(&shown, channels).is_err()
+        && (wanted.is_empty() || resolve(&wanted).is_ok())
+    {
+        // The stream's own features: the configuration has told it, and the model is not to blame.
+        return Ok(Shown::default());
+    }
     let layout = resolve(&all)?;
     if let Some(manifest) = manifest
         && !wanted.is_empty()

@@ -28,6 +28,7 @@ use crate::pipeline::Pipeline;
 use crate::runtime::analyze::{Analyze, WORK_IN_FLIGHT};
 use crate::runtime::arrivals::Arrivals;
 use crate::runtime::common::{Common, WiringError};
+use crate::runtime::complaints::Complaints;
 use crate::runtime::crowd::Crowd;
 use crate::runtime::decisions::Decisions;
 use crate::runtime::forward::{Forward, Wires};
@@ -248,6 +249,7 @@ fn start_brain(
     let crowd = Crowd::new(plan.pipeline.queue_max);
     let ingest = Ingest::new(plan.ingest);
     let filters = ingest.subscriptions();
+    let names = plan.pipeline.policies.iter().map(|policy| Arc::clone(&policy.stream)).collect();
     let analyze = Analyze {
         ingest,
         pipeline: Pipeline::new(plan.pipeline),
@@ -257,6 +259,7 @@ fn start_brain(
         outbox,
         budget,
         decisions: Decisions::new(),
+        complaints: Complaints::new(names),
         arrivals: Arrivals::default(),
         unacked: VecDeque::new(),
         crowd,
