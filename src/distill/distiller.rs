@@ -9,8 +9,8 @@ use crate::distill::config::{DistillConfig, ForwardEvents, ModelNames, StreamPol
 use crate::distill::rate::HourlyLimit;
 use crate::distill::standing::{Dwell, Observed, Standing};
 use crate::flow::{
-    AssetId, Change, Event, EventId, Facts, FailureReason, Inference, Judgement, Local, Named, Outcome,
-    Priority, StreamId, StreamKind, Subject, TaskResult, When,
+    AssetId, Change, Event, EventId, Facts, Inference, Judgement, Local, Named, Outcome, Priority, StreamId,
+    StreamKind, Subject, TaskResult, When,
 };
 use crate::tally::{DropReason, Tally};
 
@@ -121,7 +121,7 @@ impl Stream {
     ) -> Result<(Event, Result<(), DropReason>), DropReason> {
         let (judgements, features) = match inference.outcome {
             Outcome::Judged { judgements, features } => (judgements, features),
-            Outcome::Failed(reason) => return Err(drop_reason(reason)),
+            Outcome::Failed(reason) => return Err(reason.drop_reason()),
         };
         let model = model.ok_or(DropReason::NoModel)?;
         let results = named_results(judgements.as_slice(), &model.tasks).ok_or(DropReason::ModelFailed)?;
@@ -217,16 +217,6 @@ fn named_results(judgements: &[Judgement], tasks: &[TaskNames]) -> Option<Vec<Ta
     named.collect()
 }
 
-fn drop_reason(reason: FailureReason) -> DropReason {
-    match reason {
-        FailureReason::Deadline => DropReason::Stale,
-        FailureReason::Panicked | FailureReason::NonFinite | FailureReason::Errored => {
-            DropReason::ModelFailed
-        }
-        FailureReason::Quarantined => DropReason::Quarantined,
-    }
-}
-
 fn is_change(change: Change) -> bool {
     match change {
         Change::New | Change::Cleared => true,
@@ -258,7 +248,9 @@ mod tests {
 
     use super::*;
     use crate::clock::Uptime;
-    use crate::flow::{Completeness, FeatureVector, ModelId, Private, Report, TimeSpan, Verdict};
+    use crate::flow::{
+        Completeness, FailureReason, FeatureVector, ModelId, Private, Report, TimeSpan, Verdict,
+    };
 
     const SECOND: i64 = 1_000_000;
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::{AssetId, Completeness, FeatureVector, ModelId, Report, StreamId, TimeSpan};
 use crate::clock::{EventTime, Uptime};
+use crate::tally::DropReason;
 
 /// The raw result of one piece of work: every piece of work ends in exactly one of these.
 pub struct Inference {
@@ -93,6 +94,17 @@ pub enum Verdict {
     Uncertain,
     /// The input is unlike what the model was made for.
     OutOfScope,
+}
+
+impl FailureReason {
+    /// Under which reason the failed work is counted.
+    pub fn drop_reason(self) -> DropReason {
+        match self {
+            Self::Deadline => DropReason::Stale,
+            Self::Panicked | Self::NonFinite | Self::Errored => DropReason::ModelFailed,
+            Self::Quarantined => DropReason::Quarantined,
+        }
+    }
 }
 
 impl Verdict {

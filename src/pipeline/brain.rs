@@ -6,8 +6,8 @@ use crate::clock::{ClockQuality, Uptime, UtcTime};
 use crate::distill::Distiller;
 use crate::egress::Door;
 use crate::flow::{
-    AssetId, Budget, Event, EventId, FailureReason, Inference, Outbound, Outcome, Priority, Report,
-    SampleBatch, StreamId, Subject, When, Window,
+    AssetId, Budget, Event, EventId, Inference, Outbound, Outcome, Priority, Report, SampleBatch, StreamId,
+    Subject, When, Window,
 };
 use crate::infer::{Pushed, Work, WorkInput, WorkQueue};
 use crate::pipeline::plan::{PipelinePlan, StreamPlan};
@@ -137,7 +137,7 @@ impl Pipeline {
     pub fn resolve(&mut self, inference: Inference, clock: ClockQuality) -> Option<Event> {
         self.in_flight = self.in_flight.saturating_sub(1);
         if let Outcome::Failed(reason) = inference.outcome {
-            self.infer.drop(drop_reason(reason), 1);
+            self.infer.drop(reason.drop_reason(), 1);
             return None;
         }
         self.infer.passed += 1;
@@ -208,7 +208,7 @@ impl Pipeline {
         self.streams.get_mut(usize::from(stream.0))?.windower.as_mut()
     }
 
-    /// Moves closed windows into the queue. When hops are stretched, only every n-th of a stream is judged; alarm
+    /// Moves closed windows into the queue. When hops are stretched, only every n-th of a source is judged; alarm
     /// streams are never stretched.
     fn queue_windows(&mut self, stream: StreamId, now: Uptime) {
         loop {
@@ -252,17 +252,6 @@ impl Pipeline {
         if let Pushed::Shed(Work { input: WorkInput::Window(window), .. }) = self.queue.push(work) {
             self.recycle(window);
         }
-    }
-}
-
-/// Under which reason a failed inference is counted.
-fn drop_reason(reason: FailureReason) -> DropReason {
-    match reason {
-        FailureReason::Deadline => DropReason::Stale,
-        FailureReason::Panicked | FailureReason::NonFinite | FailureReason::Errored => {
-            DropReason::ModelFailed
-        }
-        FailureReason::Quarantined => DropReason::Quarantined,
     }
 }
 
