@@ -70,11 +70,9 @@ fn unreadable_files(config: &Config) -> Vec<String> {
             ("password_file", password_file, password_file.as_deref().map(read)),
         ] {
             if let (Some(file), Some(Err(error))) = (file, result) {
-                let cause =
-                    std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
                 let fault = Fault {
                     key: format!("{section}.{key}"),
-                    wrong: format!("{error}{cause}"),
+                    wrong: format!("{:#}", anyhow::Error::new(error)),
                     allowed: format!(
                         "the path of a file that user tidegate can read; {} is not",
                         file.display()

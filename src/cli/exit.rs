@@ -36,12 +36,7 @@ impl Failure {
         if is_reader_gone(error) {
             return ExitCode::SUCCESS;
         }
-        let mut line = format!("error: {error}");
-        for cause in error.chain().skip(1) {
-            line.push_str(": ");
-            line.push_str(&cause.to_string());
-        }
-        say(&line);
+        say(&format!("error: {error:#}"));
         ExitCode::from(code)
     }
 }
