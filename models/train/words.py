@@ -38,7 +38,7 @@ class Config:
 
     def __post_init__(self):
         object.__setattr__(self, "lengths", tuple(self.lengths))
-        assert self.split in SPLITS and self.dims >= 3 and 1 <= self.n_min <= self.n_max <= 8 and self.grams >= 2
+        assert self.split in SPLITS and self.dims >= 3 and 1 <= self.n_min <= self.n_max <= 8 and self.grams >= 3
         assert self.lengths and all(a < b for a, b in zip((0, *self.lengths), self.lengths))
 
     def manifest(self):
