@@ -46,7 +46,7 @@ pub(in crate::text::rules) fn find(text: &str, start: usize) -> Option<usize> {
     let named = match (first.axis, second.axis) {
         (Some(first), Some(second)) if first != second => true,
         (None, None) if !gap.is_empty() => false,
-        (Some(_) | None, Some(_)) | (Some(_), None) | (None, None) => return None,
+        (Some(_) | None, Some(_) | None) => return None,
     };
     let tells = |angle: Angle| {
         if named { angle.marked || angle.decimals >= NAMED_DECIMALS } else { angle.decimals >= BARE_DECIMALS }
