@@ -41,6 +41,10 @@ pub struct ModelStatus {
     pub judged: u64,
     /// Inputs it failed on.
     pub failed: u64,
+    /// Entities it found.
+    pub entities: u64,
+    /// Words of reports beyond the longest it reads.
+    pub words_cut: u64,
     /// Half of the recent runs took at most about this long.
     pub p50: Option<Duration>,
     /// 99 of 100 recent runs took at most about this long.
@@ -103,14 +107,33 @@ impl Registry {
         inputs: &[ModelInput<'_>],
         late: &mut dyn FnMut(usize) -> bool,
     ) -> Vec<Result<Vec<Judgement>, FailureReason>> {
+        self.ask(id, inputs.len(), |model| model.judge_batch(inputs, late))
+    }
+
+    /// Asks a model for the tags of rows of words, as [`Self::judge`] asks for judgements.
+    pub fn tag(
+        &mut self,
+        id: ModelId,
+        inputs: &[ModelInput<'_>],
+        late: &mut dyn FnMut(usize) -> bool,
+    ) -> Vec<Result<Vec<f32>, FailureReason>> {
+        self.ask(id, inputs.len(), |model| model.tag_batch(inputs, late))
+    }
+
+    fn ask<T: Clone>(
+        &mut self,
+        id: ModelId,
+        count: usize,
+        answer: impl FnOnce(&mut Model) -> Vec<Result<T, FailureReason>>,
+    ) -> Vec<Result<T, FailureReason>> {
         let slot = self.slots.get_mut(usize::from(id.0));
         let Some(Slot { model: Some(model), status, .. }) = slot else {
-            return vec![Err(FailureReason::Quarantined); inputs.len()];
+            return vec![Err(FailureReason::Quarantined); count];
         };
         if status.state != ModelState::Ready {
-            return vec![Err(FailureReason::Quarantined); inputs.len()];
+            return vec![Err(FailureReason::Quarantined); count];
         }
-        let judged = model.judge_batch(inputs, late);
+        let judged = answer(model);
         for result in &judged {
             match result {
                 Ok(_) => status.judged += 1,
@@ -126,6 +149,14 @@ impl Registry {
             }
         }
         judged
+    }
+
+    /// Counts what a model found and what it did not read.
+    pub fn count(&mut self, id: ModelId, entities: u64, words_cut: u64) {
+        if let Some(slot) = self.slots.get_mut(usize::from(id.0)) {
+            slot.status.entities += entities;
+            slot.status.words_cut += words_cut;
+        }
     }
 
     /// Records how long a judgement took, features and the others of its batch included.
@@ -158,8 +189,18 @@ impl Registry {
         state: ModelState,
     ) -> Option<ModelId> {
         let next = ModelId(u16::try_from(self.slots.len()).ok()?);
-        let status =
-            ModelStatus { id, sha256, memory_bytes, state, judged: 0, failed: 0, p50: None, p99: None };
+        let status = ModelStatus {
+            id,
+            sha256,
+            memory_bytes,
+            state,
+            judged: 0,
+            failed: 0,
+            entities: 0,
+            words_cut: 0,
+            p50: None,
+            p99: None,
+        };
         self.slots.push(Slot { model, status, latency: Latency::new() });
         Some(next)
     }
