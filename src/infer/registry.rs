@@ -41,14 +41,23 @@ pub struct ModelStatus {
     pub judged: u64,
     /// Inputs it failed on.
     pub failed: u64,
-    /// Entities it found.
-    pub entities: u64,
-    /// Words of reports beyond the longest it reads.
-    pub words_cut: u64,
+    /// What it found in reports.
+    pub reports: ReportCounts,
     /// Half of the recent runs took at most about this long.
     pub p50: Option<Duration>,
     /// 99 of 100 recent runs took at most about this long.
     pub p99: Option<Duration>,
+}
+
+/// What a model found in reports and what it did not read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ReportCounts {
+    /// Entities found.
+    pub entities: u64,
+    /// Words beyond the longest report it reads.
+    pub cut_words: u64,
+    /// Reports told without the entities it should have marked: it failed, or was too late.
+    pub unmarked: u64,
 }
 
 /// The models by [`ModelId`], in the order of the configuration.
@@ -67,6 +76,15 @@ struct Slot {
 struct Latency {
     counts: [u32; (STEPS * OCTAVES) as usize],
     total: u32,
+}
+
+impl ReportCounts {
+    /// Adds others.
+    pub fn add(&mut self, more: Self) {
+        self.entities += more.entities;
+        self.cut_words += more.cut_words;
+        self.unmarked += more.unmarked;
+    }
 }
 
 impl Registry {
@@ -151,11 +169,10 @@ impl Registry {
         judged
     }
 
-    /// Counts what a model found and what it did not read.
-    pub fn count(&mut self, id: ModelId, entities: u64, words_cut: u64) {
+    /// Counts what a model found in reports and what it did not read.
+    pub fn count(&mut self, id: ModelId, more: ReportCounts) {
         if let Some(slot) = self.slots.get_mut(usize::from(id.0)) {
-            slot.status.entities += entities;
-            slot.status.words_cut += words_cut;
+            slot.status.reports.add(more);
         }
     }
 
@@ -196,8 +213,7 @@ impl Registry {
             state,
             judged: 0,
             failed: 0,
-            entities: 0,
-            words_cut: 0,
+            reports: ReportCounts::default(),
             p50: None,
             p99: None,
         };
