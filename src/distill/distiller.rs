@@ -276,9 +276,7 @@ mod tests {
 
     use super::*;
     use crate::clock::Uptime;
-    use crate::flow::{
-        Completeness, Extraction, FailureReason, FeatureVector, Report, TimeSpan, Verdict,
-    };
+    use crate::flow::{Completeness, Extraction, FailureReason, FeatureVector, Report, TimeSpan, Verdict};
 
     const SECOND: i64 = 1_000_000;
 

@@ -428,7 +428,8 @@ fn replay(
                 let error = difference(found, expected);
                 if error > tolerance {
                     let (case, output, with) = (done + item, &port.name, rounds.words());
-                    let why = format!("case {case}{with}: {output} differs by {error}, allowed is {tolerance}");
+                    let why =
+                        format!("case {case}{with}: {output} differs by {error}, allowed is {tolerance}");
                     return Err(golden_error(manifest, &variant.file, why));
                 }
                 error_max = error_max.max(error);

@@ -463,8 +463,11 @@ mod tests {
     const EXTERNAL: &[u8] = include_bytes!("../../tests/golden/models/external-weights/model.onnx");
 
     fn spec(input: (&str, Dtype), outputs: &[(&str, usize, Dtype)]) -> Spec {
-        let port =
-            |&(name, width, dtype): &(&str, usize, Dtype)| OutputPort { name: name.into(), width: Width::Fixed(width), dtype };
+        let port = |&(name, width, dtype): &(&str, usize, Dtype)| OutputPort {
+            name: name.into(),
+            width: Width::Fixed(width),
+            dtype,
+        };
         Spec {
             inputs: vec![InputPort { name: input.0.into(), dtype: input.1 }],
             outputs: outputs.iter().map(port).collect(),

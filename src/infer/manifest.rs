@@ -26,8 +26,7 @@ pub const KNOWN_BYTES_MAX: u64 = 64 * 1024;
 pub const VOCABULARY_BYTES_MAX: u64 = 2 << 20;
 
 /// Kinds that rules can find in a text beside the tags of a model.
-pub const RULES: [&str; 9] =
-    ["iban", "card", "imo", "mmsi", "phone", "email", "ip", "mac", "coordinates"];
+pub const RULES: [&str; 9] = ["iban", "card", "imo", "mmsi", "phone", "email", "ip", "mac", "coordinates"];
 
 /// A valid manifest.
 #[derive(Clone, Debug, PartialEq)]

@@ -147,7 +147,8 @@ impl Model {
             Together::Apart => false,
             Together::Failed => true,
         };
-        let alone = inputs.iter().enumerate().map(|(item, input)| self.answer(input, read, &mut || late(item)));
+        let alone =
+            inputs.iter().enumerate().map(|(item, input)| self.answer(input, read, &mut || late(item)));
         let judged: Vec<_> = alone.collect();
         let blameless = |result: &Result<_, _>| matches!(result, Ok(_) | Err(FailureReason::Deadline));
         if failed && judged.iter().all(blameless) {
@@ -187,11 +188,7 @@ impl Model {
             }
         };
         let judged = evidence.iter().enumerate().map(|(item, evidence)| {
-            if late(item) {
-                Err(FailureReason::Deadline)
-            } else {
-                read(manifest, outputs, item, evidence)
-            }
+            if late(item) { Err(FailureReason::Deadline) } else { read(manifest, outputs, item, evidence) }
         });
         Together::Judged(judged.collect())
     }
@@ -236,7 +233,13 @@ fn judge_item(
     let mut judgements = Vec::with_capacity(manifest.tasks.len());
     for (index, task) in manifest.tasks.iter().enumerate() {
         let logits = outputs.f32(index, item).ok_or(FailureReason::Errored)?;
-        judgements.push(judge(task, logits, manifest.scope.as_ref(), manifest.input.min_completeness, evidence));
+        judgements.push(judge(
+            task,
+            logits,
+            manifest.scope.as_ref(),
+            manifest.input.min_completeness,
+            evidence,
+        ));
     }
     Ok(judgements)
 }

@@ -215,11 +215,7 @@ impl InferWorker {
 }
 
 /// Adds entities to what was judged, and says what to count.
-fn attach(
-    outcome: &mut Answer,
-    marked: Result<Extraction, FailureReason>,
-    is_judged: bool,
-) -> ReportCounts {
+fn attach(outcome: &mut Answer, marked: Result<Extraction, FailureReason>, is_judged: bool) -> ReportCounts {
     let mut counts = ReportCounts::default();
     match (outcome, marked) {
         (Ok(Outcome::Judged { extraction, .. }), Ok(marked)) => {

@@ -107,7 +107,6 @@ fn encoder(raw: RawEncoder, faults: &mut Faults) -> Encoding {
     }
 }
 
-
 /// Shortest and longest n-gram.
 fn gram_lengths(raw: &RawEncoder, faults: &mut Faults) -> (u8, u8) {
     let (n_min, n_max) = (raw.n_min.unwrap_or(0), raw.n_max.unwrap_or(0));
