@@ -299,6 +299,11 @@ fn examine_variant(
     if let Encoding::WordGrams(words) = &manifest.input.encoding {
         let longest = Rounds::Padded(words.words_max() * words.grams);
         golden_error_max = golden_error_max.max(replay(manifest, variant, &mut model, golden, longest)?);
+        let nothing = vec![0.0; words.rows().next().unwrap_or(0)];
+        model.replay(&[&nothing], &mut || false).map_err(|error| {
+            let why = format!("a report without words: {error}; divide by the number of words, at least 1");
+            golden_error(manifest, file, why)
+        })?;
     }
     let cost = if proven.len() > 1 { whole } else { single };
     Ok(VariantReport {
@@ -428,7 +433,8 @@ fn replay(
                 let error = difference(found, expected);
                 if error > tolerance {
                     let (case, output, with) = (done + item, &port.name, rounds.words());
-                    let why = format!("case {case}{with}: {output} differs by {error}, allowed is {tolerance}");
+                    let why =
+                        format!("case {case}{with}: {output} differs by {error}, allowed is {tolerance}");
                     return Err(golden_error(manifest, &variant.file, why));
                 }
                 error_max = error_max.max(error);
