@@ -299,6 +299,11 @@ fn examine_variant(
     if let Encoding::WordGrams(words) = &manifest.input.encoding {
         let longest = Rounds::Padded(words.words_max() * words.grams);
         golden_error_max = golden_error_max.max(replay(manifest, variant, &mut model, golden, longest)?);
+        let nothing = vec![0.0; words.rows().next().unwrap_or(0)];
+        model.replay(&[&nothing], &mut || false).map_err(|error| {
+            let why = format!("a report without words: {error}; divide by the number of words, at least 1");
+            golden_error(manifest, file, why)
+        })?;
     }
     let cost = if proven.len() > 1 { whole } else { single };
     Ok(VariantReport {
