@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use tidegate::infer::EngineError;
 use tidegate::infer::engine::general::{AnyGraph, AnyTensor, Feed, Numbers};
+use tidegate::infer::tensor::{Bucket, Dtype, Input, InputPort, OutputPort, Rows, Spec};
+use tidegate::infer::{Engine, EngineError};
 
 #[path = "conformance/archive.rs"]
 mod archive;
@@ -29,6 +30,10 @@ const NODE_LIST_HEAD: &str = "\
 # panic      the engine panics and the panic ends in it
 # died       the process dies: stack, memory or time
 ";
+
+/// Agreement of the quantised MiniLM with ONNX Runtime: it rounds activations anew in every layer.
+const COSINE_MIN: f64 = 0.99;
+
 const PASSED: &str = "passed";
 const CONSTANTS: &str = "constants";
 
@@ -42,12 +47,13 @@ fn root() -> PathBuf {
 
 /// A file of the shared models, or nothing and a word about it.
 fn shared(test: &str, name: &str) -> Option<PathBuf> {
-    let path = root().join("../shared/models").join(name);
-    let path = if path.is_file() { path } else { Path::new("/work/shared/models").join(name) };
+    let folder = std::env::var_os("TIDEGATE_MODELS");
+    let folder = folder.map_or_else(|| root().join("../shared/models"), PathBuf::from);
+    let path = folder.join(name);
     if path.is_file() {
         return Some(path);
     }
-    println!("SKIPPED {test}: {} is not there", path.display());
+    println!("SKIPPED {test}: {} is not there; set TIDEGATE_MODELS to its folder", path.display());
     None
 }
 
@@ -76,7 +82,8 @@ fn node_test(folder: &Path) -> Verdict {
 }
 
 fn attempt(graph: &[u8], inputs: &[AnyTensor], expected: &[AnyTensor], feed: Feed) -> Result<(), Verdict> {
-    let mut loaded = AnyGraph::load(graph, inputs, feed).map_err(|error| (class(&error), error.to_string()))?;
+    let mut loaded =
+        AnyGraph::load(graph, inputs, feed).map_err(|error| (class(&error), error.to_string()))?;
     let found = loaded.run(inputs).map_err(|error| (class(&error), error.to_string()))?;
     if found.len() < expected.len() {
         return Err(("number".to_owned(), format!("{} outputs, not {}", found.len(), expected.len())));
@@ -106,9 +113,7 @@ fn difference(found: &AnyTensor, expected: &AnyTensor) -> Option<String> {
             let mut pairs = found.iter().zip(&expected);
             pairs.find(|(a, b)| !near(**a, **b)).map(|(a, b)| format!("{a}, not {b}"))
         }
-        (Some(found), Some(expected)) => {
-            (found != expected).then(|| format!("{found:?}, not {expected:?}"))
-        }
+        (Some(found), Some(expected)) => (found != expected).then(|| format!("{found:?}, not {expected:?}")),
         (None, _) | (_, None) => Some(format!("{is} cannot be compared")),
     }
 }
@@ -171,9 +176,9 @@ fn compare(
             None => lost.push(format!("{name}: was {was}, is not there")),
         }
     }
-    let new = found.iter().filter(|(name, (class, _))| {
-        passes(class) && !committed.get(*name).is_some_and(|was| passes(was))
-    });
+    let new = found
+        .iter()
+        .filter(|(name, (class, _))| passes(class) && !committed.get(*name).is_some_and(|was| passes(was)));
     (lost, new.map(|(name, _)| name.clone()).collect())
 }
 
@@ -218,42 +223,164 @@ fn a_test_that_is_lost_gone_or_worse_off_is_found_and_a_new_pass_is_no_fault() {
     assert_eq!(new, ["d"]);
 }
 
-/// A small quantised or floating-point network of MLPerf Tiny, and how far the engine is from TensorFlow Lite on the
-/// same graph and inputs.
+/// A network of MLPerf Tiny and what the engine makes of its 20 golden inputs, beside what TensorFlow Lite made of
+/// them. A step is one of the 256 of a quantised output; outputs of the others are probabilities or features.
 struct Tiny {
     name: &'static str,
+    /// The part of the graph that is run and what is done to its output.
+    part: Part,
+    /// Largest difference.
+    error_max: f64,
+    /// Inputs of 20 for which the largest output is the same.
+    agree: usize,
+}
+
+#[derive(Clone, Copy)]
+enum Part {
+    /// The graph as it is.
+    Whole,
+    /// Up to the tensor of that name, the input of the last softmax, which is computed and quantised here.
+    SoftmaxOutside(&'static str),
+}
+
+/// As measured. Where ONNX Runtime is not exact either it is `ic_resnet8_int8`, by 17 steps as well. Those with a
+/// quantised softmax are exact up to it, and nonsense behind it: golden vectors refuse them (`hostile_models.rs`).
+const TINY: &[Tiny] = &[
+    Tiny { name: "ad_fp32", part: Part::Whole, error_max: 5e-5, agree: 20 },
+    Tiny { name: "kws_fp32", part: Part::Whole, error_max: 1.1e-3, agree: 20 },
+    Tiny { name: "ic_resnet8_fp32", part: Part::Whole, error_max: 2.5e-6, agree: 20 },
+    Tiny { name: "vww_mobilenet025_fp32", part: Part::Whole, error_max: 1.5e-7, agree: 20 },
+    Tiny { name: "ad_int8", part: Part::Whole, error_max: 1.0, agree: 20 },
+    Tiny { name: "kws_int8", part: Part::Whole, error_max: 255.0, agree: 6 },
+    Tiny { name: "sww_int8", part: Part::Whole, error_max: 255.0, agree: 20 },
+    Tiny { name: "ic_resnet8_int8", part: Part::Whole, error_max: 255.0, agree: 0 },
+    Tiny { name: "vww_mobilenet025_int8", part: Part::Whole, error_max: 249.0, agree: 0 },
+    Tiny { name: "kws_int8", part: Part::SoftmaxOutside("dequantizelinear_150"), error_max: 0.0, agree: 20 },
+    Tiny { name: "sww_int8", part: Part::SoftmaxOutside("dequantizelinear_127"), error_max: 0.0, agree: 20 },
+    Tiny {
+        name: "ic_resnet8_int8",
+        part: Part::SoftmaxOutside("dequantizelinear_163"),
+        error_max: 17.0,
+        agree: 20,
+    },
+    Tiny {
+        name: "vww_mobilenet025_int8",
+        part: Part::SoftmaxOutside("dequantizelinear_402"),
+        error_max: 0.0,
+        agree: 20,
+    },
+];
+
+fn tiny(name: &str, row: usize, array: &archive::Npy) -> AnyTensor {
+    let shape = &array.shape[1..];
+    let count: usize = shape.iter().product();
+    match array.dtype.as_str() {
+        "|i1" => {
+            let bytes = &array.bytes[row * count..(row + 1) * count];
+            let values: Vec<i8> = bytes.iter().map(|byte| byte.cast_signed()).collect();
+            AnyTensor::of(shape, &Rows::I8(&values)).unwrap()
+        }
+        "<f4" => {
+            let bytes = &array.bytes[row * count * 4..(row + 1) * count * 4];
+            let values = bytes.chunks(4).map(|four| f32::from_le_bytes(four.try_into().unwrap()));
+            AnyTensor::of(shape, &Rows::F32(&values.collect::<Vec<f32>>())).unwrap()
+        }
+        other => panic!("{name} has numbers of type {other}"),
+    }
+}
+
+fn reals(tensor: &AnyTensor) -> Vec<f64> {
+    match tensor.numbers().unwrap() {
+        Numbers::Real(values) => values,
+        Numbers::Whole(values) => {
+            values.iter().map(|value| f64::from(i32::try_from(*value).unwrap())).collect()
+        }
+        Numbers::Words(_) => panic!("words"),
+    }
+}
+
+/// Softmax in 256 steps, as TensorFlow Lite quantises it.
+fn softmax_steps(logits: &[f64]) -> Vec<f64> {
+    let top = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let powers: Vec<f64> = logits.iter().map(|logit| (logit - top).exp()).collect();
+    let sum: f64 = powers.iter().sum();
+    powers.iter().map(|power| ((power / sum * 256.0).round_ties_even() - 128.0).min(127.0)).collect()
+}
+
+fn best(values: &[f64]) -> usize {
+    values.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1)).unwrap().0
+}
+
+/// Largest difference, inputs with the same largest output, equal outputs, outputs.
+fn tiny_difference(model: &Tiny) -> Option<(f64, usize, usize, usize)> {
+    let name = model.name;
+    let archive = shared(name, &format!("mlperf-tiny/{name}.golden.npz"))?;
+    let golden = archive::npz(&fs::read(archive).unwrap());
+    let graph = fs::read(shared(name, &format!("mlperf-tiny/{name}.onnx"))?).unwrap();
+    let (inputs, outputs) = (&golden["x"], &golden["y_tflite"]);
+    let first = [tiny(name, 0, inputs)];
+    let part = match model.part {
+        Part::Whole => None,
+        Part::SoftmaxOutside(tensor) => Some(tensor),
+    };
+    let mut loaded = AnyGraph::load_part(&graph, &first, Feed::AtRunTime, part).unwrap();
+    let (mut error_max, mut agree, mut equal, mut all) = (0.0_f64, 0, 0, 0);
+    for row in 0..inputs.shape[0] {
+        let found = reals(&loaded.run(&[tiny(name, row, inputs)]).unwrap()[0]);
+        let found = if part.is_some() { softmax_steps(&found) } else { found };
+        let expected = reals(&tiny(name, row, outputs));
+        assert_eq!(found.len(), expected.len(), "{name}");
+        agree += usize::from(best(&found) == best(&expected));
+        let errors = found.iter().zip(&expected).map(|(a, b)| (a - b).abs());
+        equal += errors.clone().filter(|error| *error == 0.0).count();
+        all += expected.len();
+        error_max = errors.fold(error_max, f64::max);
+    }
+    Some((error_max, agree, equal, all))
 }
 
 #[test]
-fn mlperf_probe() {
-    for name in ["ad_int8", "kws_int8", "sww_int8", "ic_resnet8_int8", "vww_mobilenet025_int8", "ad_fp32", "kws_fp32", "ic_resnet8_fp32", "vww_mobilenet025_fp32"] {
-        let started = std::time::Instant::now();
-        let golden = archive::npz(&fs::read(shared("x", &format!("mlperf-tiny/{name}.golden.npz")).unwrap()).unwrap());
-        let graph = fs::read(shared("x", &format!("mlperf-tiny/{name}.onnx")).unwrap()).unwrap();
-        let (x, y) = (&golden["x"], &golden["y_tflite"]);
-        let t = |array: &archive::Npy, row: usize| {
-            let shape = &array.shape[1..];
-            let count: usize = shape.iter().product();
-            if array.dtype == "|i1" {
-                let v: Vec<i8> = array.bytes[row * count..(row + 1) * count].iter().map(|b| b.cast_signed()).collect();
-                AnyTensor::of(shape, &tidegate::infer::tensor::Rows::I8(&v)).unwrap()
-            } else {
-                let v: Vec<f32> = array.bytes[row * count * 4..(row + 1) * count * 4].chunks(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect();
-                AnyTensor::of(shape, &tidegate::infer::tensor::Rows::F32(&v)).unwrap()
-            }
-        };
-        let mut loaded = AnyGraph::load(&graph, &[t(x, 0)], Feed::AtRunTime).unwrap();
-        let load = started.elapsed();
-        let (mut max, mut agree, mut same, mut all) = (0.0_f64, 0, 0, 0);
-        for row in 0..x.shape[0] {
-            let f = loaded.run(&[t(x, row)]).unwrap()[0].numbers().unwrap();
-            let e = t(y, row).numbers().unwrap();
-            let v = |n: Numbers| match n { Numbers::Real(v) => v, Numbers::Whole(v) => v.iter().map(|v| *v as f64).collect(), Numbers::Words(_) => vec![] };
-            let (f, e) = (v(f), v(e));
-            let best = |v: &[f64]| v.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1)).unwrap().0;
-            agree += usize::from(best(&f) == best(&e));
-            for (a, b) in f.iter().zip(&e) { max = max.max((a - b).abs()); all += 1; same += usize::from(a == b); }
-        }
-        println!("{name}: max {max} argmax {agree}/{} same {same}/{all} load {load:?} all {:?}", x.shape[0], started.elapsed());
+fn mlperf_tiny_is_as_far_from_tensorflow_lite_as_stated() {
+    for model in TINY {
+        let Some((error_max, agree, equal, all)) = tiny_difference(model) else { return };
+        let name = model.name;
+        println!("{name}: largest difference {error_max}, {equal} of {all} equal, {agree} of 20 decisions");
+        assert!(error_max <= model.error_max, "{name}: {error_max} is more than {}", model.error_max);
+        assert!(agree >= model.agree, "{name}: {agree} decisions agree, {} did", model.agree);
     }
+}
+
+#[test]
+fn int8_minilm_points_where_onnx_runtime_points() {
+    let Some(path) = shared("MiniLM", "minilm-l6-v2/all-MiniLM-L6-v2-op17-int8dyn.onnx") else { return };
+    let reference: serde_json::Value =
+        serde_json::from_slice(&fs::read(root().join("tests/golden/minilm.json")).unwrap()).unwrap();
+    let ids = |case: &serde_json::Value| -> Vec<i64> { serde_json::from_value(case["ids"].clone()).unwrap() };
+    let cases = reference["cases"].as_array().unwrap();
+    let port = |name: &str| InputPort { name: name.into(), dtype: Dtype::I64 };
+    let spec = Spec {
+        inputs: vec![port("input_ids"), port("attention_mask")],
+        outputs: vec![OutputPort { name: "embedding".into(), width: 384, dtype: Dtype::F32 }],
+    };
+    // One plan per length, so that no padding is attended to.
+    let lengths: std::collections::BTreeSet<usize> = cases.iter().map(|case| ids(case).len()).collect();
+    let buckets: Vec<Bucket> = lengths.into_iter().map(|length| Bucket { items: 1, length }).collect();
+    let mut engine = Engine::load(&spec, &fs::read(path).unwrap(), &buckets).unwrap();
+    for case in cases {
+        let ids = ids(case);
+        let mask = vec![1; ids.len()];
+        let input = Input { items: 1, length: ids.len(), ports: &[Rows::I64(&ids), Rows::I64(&mask)] };
+        let found = engine.run(&input, &mut || false).unwrap().f32(0, 0).unwrap();
+        let expected: Vec<f32> = serde_json::from_value(case["embedding"].clone()).unwrap();
+        let cosine = cosine(found, &expected);
+        println!("{cosine:.5} {}", case["text"]);
+        assert!(cosine >= COSINE_MIN, "{}: cosine {cosine}", case["text"]);
+    }
+}
+
+fn cosine(a: &[f32], b: &[f32]) -> f64 {
+    let dot =
+        |a: &[f32], b: &[f32]| -> f64 { a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum() };
+    assert_eq!(a.len(), b.len());
+    dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
 }

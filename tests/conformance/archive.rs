@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 /// The files of a tar archive by path.
-pub fn tar(bytes: &[u8]) -> BTreeMap<String, Vec<u8>> {
+pub(crate) fn tar(bytes: &[u8]) -> BTreeMap<String, Vec<u8>> {
     let mut files = BTreeMap::new();
     let mut rest = bytes;
     while rest.len() >= 512 && rest[0] != 0 {
@@ -25,15 +25,15 @@ pub fn tar(bytes: &[u8]) -> BTreeMap<String, Vec<u8>> {
 }
 
 /// An array of numpy.
-pub struct Npy {
+pub(crate) struct Npy {
     /// As `|i1` or `<f4`.
-    pub dtype: String,
-    pub shape: Vec<usize>,
-    pub bytes: Vec<u8>,
+    pub(crate) dtype: String,
+    pub(crate) shape: Vec<usize>,
+    pub(crate) bytes: Vec<u8>,
 }
 
 /// The arrays of an `.npz` file by name.
-pub fn npz(bytes: &[u8]) -> BTreeMap<String, Npy> {
+pub(crate) fn npz(bytes: &[u8]) -> BTreeMap<String, Npy> {
     let u16_at = |at: usize| usize::from(u16::from_le_bytes(bytes[at..at + 2].try_into().unwrap()));
     let u32_at = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap()) as usize;
     // The directory at the end has the sizes; the end record is the last thing, without a comment.

@@ -23,10 +23,10 @@ const CHILDREN: usize = 2;
 const BATCH: usize = 64;
 
 /// What came of a case: `passed`, or a class of failure and why.
-pub type Verdict = (String, String);
+pub(crate) type Verdict = (String, String);
 
 /// Runs every case in children that execute the test `child_test` of this program.
-pub fn run(names: &[String], folder: &Path, child_test: &str) -> BTreeMap<String, Verdict> {
+pub(crate) fn run(names: &[String], folder: &Path, child_test: &str) -> BTreeMap<String, Verdict> {
     let batches: Vec<Vec<String>> = names.chunks(BATCH).map(<[String]>::to_vec).collect();
     let (waiting, verdicts) = (Arc::new(Mutex::new(batches)), Arc::new(Mutex::new(BTreeMap::new())));
     std::thread::scope(|scope| {
@@ -77,7 +77,7 @@ fn run_batch(mut left: Vec<String>, list: &Path, child_test: &str) -> BTreeMap<S
 }
 
 /// In a child: runs each of its cases, given the folder and its name, under a watch. Returns at once in the parent.
-pub fn child(case: impl Fn(&Path, &str) -> Verdict) {
+pub(crate) fn child(case: impl Fn(&Path, &str) -> Verdict) {
     let Ok(list) = std::env::var(CASES) else { return };
     let list = Path::new(&list);
     let both = |value| Rlimit { current: Some(value), maximum: Some(value) };

@@ -13,15 +13,12 @@ import onnxruntime
 from tokenizers import Tokenizer
 
 MODEL = "all-MiniLM-L6-v2-op17-int8dyn.onnx"
-# Short and long ones, of the trade and not, one of a single word and one that is no language at all.
+# Short and long ones, one in German and one that is no language at all.
 SENTENCES = [
     "hydraulic pump leaking at shaft seal, replaced o-ring",
     "replace bucket teeth",
-    "engine overheats under load and loses coolant",
     "Kühlwasserpumpe undicht, Lager heiß gelaufen",
-    "leak",
     "0x7f 33 @@ zzzz qqq #11",
-    "the ship was loading containers when a mooring line parted and struck a member of the crew on the quay",
     "vibration of the main bearing rises slowly over a week while the temperature stays where it was; the oil sample "
     "shows iron and copper, and the last inspection found no play, so a check of the alignment is asked for",
 ]

@@ -52,7 +52,8 @@ impl AnyTensor {
         guarded(|| {
             let proto = tract_onnx::tensor::proto_from_reader(bytes).map_err(|error| failed(&error))?;
             let resolver = tract_onnx::data_resolver::MmapDataResolver;
-            let tensor = tract_onnx::tensor::load_tensor(&resolver, &proto, None).map_err(|error| failed(&error))?;
+            let tensor =
+                tract_onnx::tensor::load_tensor(&resolver, &proto, None).map_err(|error| failed(&error))?;
             Ok(Self { tensor: Arc::new(tensor) })
         })
     }
@@ -92,9 +93,10 @@ impl AnyTensor {
             return Some(Numbers::Whole(self.cast::<u64>()?.into_iter().map(i128::from).collect()));
         }
         let whole = dtype == DatumType::Bool || dtype == DatumType::TDim || dtype.is_integer();
-        whole.then(|| self.cast::<i64>()).flatten().map(|values| {
-            Numbers::Whole(values.into_iter().map(i128::from).collect())
-        })
+        whole
+            .then(|| self.cast::<i64>())
+            .flatten()
+            .map(|values| Numbers::Whole(values.into_iter().map(i128::from).collect()))
     }
 
     fn cast<T: Datum>(&self) -> Option<Vec<T>> {
@@ -107,8 +109,21 @@ impl AnyTensor {
 impl AnyGraph {
     /// Parses a graph and prepares it for inputs of these types and shapes, in the order of its inputs.
     pub fn load(bytes: &[u8], inputs: &[AnyTensor], feed: Feed) -> Result<Self, EngineError> {
+        Self::load_part(bytes, inputs, feed, None)
+    }
+
+    /// The same for a part of the graph: up to the tensor of that name, which becomes its only output.
+    pub fn load_part(
+        bytes: &[u8],
+        inputs: &[AnyTensor],
+        feed: Feed,
+        output: Option<&str>,
+    ) -> Result<Self, EngineError> {
         guarded(|| {
             let mut graph = parse(bytes)?;
+            if let Some(name) = output {
+                graph.select_outputs_by_name([name]).map_err(|error| failed(&error))?;
+            }
             let outlets = graph.input_outlets().map_err(|error| failed(&error))?.to_vec();
             let (mut fed, mut left) = (Vec::new(), Vec::new());
             for (index, (input, outlet)) in inputs.iter().zip(outlets).enumerate() {
@@ -117,7 +132,8 @@ impl AnyGraph {
                 let fact = InferenceFact::dt_shape(tensor.datum_type(), tensor.shape());
                 graph.set_input_fact(index, fact).map_err(|error| failed(&error))?;
                 if feed == Feed::ShapesAsConstants && whole {
-                    graph.node_mut(outlet.node).op = Box::new(Const::new(Arc::clone(tensor)).map_err(|error| failed(&error))?);
+                    graph.node_mut(outlet.node).op =
+                        Box::new(Const::new(Arc::clone(tensor)).map_err(|error| failed(&error))?);
                     let known = InferenceFact::from((**tensor).clone());
                     graph.set_outlet_fact(outlet, known).map_err(|error| failed(&error))?;
                 } else {
@@ -126,7 +142,8 @@ impl AnyGraph {
                 }
             }
             graph.set_input_outlets(&left).map_err(|error| failed(&error))?;
-            let plan = planned(simplified(graph).map_err(|error| failed(&error))?).map_err(|error| failed(&error))?;
+            let plan = planned(simplified(graph).map_err(|error| failed(&error))?)
+                .map_err(|error| failed(&error))?;
             let state = plan.spawn().map_err(|error| failed(&error))?;
             Ok(Self { state, fed })
         })
