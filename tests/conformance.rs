@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use tidegate::infer::engine::general::{AnyGraph, AnyTensor, Feed, Numbers};
-use tidegate::infer::tensor::{Bucket, Dtype, Input, InputPort, OutputPort, Rows, Spec};
+use tidegate::infer::tensor::{Bucket, Dtype, Input, InputPort, OutputPort, Rows, Spec, Width};
 use tidegate::infer::{Engine, EngineError};
 
 #[path = "conformance/archive.rs"]
@@ -360,7 +360,7 @@ fn int8_minilm_points_where_onnx_runtime_points() {
     let port = |name: &str| InputPort { name: name.into(), dtype: Dtype::I64 };
     let spec = Spec {
         inputs: vec![port("input_ids"), port("attention_mask")],
-        outputs: vec![OutputPort { name: "embedding".into(), width: 384, dtype: Dtype::F32 }],
+        outputs: vec![OutputPort { name: "embedding".into(), width: Width::Fixed(384), dtype: Dtype::F32 }],
     };
     // One plan per length, so that no padding is attended to.
     let lengths: std::collections::BTreeSet<usize> = cases.iter().map(|case| ids(case).len()).collect();
