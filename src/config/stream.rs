@@ -241,11 +241,7 @@ fn read_share(section: &Section<'_>, key: &'static str) -> Option<f32> {
 }
 
 /// Who answers tasks, and who marks entities.
-fn read_models(
-    section: &Section<'_>,
-    kind: StreamKind,
-    models: &[Arc<str>],
-) -> (Option<u16>, Option<u16>) {
+fn read_models(section: &Section<'_>, kind: StreamKind, models: &[Arc<str>]) -> (Option<u16>, Option<u16>) {
     let named = |key, name: Option<&str>| {
         let name = name?;
         let found = models.iter().position(|model| &**model == name);

@@ -73,7 +73,8 @@ impl Door {
             results: results.collect::<Option<Vec<_>>>()?,
             features: rule.features(&facts.features),
             entities: declared_entities(&facts.entities, marker, rule.policy.entities),
-            extraction: extraction.map(|found| Extracted { model: Arc::clone(&marker.id), verdict: found.verdict }),
+            extraction: extraction
+                .map(|found| Extracted { model: Arc::clone(&marker.id), verdict: found.verdict }),
             completeness: facts.completeness.map(share),
             change: facts.change,
             priority: facts.priority,
@@ -279,7 +280,8 @@ mod tests {
             vocabulary: vec!["Jane".into()],
         };
         let mut event = event();
-        event.facts.extraction = Some(Extracted { model: "marker@1.0.0".into(), verdict: Verdict::Uncertain });
+        event.facts.extraction =
+            Some(Extracted { model: "marker@1.0.0".into(), verdict: Verdict::Uncertain });
         let facts = |entities, event: &Event| {
             let mut door = Door::new(vec![policy(entities, false)], vec![words(), marker.clone()]);
             door.pass(event).map(|outbound| outbound.facts().clone())

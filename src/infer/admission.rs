@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 pub use crate::infer::admission::golden::Encode;
 
-use crate::infer::admission::golden::{Golden, Rounds};
+use crate::infer::admission::golden::{Golden, Rounds, golden_error};
 use crate::infer::digest::Digest;
 use crate::infer::engine::{Draft, EngineError};
 use crate::infer::manifest::{Encoding, Manifest, ManifestFault, Variant};
@@ -290,6 +290,11 @@ fn examine_variant(
     if let Encoding::WordGrams(words) = &manifest.input.encoding {
         let longest = Rounds::Padded(words.words_max() * words.grams);
         golden_error_max = golden_error_max.max(golden.replay(manifest, variant, &mut model, longest)?);
+        let nothing = vec![0.0; words.rows().next().unwrap_or(0)];
+        model.replay(&[&nothing], &mut || false).map_err(|error| {
+            let why = format!("a report without words: {error}; divide by the number of words, at least 1");
+            golden_error(manifest, file, why)
+        })?;
     }
     let cost = if proven.len() > 1 { whole } else { single };
     Ok(VariantReport {

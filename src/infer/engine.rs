@@ -467,7 +467,7 @@ mod tests {
     use crate::infer::tensor::{InputPort, Width};
 
     const DENSE: &[u8] = include_bytes!("../../tests/golden/models/dense-pair/model.onnx");
-    const EMBEDDING: &[u8] = include_bytes!("../../tests/golden/models/embedding/model.onnx");
+    const EMBEDDING: &[u8] = include_bytes!("../../tests/golden/models/looks-at-padding/model.onnx");
     const WITH_INDEX: &[u8] = include_bytes!("../../tests/golden/models/with-index/model.onnx");
     const LOGARITHM: &[u8] = include_bytes!("../../tests/golden/models/nan-below-zero/model.onnx");
     const GATHER: &[u8] = include_bytes!("../../tests/golden/models/panics-out-of-range/model.onnx");
@@ -476,8 +476,11 @@ mod tests {
     const EXTERNAL: &[u8] = include_bytes!("../../tests/golden/models/external-weights/model.onnx");
 
     fn spec(input: (&str, Dtype), outputs: &[(&str, usize, Dtype)]) -> Spec {
-        let port =
-            |&(name, width, dtype): &(&str, usize, Dtype)| OutputPort { name: name.into(), width: Width::Fixed(width), dtype };
+        let port = |&(name, width, dtype): &(&str, usize, Dtype)| OutputPort {
+            name: name.into(),
+            width: Width::Fixed(width),
+            dtype,
+        };
         Spec {
             inputs: vec![InputPort { name: input.0.into(), dtype: input.1 }],
             outputs: outputs.iter().map(port).collect(),
@@ -518,7 +521,7 @@ mod tests {
 
     #[test]
     fn integers_go_in_and_the_smallest_bucket_that_fits_is_padded_with_zeros() {
-        let spec = spec(("tokens", Dtype::I64), &[("class", 3, Dtype::F32)]);
+        let spec = spec(("words", Dtype::I64), &[("class", 3, Dtype::F32)]);
         let all: Vec<_> = [8, 16].into_iter().flat_map(|length| buckets(&[1, 2], length)).collect();
         let mut engine = Engine::load(&spec, EMBEDDING, &all).unwrap();
         let mut run = |ids: &[i64], items: usize| {

@@ -24,4 +24,4 @@ pub use judge::{Evidence, judge, out_of_scope};
 pub use manifest::{Manifest, ManifestFault};
 pub use model::{Model, ModelInput};
 pub use queue::{Pushed, Work, WorkInput, WorkQueue};
-pub use registry::{ModelState, ModelStatus, ReportCounts, Registry};
+pub use registry::{ModelState, ModelStatus, Registry, ReportCounts};

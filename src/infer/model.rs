@@ -147,7 +147,8 @@ impl Model {
             Together::Apart => false,
             Together::Failed => true,
         };
-        let alone = inputs.iter().enumerate().map(|(item, input)| self.answer(input, read, &mut || late(item)));
+        let alone =
+            inputs.iter().enumerate().map(|(item, input)| self.answer(input, read, &mut || late(item)));
         let judged: Vec<_> = alone.collect();
         let blameless = |result: &Result<_, _>| matches!(result, Ok(_) | Err(FailureReason::Deadline));
         if failed && judged.iter().all(blameless) {
@@ -187,11 +188,7 @@ impl Model {
             }
         };
         let judged = evidence.iter().enumerate().map(|(item, evidence)| {
-            if late(item) {
-                Err(FailureReason::Deadline)
-            } else {
-                read(manifest, outputs, item, evidence)
-            }
+            if late(item) { Err(FailureReason::Deadline) } else { read(manifest, outputs, item, evidence) }
         });
         Together::Judged(judged.collect())
     }
@@ -236,7 +233,13 @@ fn judge_item(
     let mut judgements = Vec::with_capacity(manifest.tasks.len());
     for (index, task) in manifest.tasks.iter().enumerate() {
         let logits = outputs.f32(index, item).ok_or(FailureReason::Errored)?;
-        judgements.push(judge(task, logits, manifest.scope.as_ref(), manifest.input.min_completeness, evidence));
+        judgements.push(judge(
+            task,
+            logits,
+            manifest.scope.as_ref(),
+            manifest.input.min_completeness,
+            evidence,
+        ));
     }
     Ok(judgements)
 }
@@ -457,18 +460,18 @@ mod tests {
     }
 
     #[test]
-    fn token_ids_beyond_the_vocabulary_are_read_as_unknown_and_long_reports_are_cut() {
+    fn ids_beyond_the_table_are_read_as_nothing_and_long_reports_are_cut() {
         let mut model = load(
             include_str!("../../tests/golden/models/embedding/manifest.toml"),
             include_bytes!("../../tests/golden/models/embedding/model.onnx"),
         );
         let mut scores = |ids: &[i64]| {
-            model
-                .judge(&ModelInput::Tokens(ids), &mut || false)
-                .map(|judgements| judgements[0].scores.clone())
+            let input = ModelInput::Words { ids, known_share: None };
+            model.judge(&input, &mut || false).map(|judgements| judgements[0].scores.clone())
         };
         assert_eq!(scores(&[1, 32, -1, i64::MAX]), scores(&[1, 0, 0, 0]));
         assert_eq!(scores(&[3; 40]), scores(&[3; 16]));
+        assert_eq!(scores(&[3; 5]), Err(FailureReason::Errored), "not whole words");
         assert!(scores(&[]).is_ok());
     }
 

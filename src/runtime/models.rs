@@ -80,7 +80,8 @@ fn load(admission: &Admission, entry: &ModelEntry) -> Result<Loaded, String> {
     let variant = admitted.variant(None).ok_or("the manifest names no variant")?;
     let (sha256, memory_bytes) = (variant.sha256, variant.memory_bytes);
     let reading = Reading::new(admitted.manifest(), &|file| admitted.file(file).map(<[u8]>::to_vec));
-    let reading = reading.map_err(|error| format!("model {}: {}", admitted.manifest().id(), chain(&error)))?;
+    let reading =
+        reading.map_err(|error| format!("model {}: {}", admitted.manifest().id(), chain(&error)))?;
     match admitted.load(None) {
         Ok(Some(model)) => Ok(Loaded { model, reading, sha256, memory_bytes }),
         Ok(None) => Err("the manifest names no variant".to_owned()),

@@ -60,7 +60,11 @@ pub fn plan(
         let shown = match layouts(stream, manifest) {
             Ok(layouts) => layouts,
             Err(wrong) => {
-                faults.push(fault(stream, if stream.kind == StreamKind::Sensor { "model" } else { "classifier" }, wrong));
+                faults.push(fault(
+                    stream,
+                    if stream.kind == StreamKind::Sensor { "model" } else { "classifier" },
+                    wrong,
+                ));
                 continue;
             }
         };
@@ -240,11 +244,7 @@ fn names(
 }
 
 /// A list of words of the model with this index.
-fn entities(
-    readings: &[Option<Reading>],
-    index: usize,
-    list: fn(&Reading) -> &[Arc<str>],
-) -> Vec<Arc<str>> {
+fn entities(readings: &[Option<Reading>], index: usize, list: fn(&Reading) -> &[Arc<str>]) -> Vec<Arc<str>> {
     readings.get(index).and_then(Option::as_ref).map_or_else(Vec::new, |reading| list(reading).to_vec())
 }
 

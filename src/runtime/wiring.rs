@@ -97,10 +97,16 @@ pub(in crate::runtime) fn wire(config: &Config, options: &Options) -> Result<Ser
         error!(why = %fault.why, "refused a model");
     }
     let outbox = start_outbox(config, &common)?;
-    let plan =
-        plan(config, &models.manifests, &models.readings, outbox.epoch).map_err(|faults| WiringError::Plan { faults })?;
+    let plan = plan(config, &models.manifests, &models.readings, outbox.epoch)
+        .map_err(|faults| WiringError::Plan { faults })?;
     let (forward, link) = start_forward(config, &common, &outbox, grace_seen, health_seen)?;
-    let brain = start_brain(plan, (models.registry, models.readings), outbox.requests, governor.budget.subscribe(), &common)?;
+    let brain = start_brain(
+        plan,
+        (models.registry, models.readings),
+        outbox.requests,
+        governor.budget.subscribe(),
+        &common,
+    )?;
     let sources = Sources {
         outbox: outbox.report,
         link,

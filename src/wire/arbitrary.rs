@@ -6,8 +6,8 @@ use proptest::prelude::*;
 
 use crate::clock::{ClockQuality, EventTime};
 use crate::flow::{
-    Change, Entity, EventId, Extracted, Facts, Named, Outbound, Priority, StreamKind, TaskResult, TimeSpan, Verdict,
-    When,
+    Change, Entity, EventId, Extracted, Facts, Named, Outbound, Priority, StreamKind, TaskResult, TimeSpan,
+    Verdict, When,
 };
 use crate::wire::codes::unscaled;
 use crate::wire::origin::Origin;

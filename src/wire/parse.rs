@@ -8,7 +8,8 @@ use serde::{Deserialize, Deserializer};
 
 use crate::clock::ClockQuality;
 use crate::flow::{
-    Change, Entity, EventId, Extracted, Facts, Named, Priority, StreamKind, TaskResult, TimeSpan, Verdict, When,
+    Change, Entity, EventId, Extracted, Facts, Named, Priority, StreamKind, TaskResult, TimeSpan, Verdict,
+    When,
 };
 use crate::wire::error::WireError;
 use crate::wire::limits::BODY_BYTES_MAX;
@@ -41,7 +42,9 @@ pub fn parse_event(line: &[u8]) -> Result<(Origin, Facts), WireError> {
         (None, Some(labels)) => labels.0.into_iter().map(task_result).collect::<Result<_, _>>()?,
         // Nothing but entities, by the event's own model.
         (None, None) if raw.entities.is_some() => Vec::new(),
-        (Some(_), Some(_)) | (None, None) => return Err(refused("needs either label or labels, or entities")),
+        (Some(_), Some(_)) | (None, None) => {
+            return Err(refused("needs either label or labels, or entities"));
+        }
     };
     let extraction = match (raw.extractor, raw.extraction) {
         (Some(model), Some(verdict)) => Some(Extracted {

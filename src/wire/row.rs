@@ -7,9 +7,9 @@ use crate::flow::{
     Change, Entity, EventId, Facts, Named, Outbound, Priority, StreamKind, TaskResult, TimeSpan, When,
 };
 use crate::wire::codes::{
-    SHAPE_FLAGS, SHAPE_INSTANT, SHAPE_REPORT, coding, completeness_code, completeness_of, feature_code, feature_of,
-    hundredths, instant, length_ms, set_state, shape_flags, share_of, start_ms, state_bits, verdict_code,
-    verdict_of,
+    SHAPE_FLAGS, SHAPE_INSTANT, SHAPE_REPORT, coding, completeness_code, completeness_of, feature_code,
+    feature_of, hundredths, instant, length_ms, set_state, shape_flags, share_of, start_ms, state_bits,
+    verdict_code, verdict_of,
 };
 use crate::wire::error::WireError;
 use crate::wire::limits::WORD_BYTES_MAX;

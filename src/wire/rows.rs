@@ -7,8 +7,8 @@ use crate::flow::{
     Change, Entity, EventId, Facts, Named, Outbound, Priority, StreamKind, TaskResult, TimeSpan, When,
 };
 use crate::wire::codes::{
-    SHAPE_FLAGS, SHAPE_INSTANT, SHAPE_REPORT, TIME_UNITS_MS, completeness_of, feature_of, instant, set_state, share_of,
-    verdict_of,
+    SHAPE_FLAGS, SHAPE_INSTANT, SHAPE_REPORT, TIME_UNITS_MS, completeness_of, feature_of, instant, set_state,
+    share_of, verdict_of,
 };
 use crate::wire::error::WireError;
 use crate::wire::limits::{EVENTS_MAX, ITEMS_MAX};

@@ -298,6 +298,7 @@ fn difference(found: &[f32], expected: &[f64]) -> f32 {
     if found.len() == expected.len() { largest } else { f32::INFINITY }
 }
 
-fn golden_error(manifest: &Manifest, file: &Arc<str>, why: String) -> AdmissionError {
+/// A refusal by the golden file or by what it says of a graph.
+pub(crate) fn golden_error(manifest: &Manifest, file: &Arc<str>, why: String) -> AdmissionError {
     AdmissionError::Golden { model: manifest.id().clone(), file: file.clone(), why }
 }

@@ -83,7 +83,11 @@ fn tags(raw: RawTags, faults: &mut Faults) -> Tags {
     let mut rules: Vec<Arc<str>> = Vec::new();
     for rule in raw.rules {
         if !RULES.contains(&&*rule) || rules.iter().any(|known| **known == *rule) {
-            faults.push("tags.rules", format!("{:?}", shortened(&rule)), format!("once each of {}", RULES.join(", ")));
+            faults.push(
+                "tags.rules",
+                format!("{:?}", shortened(&rule)),
+                format!("once each of {}", RULES.join(", ")),
+            );
         }
         rules.push(rule.into());
     }

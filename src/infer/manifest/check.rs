@@ -7,9 +7,7 @@ use crate::infer::manifest::answers::{answers, scope};
 use crate::infer::manifest::faults::{Faults, found};
 use crate::infer::manifest::input::input;
 use crate::infer::manifest::raw::{RawGolden, RawManifest, RawVariant};
-use crate::infer::manifest::{
-    Golden, MANIFEST_BYTES_MAX, Manifest, ManifestFault, Score, Training, Variant,
-};
+use crate::infer::manifest::{Golden, MANIFEST_BYTES_MAX, Manifest, ManifestFault, Score, Training, Variant};
 
 /// Forms of one network.
 const VARIANTS_MAX: usize = 8;
