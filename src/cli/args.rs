@@ -11,6 +11,7 @@ use crate::cli::exit::Failure;
 use crate::cli::model::ModelQuestion;
 use crate::cli::outbox::{self, Form};
 use crate::cli::replay::ReplayArgs;
+use crate::runtime::text_row;
 use crate::units::Bytes;
 
 /// Sensor streams and reports in over MQTT, small models on the spot, only distilled features out.
@@ -160,7 +161,7 @@ fn execute(command: Command) -> Result<ExitCode, Failure> {
         Command::Model { question } => crate::cli::model::ask(question)?,
         Command::Outbox { question } => ask_outbox(question)?,
         Command::Admit { dir, memory, seconds } => {
-            return Ok(crate::io::admission::child_main(&dir, Bytes(memory), seconds));
+            return Ok(crate::io::admission::child_main(&dir, Bytes(memory), seconds, &text_row));
         }
     }
     Ok(ExitCode::SUCCESS)
