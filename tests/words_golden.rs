@@ -2,6 +2,8 @@
 //!
 //! `python3 tests/golden/make_words.py tests/golden/words.json` writes the expected values.
 
+#![expect(clippy::unwrap_used, reason = "a test program")]
+
 use serde::Deserialize;
 use tidegate::text::{KnownGrams, Split, TagDecoder, WordConfig, WordEncoder};
 
