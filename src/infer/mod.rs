@@ -19,7 +19,7 @@ pub use admission::{
     AdmissionError, AdmissionLimits, AdmissionReport, BATCH_MAX, BATCH_MIN, VariantReport, examine,
 };
 pub use digest::Digest;
-pub use engine::{Draft, Engine, EngineError, Footprint, RunError};
+pub use engine::{Draft, Engine, EngineError, Footprint, RunError, Survey, spec_at};
 pub use judge::{Evidence, judge};
 pub use manifest::{Manifest, ManifestFault};
 pub use model::{Model, ModelInput};

@@ -232,6 +232,12 @@ impl Admitted {
         variants.find(|variant| name.is_none_or(|name| variant.name == name))
     }
 
+    /// The graph of a variant as it was examined.
+    pub fn graph(&self, name: &str) -> Option<&[u8]> {
+        let mut variants = self.manifest.variants.iter().zip(&self.graphs);
+        variants.find(|(variant, _)| *variant.name == *name).map(|(_, bytes)| bytes.as_slice())
+    }
+
     /// Loads a variant from the bytes that were examined; the first one if `None` is asked for. `Ok(None)` if there
     /// is none of that name.
     pub fn load(&self, name: Option<&str>) -> Result<Option<Model>, EngineError> {

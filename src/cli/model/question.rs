@@ -1,0 +1,53 @@
+//! The questions about models as they are asked.
+
+use std::path::PathBuf;
+
+use crate::cli::config::load;
+use crate::cli::exit::Failure;
+use crate::cli::model::bench::{BenchArgs, bench};
+use crate::cli::model::folder::{INSTALLED, models_in};
+use crate::cli::model::inspect::inspect;
+use crate::cli::model::list::list;
+
+/// Questions about models.
+#[derive(clap::Subcommand)]
+pub(in crate::cli) enum ModelQuestion {
+    /// Which models are installed: version, kind, tasks, size, scores
+    List {
+        /// Folders with models in them, or models
+        #[arg(value_name = "DIR", default_value = INSTALLED, conflicts_with = "config")]
+        folders: Vec<PathBuf>,
+        /// The models of a configuration instead
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+        /// JSON on stdout
+        #[arg(long)]
+        json: bool,
+    },
+    /// Examine one model as the service does, and measure it: shapes, operations, memory, golden error
+    Inspect {
+        /// Folder with the model
+        dir: PathBuf,
+        /// JSON on stdout
+        #[arg(long)]
+        json: bool,
+    },
+    /// Measure how fast a model runs on one thread, and its memory, per variant
+    #[command(long_about = None)]
+    Bench(BenchArgs),
+}
+
+/// Answers a question.
+pub(in crate::cli) fn ask(question: ModelQuestion) -> Result<(), Failure> {
+    match question {
+        ModelQuestion::List { folders, config, json } => {
+            let folders = match config {
+                Some(file) => load(&file)?.models.into_iter().map(|model| model.path).collect(),
+                None => models_in(&folders)?,
+            };
+            list(&folders, json)
+        }
+        ModelQuestion::Inspect { dir, json } => inspect(&dir, json),
+        ModelQuestion::Bench(args) => bench(&args),
+    }
+}
