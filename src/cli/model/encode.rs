@@ -1,17 +1,30 @@
 //! Features and texts to what a network gets, as the gateway makes it.
 
-use crate::infer::Manifest;
+use crate::flow::{FailureReason, Judgement};
 use crate::infer::judge::normalise;
 use crate::infer::manifest::Encoding;
+use crate::infer::{Manifest, Model, ModelInput};
 use crate::text::{NgramConfig, NgramEncoder};
 
 /// Makes inputs as a manifest asks for them.
 pub(in crate::cli::model) struct Encoder<'a> {
     manifest: &'a Manifest,
     grams: Option<NgramEncoder>,
+    dense: Vec<f32>,
 }
 
 impl<'a> Encoder<'a> {
+    /// Judges a text.
+    pub(in crate::cli::model) fn judge(
+        &mut self,
+        model: &mut Model,
+        text: &str,
+    ) -> Result<Vec<Judgement>, FailureReason> {
+        let grams = self.grams.as_mut().ok_or(FailureReason::Errored)?;
+        grams.encode(text, &mut self.dense);
+        model.judge(&ModelInput::Vector { values: &self.dense, known_share: None }, &mut || false)
+    }
+
     /// For the inputs of a model.
     pub(in crate::cli::model) fn new(manifest: &'a Manifest) -> Self {
         let grams = match manifest.input.encoding {
@@ -20,7 +33,7 @@ impl<'a> Encoder<'a> {
             }
             Encoding::Features { .. } | Encoding::Tokens { .. } => None,
         };
-        Self { manifest, grams }
+        Self { manifest, grams, dense: Vec::new() }
     }
 
     /// What the network gets for features (`None` where missing) or for a text; `None` if the model takes neither.

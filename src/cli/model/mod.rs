@@ -5,6 +5,7 @@
 mod bench;
 mod cases;
 mod encode;
+mod eval;
 mod folder;
 mod graph;
 mod inspect;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use crate::cli::config::load;
 use crate::cli::exit::Failure;
 use crate::cli::model::bench::{BenchArgs, bench};
+use crate::cli::model::eval::{EvalArgs, eval};
 use crate::cli::model::folder::{INSTALLED, models_in};
 use crate::cli::model::inspect::inspect;
 use crate::cli::model::list::list;
@@ -35,6 +36,9 @@ pub(in crate::cli) enum ModelQuestion {
     /// Measure how fast a model runs on one thread, and its memory, per variant
     #[command(long_about = None)]
     Bench(BenchArgs),
+    /// Judge labelled data as the service would, and say what the answers are worth
+    #[command(long_about = None)]
+    Eval(Box<EvalArgs>),
 }
 
 /// Answers a question.
@@ -49,5 +53,6 @@ pub(in crate::cli) fn ask(question: ModelQuestion) -> Result<(), Failure> {
         }
         ModelQuestion::Inspect { dir, json } => inspect(&dir, json),
         ModelQuestion::Bench(args) => bench(&args),
+        ModelQuestion::Eval(args) => eval(&args),
     }
 }
