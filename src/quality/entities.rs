@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::quality::confusion::{Class, Mistake};
+use crate::quality::confusion::{Class, Confusion};
 
 /// An entity in a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -16,17 +16,16 @@ pub struct Entity {
 }
 
 /// Counts over texts, by type: an entity is right if one of the same type stands at exactly the same place.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EntityCounts {
     classes: Vec<Class>,
-    /// Right place, wrong type: truth and answer.
-    mistaken: Vec<(usize, usize)>,
+    same_place: Confusion,
 }
 
 impl EntityCounts {
     /// Of so many types, nothing counted yet.
     pub fn new(kinds: usize) -> Self {
-        Self { classes: vec![Class::default(); kinds], mistaken: Vec::new() }
+        Self { classes: vec![Class::default(); kinds], same_place: Confusion::new(kinds) }
     }
 
     /// Counts one text. What is listed twice counts once.
@@ -39,8 +38,9 @@ impl EntityCounts {
                 class.right += u64::from(found.contains(entity));
             }
             let here = |other: &&Entity| (other.start, other.end) == (entity.start, entity.end);
-            let others = found.iter().filter(here).filter(|other| other.kind != entity.kind);
-            self.mistaken.extend(others.map(|other| (entity.kind, other.kind)));
+            for other in found.iter().filter(here) {
+                self.same_place.add(entity.kind, other.kind);
+            }
         }
         for entity in &found {
             if let Some(class) = self.classes.get_mut(entity.kind) {
@@ -66,20 +66,9 @@ impl EntityCounts {
         (!seen.is_empty()).then(|| seen.iter().sum::<f64>() / seen.len() as f64)
     }
 
-    /// The types most often taken for one another where the place is right.
-    pub fn worst(&self, most: usize) -> Vec<Mistake> {
-        let mut sorted = self.mistaken.clone();
-        sorted.sort_unstable();
-        let mut mistakes: Vec<Mistake> = sorted
-            .chunk_by(|a, b| a == b)
-            .filter_map(|same| {
-                let (truth, predicted) = *same.first()?;
-                Some(Mistake { truth, predicted, count: same.len() as u64 })
-            })
-            .collect();
-        mistakes.sort_by_key(|mistake| (std::cmp::Reverse(mistake.count), mistake.truth, mistake.predicted));
-        mistakes.truncate(most);
-        mistakes
+    /// Types of what was found at exactly the place of an entity.
+    pub fn same_place(&self) -> &Confusion {
+        &self.same_place
     }
 }
 
@@ -117,6 +106,7 @@ pub fn of_tags<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::quality::confusion::Mistake;
 
     fn entities(list: &[(usize, usize, usize)]) -> Vec<Entity> {
         list.iter().map(|&(kind, start, end)| Entity { kind, start, end }).collect()
@@ -136,7 +126,9 @@ mod tests {
         assert!((all.f1() - 2.0 / 7.0).abs() < 1e-12);
         // Type 0: 2·1/(1+3); type 1: 0; type 2 does not occur.
         assert!((counts.macro_f1().unwrap() - 0.25).abs() < 1e-12);
-        assert_eq!(counts.worst(3), [Mistake { truth: 1, predicted: 0, count: 1 }]);
+        let mistakes = counts.same_place().worst(3);
+        assert_eq!(mistakes, [Mistake { truth: 1, predicted: 0, count: 1 }]);
+        assert_eq!(counts.same_place().total(), 2);
     }
 
     #[test]

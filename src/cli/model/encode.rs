@@ -1,59 +1,71 @@
 //! Features and texts to what a network gets, as the gateway makes it.
 
-use crate::flow::{FailureReason, Judgement};
+use std::sync::Arc;
+
+use crate::cli::exit::Failure;
 use crate::infer::judge::normalise;
 use crate::infer::manifest::Encoding;
-use crate::infer::{Manifest, Model, ModelInput};
-use crate::text::{NgramConfig, NgramEncoder};
+use crate::infer::{Manifest, ModelInput};
+use crate::runtime::{Reading, TextInput};
+use crate::text::WordSpan;
 
 /// Makes inputs as a manifest asks for them.
-pub(in crate::cli::model) struct Encoder<'a> {
-    manifest: &'a Manifest,
-    grams: Option<NgramEncoder>,
-    dense: Vec<f32>,
+pub(in crate::cli::model) struct Encoder {
+    manifest: Arc<Manifest>,
+    reading: Option<Reading>,
+    made: TextInput,
+    words: Vec<WordSpan>,
 }
 
-impl<'a> Encoder<'a> {
-    /// Judges a text.
-    pub(in crate::cli::model) fn judge(
-        &mut self,
-        model: &mut Model,
-        text: &str,
-    ) -> Result<Vec<Judgement>, FailureReason> {
-        let grams = self.grams.as_mut().ok_or(FailureReason::Errored)?;
-        grams.encode(text, &mut self.dense);
-        model.judge(&ModelInput::Vector { values: &self.dense, known_share: None }, &mut || false)
+impl Encoder {
+    /// For the inputs of a model; `files` gives the bytes of a file beside the manifest.
+    pub(in crate::cli::model) fn new(
+        manifest: &Arc<Manifest>,
+        files: &dyn Fn(&str) -> Option<Vec<u8>>,
+    ) -> Result<Self, Failure> {
+        let reading = Reading::new(manifest, files).map_err(|error| Failure::Config(error.into()))?;
+        let manifest = Arc::clone(manifest);
+        Ok(Self { manifest, reading, made: TextInput::default(), words: Vec::new() })
     }
 
-    /// For the inputs of a model.
-    pub(in crate::cli::model) fn new(manifest: &'a Manifest) -> Self {
-        let grams = match manifest.input.encoding {
-            Encoding::CharNgrams { dims, n_min, n_max } => {
-                NgramConfig::new(dims, n_min, n_max).ok().map(NgramEncoder::new)
-            }
-            Encoding::Features { .. } | Encoding::Tokens { .. } => None,
-        };
-        Self { manifest, grams, dense: Vec::new() }
-    }
-
-    /// What the network gets for features (`None` where missing) or for a text; `None` if the model takes neither.
+    /// What the network gets for features (`None` where missing) or for a text, padded to a length it is loaded for;
+    /// `None` if the model takes neither.
     pub(in crate::cli::model) fn row(
         &mut self,
         features: Option<&[Option<f32>]>,
         text: Option<&str>,
     ) -> Option<Vec<f64>> {
+        let Encoding::Features { features: names, normalisation, .. } = &self.manifest.input.encoding else {
+            return self.text_row(text?);
+        };
+        let values: Vec<f32> = features?.iter().map(|value| value.unwrap_or(f32::NAN)).collect();
         let mut row = Vec::new();
-        match &self.manifest.input.encoding {
-            Encoding::Features { features: names, normalisation, .. } => {
-                let values: Vec<f32> = features?.iter().map(|value| value.unwrap_or(f32::NAN)).collect();
-                if values.len() != names.len() {
-                    return None;
-                }
-                normalise(&values, normalisation, &mut row);
-            }
-            Encoding::CharNgrams { .. } => self.grams.as_mut()?.encode(text?, &mut row),
-            Encoding::Tokens { .. } => return None,
+        normalise(&values, normalisation, &mut row);
+        (values.len() == names.len()).then(|| row.into_iter().map(f64::from).collect())
+    }
+
+    fn text_row(&mut self, text: &str) -> Option<Vec<f64>> {
+        let reading = self.reading.as_mut()?;
+        if self.manifest.tags.is_some() {
+            // The first piece of the text.
+            reading.split(text, &mut self.words);
+            self.words.truncate(reading.words_max());
+            let mut ids = Vec::new();
+            reading.encode(text, &self.words, &mut ids);
+            return Some(self.padded(&ids));
         }
-        Some(row.into_iter().map(f64::from).collect())
+        reading.fill(text, &mut self.made);
+        match reading.input(&self.made) {
+            ModelInput::Vector { values, .. } => Some(values.iter().map(|value| f64::from(*value)).collect()),
+            ModelInput::Words { ids, .. } => Some(self.padded(ids)),
+            ModelInput::Features { .. } => None,
+        }
+    }
+
+    fn padded(&self, ids: &[i64]) -> Vec<f64> {
+        let mut row: Vec<f64> = ids.iter().map(|id| *id as f64).collect();
+        let length = self.manifest.input.lengths().into_iter().find(|length| *length >= row.len().max(1));
+        row.resize(length.unwrap_or(row.len()), 0.0);
+        row
     }
 }

@@ -41,7 +41,7 @@ impl<'a> Graph<'a> {
     ) -> Self {
         let quantisation = match &manifest.input.encoding {
             Encoding::Features { quantisation, .. } => *quantisation,
-            Encoding::CharNgrams { .. } | Encoding::Tokens { .. } => None,
+            Encoding::CharNgrams { .. } | Encoding::WordGrams(_) => None,
         };
         Self { spec: manifest.spec(), bytes, buckets: manifest.buckets(&report.batches), quantisation }
     }

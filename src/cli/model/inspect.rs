@@ -13,7 +13,7 @@ use crate::cli::model::list::{labels_in_short, say_all, short, task_entry};
 use crate::cli::model::measure::memory;
 use crate::cli::table::table;
 use crate::infer::engine::Operator;
-use crate::infer::manifest::Encoding;
+use crate::infer::manifest::{Encoding, WordGrams};
 use crate::infer::{Manifest, Survey, VariantReport};
 use crate::units::Bytes;
 
@@ -24,7 +24,7 @@ pub(in crate::cli::model) fn inspect(dir: &Path, json: bool) -> Result<(), Failu
     let cases = Cases::golden(dir, manifest)?;
     let mut variants = Vec::new();
     for (known, report) in manifest.variants.iter().zip(&admitted.report().variants) {
-        let bytes = admitted.graph(&report.name).unwrap_or_default();
+        let bytes = admitted.file(&known.file).unwrap_or_default();
         let graph = Graph::of_variant(manifest, report, bytes);
         let survey = Survey::read(bytes).map_err(|error| Failure::Config(error.into()))?;
         variants.push(Examined {
@@ -131,6 +131,9 @@ pub(in crate::cli::model) fn encoding(manifest: &Manifest) -> String {
         Encoding::CharNgrams { dims, n_min, n_max } => {
             format!("character {n_min}- to {n_max}-grams in {dims} dimensions")
         }
-        Encoding::Tokens { vocabulary, .. } => format!("ids of {vocabulary} tokens"),
+        Encoding::WordGrams(words) => {
+            let WordGrams { dims, n_min, n_max, grams, .. } = words;
+            format!("words of {grams} ids each, of {dims}: whole, shape and {n_min}- to {n_max}-grams")
+        }
     }
 }

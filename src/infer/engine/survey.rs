@@ -12,7 +12,7 @@ use tract_onnx::pb::{GraphProto, ValueInfoProto};
 use tract_onnx::prelude::*;
 
 use crate::infer::engine::{EngineError, datum, guarded, prepare_error, words};
-use crate::infer::tensor::{Bucket, Dtype, InputPort, OutputPort, Spec};
+use crate::infer::tensor::{Bucket, Dtype, InputPort, OutputPort, Spec, Width};
 
 /// What a graph file declares.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -111,7 +111,13 @@ pub fn spec_at(bytes: &[u8], survey: &Survey, bucket: Bucket) -> Result<Spec, En
                 let shape = &fact.shape;
                 return Err(interface(format!("output {name:?} has shape {shape:?}, [items, …] is needed")));
             }
-            let width = shape.iter().skip(1).product();
+            let width = match *shape {
+                // A row of ids for each word, and numbers for each word.
+                [_, words, numbers] if words > 0 && bucket.length.is_multiple_of(words) => {
+                    Width::PerWord { ids: bucket.length / words, numbers }
+                }
+                _ => Width::Fixed(shape.iter().skip(1).product()),
+            };
             spec.outputs.push(OutputPort { name: name.as_str().into(), width, dtype });
         }
         Ok(spec)
@@ -181,7 +187,7 @@ mod tests {
         let survey = Survey::read(DENSE).unwrap();
         let bucket = Bucket { items: 1, length: 4 };
         let spec = spec_at(DENSE, &survey, bucket).unwrap();
-        let widths: Vec<usize> = spec.outputs.iter().map(|port| port.width).collect();
+        let widths: Vec<usize> = spec.outputs.iter().map(|port| port.width.at(4)).collect();
         assert_eq!(widths, [3, 2]);
         assert!(Engine::load(&spec, DENSE, &[bucket]).is_ok());
         assert!(spec_at(DENSE, &survey, Bucket { items: 1, length: 5 }).is_err(), "five are not four");

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use crate::cli::exit::Failure;
 use crate::cli::model::eval::args::EvalArgs;
@@ -40,8 +41,17 @@ pub(in crate::cli::model::eval) enum Truth {
 
 impl Labels {
     /// As the command line says.
-    pub(in crate::cli::model::eval) fn new(manifest: &Manifest, args: &EvalArgs) -> Result<Self, Failure> {
+    ///
+    /// A model that marks entities has one list of labels: the types.
+    pub(in crate::cli::model::eval) fn new(
+        manifest: &Manifest,
+        types: &[Arc<str>],
+        args: &EvalArgs,
+    ) -> Result<Self, Failure> {
         let mut tasks: Vec<TaskLabels> = manifest.tasks.iter().map(TaskLabels::of).collect();
+        if !types.is_empty() {
+            tasks.push(TaskLabels::new("type", types));
+        }
         for given in &args.fields {
             let (task, field) = match given.split_once('=') {
                 Some((task, field)) => (task, field),
@@ -92,7 +102,8 @@ impl Labels {
         self.tasks.iter().map(|task| task.field.as_deref())
     }
 
-    /// Which label of a task a value means. `line` is for the message.
+    /// Which label of a task a value means: itself, what `--map` says, or one that differs in case only. `line` is for
+    /// the message.
     pub(in crate::cli::model::eval) fn truth(
         &self,
         task: usize,
@@ -102,13 +113,15 @@ impl Labels {
         let Some(task) = self.tasks.get(task) else { return Ok(Truth::Absent) };
         let value = value.trim();
         let wanted = task.map.get(value).map_or(value, String::as_str);
-        match task.labels.iter().position(|label| label == wanted) {
+        let exact = task.labels.iter().position(|label| label == wanted);
+        let similar = || task.labels.iter().position(|label| label.eq_ignore_ascii_case(wanted));
+        match exact.or_else(similar) {
             Some(label) => Ok(Truth::Label(label)),
             None if value.is_empty() => Ok(Truth::Absent),
             None if self.skip_unknown => Ok(Truth::Unknown),
             None => Err(Failure::Io(anyhow::anyhow!(
-                "line {line}: {value:?} is no label of {}; it has {}: tell what it means with --map, or leave such \
-                 inputs out with --skip-unknown",
+                "line {line}: {value:?} is no {}; the model has {}: tell what it means with --map, or leave such out \
+                 with --skip-unknown",
                 task.task,
                 task.labels.join(" | ")
             ))),
@@ -118,12 +131,15 @@ impl Labels {
 
 impl TaskLabels {
     fn of(task: &Task) -> Self {
-        let name = if task.name.is_empty() { "label" } else { &*task.name };
+        Self::new(if task.name.is_empty() { "label" } else { &task.name }, &task.labels)
+    }
+
+    fn new(name: &str, labels: &[Arc<str>]) -> Self {
         Self {
             task: name.to_owned(),
             field: Some(name.to_owned()),
             asked: false,
-            labels: task.labels.iter().map(ToString::to_string).collect(),
+            labels: labels.iter().map(ToString::to_string).collect(),
             map: BTreeMap::new(),
         }
     }

@@ -4,7 +4,9 @@
 //! doubted as the manifest says. What is counted is what a plant would see.
 
 mod args;
+mod judge;
 mod labels;
+mod marked;
 mod page;
 mod plot;
 mod reports;

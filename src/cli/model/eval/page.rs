@@ -1,14 +1,18 @@
 //! The result of an evaluation, for people and for programs.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 
 use crate::cli::exit::say;
-use crate::cli::model::eval::tally::{Tally, TaskTally};
+use crate::cli::model::eval::tally::{EntityTally, Tally, TaskTally};
 use crate::cli::model::list::{say_all, short};
 use crate::cli::model::measure::{Timing, span};
 use crate::cli::table::table;
 use crate::infer::manifest::{Manifest, Task};
-use crate::quality::{ECE_BINS, calibration_error, coverage_at, mean_risk, risk_coverage};
+use crate::quality::{
+    Class, Confusion, ECE_BINS, Mistake, calibration_error, coverage_at, mean_risk, risk_coverage,
+};
 use crate::units::Bytes;
 
 /// Pairs of labels that are named as most often taken for one another.
@@ -37,6 +41,19 @@ pub(in crate::cli::model::eval) fn describe(found: &Evaluated<'_>) {
         }
     }
     say(&first);
+    if let Some(entities) = &tally.entities {
+        describe_entities(found, entities);
+    } else {
+        describe_tasks(found);
+    }
+    say("");
+    let memory = found.memory.map_or("unknown".to_owned(), |bytes| Bytes(bytes).to_string());
+    let (p50, p99) = (span(found.timing.p50), span(found.timing.p99));
+    say(&format!("one input takes {p50} (p99 {p99}) from features or text to verdict; memory {memory}"));
+}
+
+/// One table of all tasks, then one of the classes of each.
+fn describe_tasks(found: &Evaluated<'_>) {
     let head = [
         "task",
         "labelled",
@@ -54,21 +71,63 @@ pub(in crate::cli::model::eval) fn describe(found: &Evaluated<'_>) {
     say_all(&table(&rows));
     for (task, tally) in tasks(found).filter(|(_, tally)| tally.compared() > 0) {
         say("");
-        say_all(&table(&classes(task, tally)));
-        for mistake in tally.confusion.worst(WORST) {
-            let label = |index: usize| task.labels.get(index).map_or("", |label| &**label);
-            say(&format!(
-                "{} {:?} taken for {:?}",
-                mistake.count,
-                label(mistake.truth),
-                label(mistake.predicted)
-            ));
-        }
+        let labels = task.labels.iter().enumerate();
+        let rows: Vec<(&str, Class)> =
+            labels.map(|(index, label)| (&**label, tally.confusion.class(index))).collect();
+        say_all(&table(&classes(name(task), &rows)));
+        worst(&tally.confusion, &task.labels);
+    }
+}
+
+/// One table of all reports, then one of the types.
+fn describe_entities(found: &Evaluated<'_>, tally: &EntityTally) {
+    let threshold = found.manifest.tags.as_ref().map_or(0.0, |tags| tags.threshold);
+    let curve = risk_coverage(&tally.answers);
+    let head = [
+        "reports",
+        "entities",
+        "micro-F1",
+        "macro-F1",
+        "threshold",
+        "accepted",
+        "their micro-F1",
+        "at 95 %",
+        "ECE",
+        "out of scope",
+    ];
+    let row = [
+        tally.reports.to_string(),
+        tally.all.all().support.to_string(),
+        format!("{:.3}", tally.all.all().f1()),
+        figure(tally.all.macro_f1()),
+        format!("{threshold:.3}"),
+        figure(tally.coverage()),
+        format!("{:.3}", tally.accepted.all().f1()),
+        figure((!curve.is_empty()).then(|| coverage_at(&curve, PRECISION))),
+        figure(calibration_error(&tally.answers, ECE_BINS)),
+        tally.out_of_scope.to_string(),
+    ];
+    say_all(&table(&[head.map(str::to_owned).to_vec(), row.to_vec()]));
+    if tally.left_out > 0 {
+        say(&format!("{} entities of types the model does not have were left out", tally.left_out));
     }
     say("");
-    let memory = found.memory.map_or("unknown".to_owned(), |bytes| Bytes(bytes).to_string());
-    let (p50, p99) = (span(found.timing.p50), span(found.timing.p99));
-    say(&format!("one input takes {p50} (p99 {p99}) from features or text to verdict; memory {memory}"));
+    let kinds: Vec<(&str, Class)> =
+        tally.types.iter().enumerate().map(|(kind, name)| (&**name, tally.all.class(kind))).collect();
+    say_all(&table(&classes("type", &kinds)));
+    worst(tally.all.same_place(), &tally.types);
+}
+
+/// The pairs most often taken for one another.
+fn worst(confusion: &Confusion, labels: &[Arc<str>]) {
+    let label = |index: usize| labels.get(index).map_or("", |label| &**label);
+    for Mistake { truth, predicted, count } in confusion.worst(WORST) {
+        say(&format!("{count} {:?} taken for {:?}", label(truth), label(predicted)));
+    }
+}
+
+fn figure(value: Option<f64>) -> String {
+    value.map_or("-".to_owned(), |value| format!("{value:.3}"))
 }
 
 fn tasks<'a>(found: &Evaluated<'a>) -> impl Iterator<Item = (&'a Task, &'a TaskTally)> {
@@ -81,37 +140,30 @@ fn name(task: &Task) -> &str {
 
 /// One line per task.
 fn summary(task: &Task, tally: &TaskTally) -> Vec<String> {
-    let share = |value: Option<f64>| value.map_or("-".to_owned(), |value| format!("{value:.3}"));
     let some = (tally.compared() > 0).then_some(());
     let curve = risk_coverage(&tally.answers);
     vec![
         name(task).to_owned(),
         tally.compared().to_string(),
-        share(tally.confusion.accuracy()),
-        share(tally.confusion.macro_f1()),
+        figure(tally.confusion.accuracy()),
+        figure(tally.confusion.macro_f1()),
         format!("{:.3}", task.threshold),
-        share(some.map(|()| tally.coverage())),
-        share(tally.precision()),
-        share(some.map(|()| coverage_at(&curve, PRECISION))),
-        share(calibration_error(&tally.answers, ECE_BINS)),
+        figure(some.map(|()| tally.coverage())),
+        figure(tally.precision()),
+        figure(some.map(|()| coverage_at(&curve, PRECISION))),
+        figure(calibration_error(&tally.answers, ECE_BINS)),
         tally.out_of_scope.to_string(),
     ]
 }
 
 /// One line per class that occurs.
-fn classes(task: &Task, tally: &TaskTally) -> Vec<Vec<String>> {
-    let head = [name(task), "true", "answered", "precision", "recall", "F1"];
+fn classes(what: &str, found: &[(&str, Class)]) -> Vec<Vec<String>> {
+    let head = [what, "true", "answered", "precision", "recall", "F1"];
     let mut rows = vec![head.map(str::to_owned).to_vec()];
-    for (index, label) in task.labels.iter().enumerate() {
-        let class = tally.confusion.class(index);
-        if class.is_seen() {
-            let figures = [class.precision(), class.recall(), class.f1()];
-            let counts = [class.support.to_string(), class.predicted.to_string()];
-            let mut row = vec![label.to_string()];
-            row.extend(counts);
-            row.extend(figures.map(|figure| format!("{figure:.3}")));
-            rows.push(row);
-        }
+    for (label, class) in found.iter().filter(|(_, class)| class.is_seen()) {
+        let mut row = vec![(*label).to_owned(), class.support.to_string(), class.predicted.to_string()];
+        row.extend([class.precision(), class.recall(), class.f1()].map(|value| format!("{value:.3}")));
+        rows.push(row);
     }
     rows
 }
@@ -122,25 +174,49 @@ pub(in crate::cli::model::eval) fn json(found: &Evaluated<'_>) -> Value {
     json!({
         "v": 1, "model": &**found.manifest.id(), "variant": found.variant, "data": found.data,
         "inputs": found.tally.inputs, "failed": found.tally.failed, "unmatched": found.tally.unmatched,
-        "tasks": tasks, "latency": found.timing.json(1), "memory_measured": found.memory,
+        "tasks": tasks,
+        "entities": found.tally.entities.as_ref().map(|tally| entities_json(found, tally)), "latency": found.timing.json(1), "memory_measured": found.memory,
+    })
+}
+
+fn class_json(label: &str, class: Class) -> Value {
+    json!({
+        "label": label, "true": class.support, "answered": class.predicted,
+        "precision": class.precision(), "recall": class.recall(), "f1": class.f1(),
+    })
+}
+
+/// Counts of a confusion and its worst pairs.
+fn confusion_json(confusion: &Confusion, labels: &[Arc<str>]) -> (Vec<Vec<u64>>, Vec<Value>) {
+    let label = |index: usize| labels.get(index).map_or("", |label| &**label);
+    let row = |truth: usize| (0..confusion.labels()).map(|other| confusion.count(truth, other)).collect();
+    let worst = confusion.worst(WORST).into_iter().map(|mistake| {
+        json!({ "truth": label(mistake.truth), "answer": label(mistake.predicted), "count": mistake.count })
+    });
+    ((0..confusion.labels()).map(row).collect(), worst.collect())
+}
+
+fn entities_json(found: &Evaluated<'_>, tally: &EntityTally) -> Value {
+    let kinds = tally.types.iter().enumerate().map(|(kind, name)| class_json(name, tally.all.class(kind)));
+    let (counts, worst) = confusion_json(tally.all.same_place(), &tally.types);
+    let curve = risk_coverage(&tally.answers);
+    let all = tally.all.all();
+    json!({
+        "reports": tally.reports, "entities": all.support, "left_out": tally.left_out,
+        "micro_f1": all.f1(), "precision": all.precision(), "recall": all.recall(),
+        "macro_f1": tally.all.macro_f1(), "coverage": tally.coverage(),
+        "threshold": found.manifest.tags.as_ref().map(|tags| short(tags.threshold)),
+        "accepted_micro_f1": tally.accepted.all().f1(), "coverage_at_95": coverage_at(&curve, PRECISION),
+        "mean_risk": mean_risk(&curve), "ece": calibration_error(&tally.answers, ECE_BINS),
+        "out_of_scope": tally.out_of_scope, "types": kinds.collect::<Vec<_>>(), "worst": worst, "same_place": counts,
     })
 }
 
 fn task_json(task: &Task, tally: &TaskTally) -> Value {
-    let label = |index: usize| task.labels.get(index).map_or("", |label| &**label);
     let confusion = &tally.confusion;
-    let class = |index: usize| {
-        let class = confusion.class(index);
-        json!({
-            "label": label(index), "true": class.support, "answered": class.predicted,
-            "precision": class.precision(), "recall": class.recall(), "f1": class.f1(),
-        })
-    };
-    let row = |truth: usize| (0..confusion.labels()).map(|other| confusion.count(truth, other)).collect();
-    let counts: Vec<Vec<u64>> = (0..confusion.labels()).map(row).collect();
-    let worst = confusion.worst(WORST).into_iter().map(|mistake| {
-        json!({ "truth": label(mistake.truth), "answer": label(mistake.predicted), "count": mistake.count })
-    });
+    let labels = task.labels.iter().enumerate();
+    let classes = labels.map(|(index, label)| class_json(label, confusion.class(index)));
+    let (counts, worst) = confusion_json(confusion, &task.labels);
     let curve = risk_coverage(&tally.answers);
     json!({
         "task": &*task.name, "labelled": tally.compared(), "unlabelled": tally.absent, "unknown": tally.unknown,
@@ -148,7 +224,6 @@ fn task_json(task: &Task, tally: &TaskTally) -> Value {
         "coverage": tally.coverage(), "precision": tally.precision(),
         "coverage_at_95": coverage_at(&curve, PRECISION), "mean_risk": mean_risk(&curve),
         "ece": calibration_error(&tally.answers, ECE_BINS), "out_of_scope": tally.out_of_scope,
-        "classes": (0..confusion.labels()).map(class).collect::<Vec<_>>(),
-        "worst": worst.collect::<Vec<_>>(), "confusion": counts,
+        "classes": classes.collect::<Vec<_>>(), "worst": worst, "confusion": counts,
     })
 }

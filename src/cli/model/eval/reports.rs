@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::cli::exit::Failure;
 use crate::cli::model::eval::labels::{Labels, Truth};
+use crate::cli::model::eval::marked::{self, Marked};
 use crate::io::files::open_file;
 use crate::io::rows::ROW_BYTES_MAX;
 
@@ -42,6 +43,25 @@ pub(in crate::cli::model::eval) fn read(
         });
     }
     Ok(reports)
+}
+
+/// Reads all reports of a file with the entities that are in them.
+pub(in crate::cli::model::eval) fn read_marked(
+    path: &Path,
+    text: &str,
+    labels: &Labels,
+) -> Result<Vec<Marked>, Failure> {
+    let kind_of = |name: &str, line| match labels.truth(0, name, line) {
+        Ok(Truth::Label(kind)) => Ok(Some(kind)),
+        Ok(Truth::Absent | Truth::Unknown) => Ok(None),
+        Err(failure) => Err(failure.text()),
+    };
+    let marked = objects(path)?.into_iter().map(|(line, object)| {
+        marked::read(&object, text, &|name| kind_of(name, line)).map_err(|what| {
+            fault(path, if what.starts_with("line ") { what } else { format!("line {line}: {what}") })
+        })
+    });
+    marked.collect()
 }
 
 /// The objects of a file with their lines; blank lines are left out.

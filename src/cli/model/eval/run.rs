@@ -2,14 +2,13 @@
 
 use crate::cli::config::{find_stream, load, time_column};
 use crate::cli::exit::{Failure, print};
-use crate::cli::model::bench::no_such_variant;
 use crate::cli::model::cases::Cases;
-use crate::cli::model::encode::Encoder;
 use crate::cli::model::eval::args::EvalArgs;
+use crate::cli::model::eval::judge::{Answer, Judge};
 use crate::cli::model::eval::labels::Labels;
 use crate::cli::model::eval::page::{Evaluated, describe, json};
 use crate::cli::model::eval::plot::plot;
-use crate::cli::model::eval::reports;
+use crate::cli::model::eval::reports::{read, read_marked};
 use crate::cli::model::eval::tally::Tally;
 use crate::cli::model::eval::windows::Timeline;
 use crate::cli::model::folder::admit;
@@ -20,24 +19,20 @@ use crate::clock::{Clock, SystemClock};
 use crate::features::{Extractor, FeatureLayout};
 use crate::flow::{FeatureVector, StreamKind};
 use crate::infer::manifest::{Encoding, Manifest};
-use crate::infer::{Model, ModelInput};
 use crate::io::admission::Admitted;
 use crate::io::files::{open_file, write_file};
 
 /// Evaluates a model on labelled data.
 pub(in crate::cli::model) fn eval(args: &EvalArgs) -> Result<(), Failure> {
     let admitted = admit(&args.dir)?;
-    let manifest = admitted.manifest().clone();
-    let name = args.variant.as_deref();
-    let unknown = || Failure::Usage(no_such_variant(&manifest, name));
-    let report = admitted.variant(name).ok_or_else(unknown)?;
-    let memory = memory_of(&admitted, args, &report.name)?;
-    let model = admitted.load(Some(&report.name)).map_err(|error| Failure::Config(error.into()))?;
-    let mut model = model.ok_or_else(unknown)?;
-    let labels = Labels::new(&manifest, args)?;
+    let manifest = admitted.manifest();
+    let variant = args.variant.as_deref();
+    let memory = memory_of(&admitted, args)?;
+    let mut judge = Judge::load(&admitted, variant)?;
+    let labels = Labels::new(manifest, judge.entity_types(), args)?;
     let tally = match manifest.kind {
-        StreamKind::Sensor => windows(args, labels, &mut model, &manifest)?,
-        StreamKind::Report => judge_reports(args, labels, &mut model, &manifest)?,
+        StreamKind::Sensor => windows(args, labels, &mut judge, manifest)?,
+        StreamKind::Report => reports(args, labels, &mut judge, manifest)?,
     };
     if tally.inputs == 0 {
         return Err(Failure::Io(anyhow::anyhow!(
@@ -48,15 +43,15 @@ pub(in crate::cli::model) fn eval(args: &EvalArgs) -> Result<(), Failure> {
         )));
     }
     let found = Evaluated {
-        manifest: &manifest,
-        variant: &report.name,
+        manifest,
+        variant: admitted.variant(variant).map_or("", |report| &report.name),
         data: args.data.display().to_string(),
         timing: Timing::of(tally.times.clone()),
         memory,
         tally: &tally,
     };
     if let Some(path) = &args.plot {
-        write_file(path, plot(&manifest, &tally).as_bytes()).map_err(|error| Failure::Io(error.into()))?;
+        write_file(path, plot(manifest, &tally).as_bytes()).map_err(|error| Failure::Io(error.into()))?;
     }
     if args.json {
         return print(&json(&found).to_string());
@@ -66,18 +61,22 @@ pub(in crate::cli::model) fn eval(args: &EvalArgs) -> Result<(), Failure> {
 }
 
 /// Memory of one copy, measured before anything else has worked in this process.
-fn memory_of(admitted: &Admitted, args: &EvalArgs, variant: &str) -> Result<Option<u64>, Failure> {
-    let Some(report) = admitted.variant(Some(variant)) else { return Ok(None) };
-    let graph = Graph::of_variant(admitted.manifest(), report, admitted.graph(variant).unwrap_or_default());
-    let cases = Cases::golden(&args.dir, admitted.manifest())?;
-    memory(&graph, &cases, report.memory_bytes)
+fn memory_of(admitted: &Admitted, args: &EvalArgs) -> Result<Option<u64>, Failure> {
+    let manifest = admitted.manifest();
+    let wanted = |name: &str| args.variant.as_deref().is_none_or(|variant| variant == name);
+    let mut variants = manifest.variants.iter().zip(&admitted.report().variants);
+    let Some((variant, report)) = variants.find(|(variant, _)| wanted(&variant.name)) else {
+        return Ok(None);
+    };
+    let graph = Graph::of_variant(manifest, report, admitted.file(&variant.file).unwrap_or_default());
+    memory(&graph, &Cases::golden(&args.dir, manifest)?, report.memory_bytes)
 }
 
 /// Judges labelled reports.
-fn judge_reports(
+fn reports(
     args: &EvalArgs,
     mut labels: Labels,
-    model: &mut Model,
+    judge: &mut Judge,
     manifest: &Manifest,
 ) -> Result<Tally, Failure> {
     if args.labels.is_some() || args.config.is_some() {
@@ -86,20 +85,26 @@ fn judge_reports(
             "{id} takes reports: their labels stand beside the text, and --labels and --config are for samples"
         )));
     }
-    let reports = reports::read(&args.data, &args.text, &mut labels)?;
-    let mut tally = Tally::new(manifest);
-    let mut encoder = Encoder::new(manifest);
+    let mut tally = Tally::new(manifest, judge.entity_types());
     let clock = SystemClock::start();
-    for report in &reports {
+    let mut timed = |tally: &mut Tally, text: &str| {
         let from = clock.uptime();
-        let judged = encoder.judge(model, &report.text);
-        let took = clock.uptime().since(from);
-        match judged {
-            Ok(judgements) => {
-                tally.times.push(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
-                tally.add(&judgements, &report.truths);
+        let answer = judge.report(text);
+        tally.judged(clock.uptime().since(from), answer)
+    };
+    if tally.entities.is_some() {
+        for report in read_marked(&args.data, &args.text, &labels)? {
+            let Some(Answer::Entities(found)) = timed(&mut tally, &report.text) else { continue };
+            if let Some(entities) = &mut tally.entities {
+                entities.left_out += report.left_out;
+                entities.add(&found, &report.entities);
             }
-            Err(_) => tally.failed += 1,
+        }
+        return Ok(tally);
+    }
+    for report in read(&args.data, &args.text, &mut labels)? {
+        if let Some(Answer::Tasks(judgements)) = timed(&mut tally, &report.text) {
+            tally.add(&judgements, &report.truths);
         }
     }
     Ok(tally)
@@ -109,7 +114,7 @@ fn judge_reports(
 fn windows(
     args: &EvalArgs,
     mut labels: Labels,
-    model: &mut Model,
+    judge: &mut Judge,
     manifest: &Manifest,
 ) -> Result<Tally, Failure> {
     let (Some(config), Some(stream), Some(labels_file)) = (&args.config, &args.stream, &args.labels) else {
@@ -142,7 +147,7 @@ fn windows(
     let columns = Columns { time, channels, delimiter };
     let rows = SampleRows::new(file, &columns).map_err(|error| Failure::Io(error.into()))?;
     let (mut extractor, mut vector) = (Extractor::new(), FeatureVector::default());
-    let mut tally = Tally::new(manifest);
+    let mut tally = Tally::new(manifest, &[]);
     let clock = SystemClock::start();
     let judged = for_each_window(window, rows, &mut |window| {
         let Some(truths) = timeline.of(window.span) else {
@@ -151,16 +156,9 @@ fn windows(
         };
         let from = clock.uptime();
         extractor.extract(&layout, window, &mut vector);
-        let completeness = Some(window.completeness.ratio().get());
-        let judged =
-            model.judge(&ModelInput::Features { values: &vector.values, completeness }, &mut || false);
-        let took = clock.uptime().since(from);
-        match judged {
-            Ok(judgements) => {
-                tally.times.push(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
-                tally.add(&judgements, truths);
-            }
-            Err(_) => tally.failed += 1,
+        let judged = judge.window(&vector.values, window.completeness.ratio().get());
+        if let Some(judgements) = tally.judged(clock.uptime().since(from), judged) {
+            tally.add(&judgements, truths);
         }
         Ok(())
     });

@@ -1,9 +1,12 @@
 //! What has been answered so far, counted.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use crate::cli::model::eval::labels::Truth;
-use crate::flow::{Judgement, Verdict};
+use crate::flow::{Extraction, FailureReason, Judgement, Verdict};
 use crate::infer::Manifest;
-use crate::quality::{Confusion, Scored};
+use crate::quality::{Confusion, Entity, EntityCounts, Scored};
 
 /// Everything that was found out.
 pub(in crate::cli::model::eval) struct Tally {
@@ -17,6 +20,28 @@ pub(in crate::cli::model::eval) struct Tally {
     pub(in crate::cli::model::eval) times: Vec<u64>,
     /// One per task.
     pub(in crate::cli::model::eval) tasks: Vec<TaskTally>,
+    /// For a model that marks entities.
+    pub(in crate::cli::model::eval) entities: Option<EntityTally>,
+}
+
+/// What was found out about entities.
+pub(in crate::cli::model::eval) struct EntityTally {
+    /// Names of their types.
+    pub(in crate::cli::model::eval) types: Vec<Arc<str>>,
+    /// All reports.
+    pub(in crate::cli::model::eval) all: EntityCounts,
+    /// The reports whose extraction was accepted.
+    pub(in crate::cli::model::eval) accepted: EntityCounts,
+    /// Scores of the entities the network found and whether they were right; those of rules have none.
+    pub(in crate::cli::model::eval) answers: Vec<Scored>,
+    /// Reports.
+    pub(in crate::cli::model::eval) reports: u64,
+    /// Of them so many were accepted.
+    pub(in crate::cli::model::eval) reports_accepted: u64,
+    /// Of them so many were taken for out of scope.
+    pub(in crate::cli::model::eval) out_of_scope: u64,
+    /// True entities of types the model does not have.
+    pub(in crate::cli::model::eval) left_out: u64,
 }
 
 /// What was found out about one task.
@@ -39,20 +64,81 @@ pub(in crate::cli::model::eval) struct TaskTally {
 
 impl Tally {
     /// Nothing yet.
-    pub(in crate::cli::model::eval) fn new(manifest: &Manifest) -> Self {
+    pub(in crate::cli::model::eval) fn new(manifest: &Manifest, types: &[Arc<str>]) -> Self {
         let tasks = manifest.tasks.iter().map(|task| TaskTally::new(task.labels.len())).collect();
-        Self { inputs: 0, failed: 0, unmatched: 0, times: Vec::new(), tasks }
+        let entities = (!types.is_empty()).then(|| EntityTally::new(types));
+        Self { inputs: 0, failed: 0, unmatched: 0, times: Vec::new(), tasks, entities }
     }
 
-    /// Counts the judgements of one input.
+    /// Counts one input with the time it took; gives the answer if there is one.
+    pub(in crate::cli::model::eval) fn judged<T>(
+        &mut self,
+        took: Duration,
+        answer: Result<T, FailureReason>,
+    ) -> Option<T> {
+        if answer.is_ok() {
+            self.inputs += 1;
+            self.times.push(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
+        } else {
+            self.failed += 1;
+        }
+        answer.ok()
+    }
+
+    /// Compares the judgements of one input with its labels.
     pub(in crate::cli::model::eval) fn add(&mut self, judgements: &[Judgement], truths: &[Truth]) {
-        self.inputs += 1;
         for ((task, judgement), truth) in self.tasks.iter_mut().zip(judgements).zip(truths) {
             match truth {
                 Truth::Label(truth) => task.add(judgement, *truth),
                 Truth::Absent => task.absent += 1,
                 Truth::Unknown => task.unknown += 1,
             }
+        }
+    }
+}
+
+impl EntityTally {
+    fn new(types: &[Arc<str>]) -> Self {
+        Self {
+            types: types.to_vec(),
+            all: EntityCounts::new(types.len()),
+            accepted: EntityCounts::new(types.len()),
+            answers: Vec::new(),
+            reports: 0,
+            reports_accepted: 0,
+            out_of_scope: 0,
+            left_out: 0,
+        }
+    }
+
+    /// Share of the reports that were accepted; `None` without reports.
+    pub(in crate::cli::model::eval) fn coverage(&self) -> Option<f64> {
+        (self.reports > 0).then(|| share(self.reports_accepted, self.reports))
+    }
+
+    /// Counts the entities of one report.
+    pub(in crate::cli::model::eval) fn add(&mut self, extraction: &Extraction, truth: &[Entity]) {
+        let mut found = Vec::with_capacity(extraction.found.len());
+        for entity in &extraction.found {
+            let place = Entity {
+                kind: usize::from(entity.kind),
+                start: entity.start as usize,
+                end: entity.end as usize,
+            };
+            if !entity.by_rule {
+                self.answers.push(Scored { score: f64::from(entity.score), right: truth.contains(&place) });
+            }
+            found.push(place);
+        }
+        self.reports += 1;
+        self.all.add(truth, &found);
+        match extraction.verdict {
+            Verdict::Accepted => {
+                self.reports_accepted += 1;
+                self.accepted.add(truth, &found);
+            }
+            Verdict::Uncertain => {}
+            Verdict::OutOfScope => self.out_of_scope += 1,
         }
     }
 }
