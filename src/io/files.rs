@@ -77,6 +77,16 @@ pub fn read_pem(path: &Path) -> Result<Vec<u8>, FileError> {
     read_bytes(path, PEM_BYTES_MAX)
 }
 
+/// Makes a folder, and those above it; one that holds something is left alone.
+pub fn create_folder(path: &Path) -> Result<(), FileError> {
+    let failed = |source| FileError::Write { path: path.to_owned(), source };
+    std::fs::create_dir_all(path).map_err(failed)?;
+    match std::fs::read_dir(path).map_err(failed)?.next() {
+        Some(_) => Err(failed(io::ErrorKind::DirectoryNotEmpty.into())),
+        None => Ok(()),
+    }
+}
+
 /// Writes a file, over one that is there.
 pub fn write_file(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
     std::fs::write(path, bytes).map_err(|source| FileError::Write { path: path.to_owned(), source })

@@ -252,11 +252,20 @@ fn random_cases(path: &Path, survey: &Survey, args: &BenchArgs) -> Result<Cases,
 
 /// Measures each shape of a graph, and writes its answers if they are asked for.
 fn times(graph: &Graph<'_>, cases: &Cases, args: &BenchArgs) -> Result<Vec<(Bucket, Timing)>, Failure> {
-    let mut engine = graph.load()?;
     if let Some(path) = &args.outputs {
-        let text = answers(graph, &mut engine, cases)?;
+        let text = answers(graph, &mut graph.load()?, cases)?;
         write_file(path, text.as_bytes()).map_err(|error| Failure::Io(error.into()))?;
     }
+    times_of(graph, cases, args.time)
+}
+
+/// Measures each shape of a graph for this long: single items first, and of those the length of the first case.
+pub(in crate::cli::model) fn times_of(
+    graph: &Graph<'_>,
+    cases: &Cases,
+    length: Duration,
+) -> Result<Vec<(Bucket, Timing)>, Failure> {
+    let mut engine = graph.load()?;
     let first = cases.cases.first().map_or(0, |case| case.input.len());
     let mut buckets = graph.buckets.clone();
     buckets.sort_by_key(|bucket| (bucket.items, bucket.length != first, bucket.length));
@@ -270,7 +279,7 @@ fn times(graph: &Graph<'_>, cases: &Cases, args: &BenchArgs) -> Result<Vec<(Buck
                 graph.block(&rows.map(Vec::as_slice).collect::<Vec<_>>())
             })
             .collect();
-        let timing = time(args.time, &mut |run| match blocks.get(run % blocks.len().max(1)) {
+        let timing = time(length, &mut |run| match blocks.get(run % blocks.len().max(1)) {
             Some(block) => block.run(&mut engine).map(drop),
             None => Ok(()),
         });

@@ -39,11 +39,16 @@ impl<'a> Graph<'a> {
         report: &VariantReport,
         bytes: &'a [u8],
     ) -> Self {
+        Self { buckets: manifest.buckets(&report.batches), ..Self::of_manifest(manifest, bytes) }
+    }
+
+    /// A graph that has not been admitted, for single items.
+    pub(in crate::cli::model) fn of_manifest(manifest: &Manifest, bytes: &'a [u8]) -> Self {
         let quantisation = match &manifest.input.encoding {
             Encoding::Features { quantisation, .. } => *quantisation,
             Encoding::CharNgrams { .. } | Encoding::WordGrams(_) => None,
         };
-        Self { spec: manifest.spec(), bytes, buckets: manifest.buckets(&report.batches), quantisation }
+        Self { spec: manifest.spec(), bytes, buckets: manifest.buckets(&[1]), quantisation }
     }
 
     /// Loads it.

@@ -11,6 +11,8 @@ mod graph;
 mod inspect;
 mod list;
 mod measure;
+mod new;
 mod question;
+mod report;
 
 pub(in crate::cli) use question::{ModelQuestion, ask};

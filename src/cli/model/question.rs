@@ -9,6 +9,8 @@ use crate::cli::model::eval::{EvalArgs, eval};
 use crate::cli::model::folder::{INSTALLED, models_in};
 use crate::cli::model::inspect::inspect;
 use crate::cli::model::list::list;
+use crate::cli::model::new::{NewArgs, new};
+use crate::cli::model::report::{ReportArgs, report};
 
 /// Questions about models.
 #[derive(clap::Subcommand)]
@@ -39,6 +41,12 @@ pub(in crate::cli) enum ModelQuestion {
     /// Judge labelled data as the service would, and say what the answers are worth
     #[command(long_about = None)]
     Eval(Box<EvalArgs>),
+    /// Make a model folder from an ONNX file
+    #[command(long_about = None)]
+    New(Box<NewArgs>),
+    /// Answer the five questions before deployment on one page: task, latency, data, cost, maintenance
+    #[command(long_about = None)]
+    Report(Box<ReportArgs>),
 }
 
 /// Answers a question.
@@ -54,5 +62,7 @@ pub(in crate::cli) fn ask(question: ModelQuestion) -> Result<(), Failure> {
         ModelQuestion::Inspect { dir, json } => inspect(&dir, json),
         ModelQuestion::Bench(args) => bench(&args),
         ModelQuestion::Eval(args) => eval(&args),
+        ModelQuestion::New(args) => new(&args),
+        ModelQuestion::Report(args) => report(&args),
     }
 }
