@@ -412,6 +412,59 @@ mod tests {
         assert_eq!(distiller.tally().dropped(DropReason::RateLimit), 3);
     }
 
+    /// A report of a stream whose entities model 1 marks; without a label where `label` is `None`.
+    fn marked(label: Option<u16>, extraction: Option<Extraction>) -> Event {
+        let mut policy = policy(ForwardEvents::All);
+        (policy.kind, policy.extractor) = (StreamKind::Report, Some(ModelId(1)));
+        let marker = ModelNames {
+            id: "marker@1.0.0".into(),
+            tasks: vec![],
+            entity_types: vec!["Item".into(), "State".into()],
+            vocabulary: vec!["hydraulic pump".into()],
+        };
+        let mut distiller = Distiller::new(DistillConfig { streams: vec![policy] }, vec![model(), marker]);
+        let mut inference = report(0, label.unwrap_or(0));
+        if label.is_none() {
+            inference.model = ModelId(1);
+        }
+        if let Outcome::Judged { judgements, extraction: slot, .. } = &mut inference.outcome {
+            *slot = extraction;
+            judgements.truncate(usize::from(label.is_some()));
+        }
+        let Ok(event) = distiller.judge(inference, ID, ClockQuality::Synced) else { panic!("was judged") };
+        event
+    }
+
+    #[test]
+    fn entities_get_their_names_and_their_places_stay_in_the_plant() {
+        let entity =
+            |kind, value, start, end| FoundEntity { kind, value, start, end, score: 0.9, by_rule: false };
+        let found = vec![
+            entity(0, Some(0), 0, 4),
+            entity(1, None, 5, 10),
+            entity(7, None, 0, 4),
+            entity(0, Some(9), 0, 4),
+            entity(0, None, 5, 99),
+        ];
+        let extraction = Extraction { found, verdict: Verdict::Uncertain };
+        let event = marked(Some(2), Some(extraction.clone()));
+        let entity =
+            |kind: &str, value: Option<&str>| Entity { kind: kind.into(), value: value.map(Arc::from) };
+        let expected = [entity("Item", Some("hydraulic pump")), entity("State", None), entity("Item", None)];
+        assert_eq!(event.facts.entities, expected, "what has no type or no place is left out");
+        let places: Vec<_> =
+            event.local.entities.iter().map(|place| (place.text.expose(), place.start)).collect();
+        assert_eq!(places, [("pump", 0), ("leaks", 5), ("pump", 0)]);
+        let extracted = event.facts.extraction.clone().unwrap();
+        assert_eq!((&*event.facts.model, &*extracted.model), ("pump@1.0.0", "marker@1.0.0"));
+        assert_eq!((event.facts.verdict(), extracted.verdict), (Verdict::Accepted, Verdict::Uncertain));
+        let alone = marked(None, Some(extraction));
+        assert!(alone.facts.results.is_empty() && alone.facts.change == Change::New && alone.forward);
+        assert_eq!((&*alone.facts.model, alone.facts.verdict()), ("marker@1.0.0", Verdict::Uncertain));
+        let failed = marked(Some(2), None);
+        assert!(failed.facts.extraction.is_none() && failed.facts.results.len() == 1);
+    }
+
     #[test]
     fn every_report_counts_as_new_and_its_text_stays_unless_shown() {
         let mut policy = policy(ForwardEvents::OnChange);

@@ -387,13 +387,14 @@ mod tests {
     use super::*;
 
     const GOOD: &str = include_str!("../../tests/golden/models/dense-pair/manifest.toml");
-    const TOKENS: &str = include_str!("../../tests/golden/models/embedding/manifest.toml");
+    const WORDS: &str = include_str!("../../tests/golden/models/embedding/manifest.toml");
+    const TAGGER: &str = include_str!("../../tests/golden/models/tagger/manifest.toml");
     const BYTES: &str = include_str!("../../tests/golden/models/bytes-in/manifest.toml");
 
-    /// The keys of the faults after one replacement in the good manifest.
-    fn faults(from: &str, to: &str) -> Vec<String> {
-        assert!(GOOD.contains(from), "{from:?} is not in the manifest");
-        let parsed = Manifest::parse(&GOOD.replacen(from, to, 1));
+    /// The keys of the faults after one replacement in a good manifest.
+    fn faults(good: &str, from: &str, to: &str) -> Vec<String> {
+        assert!(good.contains(from), "{from:?} is not in the manifest");
+        let parsed = Manifest::parse(&good.replacen(from, to, 1));
         parsed.err().unwrap_or_default().into_iter().map(|fault| fault.key).collect()
     }
 
@@ -408,8 +409,8 @@ mod tests {
         assert_eq!((&*spec.outputs[1].name, spec.outputs[1].width), ("leak", Width::Fixed(2)));
         let shapes = manifest.buckets(&[1, 8]);
         assert_eq!(shapes, [Bucket { items: 1, length: 4 }, Bucket { items: 8, length: 4 }]);
-        let tokens = Manifest::parse(TOKENS).unwrap();
-        assert_eq!((tokens.input.dtype(), tokens.input.lengths()), (Dtype::I64, vec![8, 16]));
+        let words = Manifest::parse(WORDS).unwrap();
+        assert_eq!((words.input.dtype(), words.input.lengths()), (Dtype::I64, vec![8, 16]));
         assert_eq!(Manifest::parse(BYTES).unwrap().input.dtype(), Dtype::U8);
     }
 
@@ -418,8 +419,8 @@ mod tests {
         let grams = |dims: u32| {
             let encoder =
                 format!("encoder = {{ type = \"char-ngrams\", dims = {dims}, n_min = 1, n_max = 4 }}");
-            let old = "encoder = { type = \"tokens\", lengths = [8, 16], vocabulary = 32 }";
-            Manifest::parse(&TOKENS.replace(old, &encoder))
+            let old = WORDS.lines().find(|line| line.starts_with("encoder")).unwrap();
+            Manifest::parse(&WORDS.replace(old, &encoder))
         };
         assert_eq!(
             grams(2048).unwrap().input.encoding,
@@ -455,11 +456,60 @@ mod tests {
             ("tolerance = 1e-4", "tolerance = -1.0", "golden.tolerance"),
             ("tolerance = 1e-4", "tolerance = 1e-4\nunknown = 1", ""),
         ] {
-            let found = faults(from, to);
+            let found = faults(GOOD, from, to);
             assert!(found.iter().any(|found| found == key), "{to:?}: {found:?}");
         }
         let digest = Manifest::parse(&GOOD.replace("sha256 = \"", "sha256 = \"x"));
         assert_eq!(digest.unwrap_err().len(), 2);
+    }
+
+    #[test]
+    fn a_tagger_says_what_it_marks_and_which_files_it_needs() {
+        let manifest = Manifest::parse(TAGGER).unwrap();
+        let tags = manifest.tags.as_ref().unwrap();
+        assert!(manifest.tasks.is_empty() && tags.classes() == 5);
+        let [output] = manifest.spec().outputs.try_into().unwrap();
+        assert_eq!((&*output.name, output.width.at(16), output.width.at(32)), ("tags", 20, 40));
+        let files: Vec<_> = manifest.companions().map(|(beside, most)| (&*beside.file, most)).collect();
+        assert_eq!(files, [("known.bin", KNOWN_BYTES_MAX), ("vocabulary.json", VOCABULARY_BYTES_MAX)]);
+    }
+
+    #[test]
+    fn each_wrong_key_of_a_tagger_is_named() {
+        let task = "[[tasks]]\noutput = \"y\"\nlabels = [\"a\", \"b\"]\nthreshold = 0.5\n[scope]";
+        for (from, to, key) in [
+            ("split = \"space\"", "split = \"none\"", "input.encoder.split"),
+            ("dims = 1024", "dims = 2", "input.encoder.dims"),
+            ("n_min = 3", "n_min = 4", "input.encoder"),
+            ("grams = 4", "grams = 2", "input.encoder.grams"),
+            ("grams = 4", "grams = 65", "input.encoder.grams"),
+            ("lengths = [4, 8]", "lengths = [8, 4]", "input.encoder.lengths"),
+            ("lengths = [4, 8]", "lengths = [4, 513]", "input.encoder.lengths"),
+            ("lengths = [4, 8]", "lengths = [4, 8], vocabulary = 3", ""),
+            ("\"Activity\"]", "\"Item\"]", "tags.types[1]"),
+            (
+                "types = [",
+                "types = [\"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\", ",
+                "tags.types[0]",
+            ),
+            ("types = [\"Item\", \"Activity\"]", "types = []", "tags.types"),
+            ("threshold = 0.6", "threshold = 1.6", "tags.threshold"),
+            ("threshold = 0.6", "temperature = 0.0\nthreshold = 0.6", "tags.temperature"),
+            ("threshold = 0.6", "threshold = 0.6\noutside_bias = nan", "tags.outside_bias"),
+            ("[\"email\"]", "[\"e-mail\"]", "tags.rules"),
+            ("[\"email\"]", "[\"email\", \"email\"]", "tags.rules"),
+            ("\"vocabulary.json\"", "\"../vocabulary.json\"", "tags.vocabulary.file"),
+            ("output = \"tags\"\n", "", "tags.output"),
+            ("[scope]", task, "tags"),
+            ("\nn = 3", "\nn = 9", "scope.n"),
+            ("file = \"known.bin\"\n", "", "scope.file"),
+            ("kind = \"report\"", "kind = \"sensor\"", "tags"),
+            ("\"word-grams\"", "\"char-ngrams\"", "tags"),
+            ("\"word-grams\"", "\"tokens\"", "input.encoder.type"),
+        ] {
+            let found = faults(TAGGER, from, to);
+            assert!(found.iter().any(|found| found == key), "{to:?}: {found:?}");
+        }
     }
 
     #[test]

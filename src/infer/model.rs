@@ -460,18 +460,18 @@ mod tests {
     }
 
     #[test]
-    fn token_ids_beyond_the_vocabulary_are_read_as_unknown_and_long_reports_are_cut() {
+    fn ids_beyond_the_table_are_read_as_nothing_and_long_reports_are_cut() {
         let mut model = load(
             include_str!("../../tests/golden/models/embedding/manifest.toml"),
             include_bytes!("../../tests/golden/models/embedding/model.onnx"),
         );
         let mut scores = |ids: &[i64]| {
-            model
-                .judge(&ModelInput::Tokens(ids), &mut || false)
-                .map(|judgements| judgements[0].scores.clone())
+            let input = ModelInput::Words { ids, known_share: None };
+            model.judge(&input, &mut || false).map(|judgements| judgements[0].scores.clone())
         };
         assert_eq!(scores(&[1, 32, -1, i64::MAX]), scores(&[1, 0, 0, 0]));
         assert_eq!(scores(&[3; 40]), scores(&[3; 16]));
+        assert_eq!(scores(&[3; 5]), Err(FailureReason::Errored), "not whole words");
         assert!(scores(&[]).is_ok());
     }
 

@@ -120,7 +120,11 @@ impl InferWorker {
         let started = self.clock.uptime();
         let mut outcomes = self.outcomes(batch);
         let took = self.clock.uptime().since(started);
-        batch.iter().for_each(|work| self.registry.record(work.model, took));
+        let is_asked = |work: &&Work| {
+            let stream = self.streams.get(usize::from(work.subject.stream.0));
+            stream.is_some_and(|stream| stream.model == Some(work.model))
+        };
+        batch.iter().filter(is_asked).for_each(|work| self.registry.record(work.model, took));
         self.mark(batch, &mut outcomes);
         let took = self.clock.uptime().since(started);
         let judged = batch.drain(..).zip(outcomes).map(|(work, outcome)| {

@@ -1,5 +1,7 @@
 //! `[input]` of a manifest: features and their normalisation, or how a report becomes numbers.
 
+use std::ops::RangeInclusive;
+
 use crate::flow::StreamKind;
 use crate::infer::manifest::faults::{Faults, found, shortened_list};
 use crate::infer::manifest::raw::{RawEncoder, RawInput};
@@ -10,10 +12,10 @@ use crate::infer::tensor::Dtype;
 const FEATURES_MAX: usize = 4096;
 /// Length of the n-gram vector: 64 Ki floats are 256 KiB of input per report. Ids of words: as many rows of a table.
 const DIMS_MAX: u32 = 1 << 16;
-/// Ids of one word: a word of 24 letters has 45 n-grams of three and four.
-const GRAMS_MAX: usize = 64;
-/// Words of one row; longer reports go through in pieces. With all its ids 512 KiB of input.
-const WORDS_MAX: usize = 1024;
+/// Ids of one word: its own, that of its shape and one n-gram at least; a word of 24 letters has 45 of three and four.
+const GRAMS: RangeInclusive<usize> = 3..=64;
+/// Words of one row; longer reports go through in pieces. With all its ids 256 KiB of input.
+const WORDS_MAX: usize = 512;
 /// Share of a window that must be real where the manifest does not say.
 const MIN_COMPLETENESS: f32 = 0.5;
 /// Clip where the manifest does not say: eight standard deviations.
@@ -133,8 +135,9 @@ fn word_grams(raw: RawEncoder, faults: &mut Faults) -> WordGrams {
     }
     let (n_min, n_max) = gram_lengths(&raw, faults);
     let grams = raw.grams.unwrap_or(0);
-    if !(1..=GRAMS_MAX).contains(&grams) {
-        faults.push("input.encoder.grams", grams.to_string(), format!("1 to {GRAMS_MAX} ids of a word"));
+    if !GRAMS.contains(&grams) {
+        let allowed = format!("{} to {} ids of a word", GRAMS.start(), GRAMS.end());
+        faults.push("input.encoder.grams", grams.to_string(), allowed);
     }
     let lengths = raw.lengths.unwrap_or_default();
     let ascending = lengths.windows(2).all(|pair| pair.first() < pair.last());

@@ -11,7 +11,7 @@ use crate::cli::model::new::FILL_IN;
 use crate::config::StreamSettings;
 use crate::distill::ForwardEvents;
 use crate::egress::Entities;
-use crate::infer::manifest::{Manifest, Scope, Task};
+use crate::infer::manifest::{Manifest, Scope, Score, Task};
 use crate::infer::{Digest, VariantReport};
 use crate::units::Bytes;
 
@@ -82,10 +82,7 @@ fn bounded(facts: &Facts<'_>) -> Answer {
             "nothing is out of scope: [scope] is missing, so a foreign input gets an answer too".to_owned()
         }
     });
-    for score in &manifest.scores {
-        let task = if score.task.is_empty() { "" } else { &format!("{}: ", score.task) };
-        lines.push(format!("scored {task}{} {:.3} on {}", score.metric, score.value, score.set));
-    }
+    lines.extend(scored(manifest));
     if manifest.scores.is_empty() {
         lines.push("no scores: measure it with `tidegate model eval`".to_owned());
     }
@@ -104,6 +101,19 @@ fn bounded(facts: &Facts<'_>) -> Answer {
         "abstains": abstains, "scope": manifest.scope.is_some(), "scores": scores.collect::<Vec<_>>(),
     });
     Answer { question: "Is the task bounded?", key: "bounded", verdict, lines, figures }
+}
+
+/// One line for each test set and task.
+fn scored(manifest: &Manifest) -> Vec<String> {
+    let same = |a: &Score, b: &Score| a.set == b.set && a.task == b.task;
+    let groups = manifest.scores.chunk_by(same).filter_map(|group| {
+        let first = group.first()?;
+        let figures: Vec<String> =
+            group.iter().map(|score| format!("{} {:.3}", score.metric, score.value)).collect();
+        let task = if first.task.is_empty() { String::new() } else { format!("{} ", first.task) };
+        Some(format!("scored on {}: {task}{}", first.set, figures.join(", ")))
+    });
+    groups.collect()
 }
 
 fn in_time(facts: &Facts<'_>) -> Answer {
@@ -194,7 +204,8 @@ fn cost(facts: &Facts<'_>) -> Answer {
         format!("{} of memory ({measured}), {} on disk", Bytes(memory), Bytes(facts.bytes)),
         format!("{} parameters, {} multiply-adds per input", report.parameters, report.operations),
     ];
-    let share = facts.rate.map(|rate| rate * timing.mean / 1e9);
+    // The median: the mean counts what else the machine did.
+    let share = facts.rate.map(|rate| rate * timing.p50 as f64 / 1e9);
     match (facts.rate, share) {
         (Some(rate), Some(share)) => {
             lines.push(format!(
