@@ -125,6 +125,21 @@ const FAULTS: &[(&str, &str, &str)] = &[
         "upstream.url: broker address \"shore\": user name and password belong into",
     ),
     ("\"se\"]", "\"se\", \"ce\"]", "streams[0].payload.values: \"ce\" is empty or stands there twice"),
+    (
+        "classifier = \"failure-mode\"",
+        "extractor = \"nobody\"",
+        "streams[1].extractor: no model is called \"nobody\"; allowed: hydraulic-condition | failure-mode",
+    ),
+    (
+        "classifier = \"failure-mode\"",
+        "show_text = true",
+        "streams[1].classifier: missing; allowed: a classifier, an extractor or both: hydraulic-condition | failure-mode",
+    ),
+    (
+        "model = \"hydraulic-condition\"",
+        "model = \"hydraulic-condition\"\nextractor = \"failure-mode\"",
+        "streams[0].extractor: unknown key",
+    ),
 ];
 
 /// What `check` adds, because it needs the models and files: planted as above.
@@ -138,6 +153,11 @@ const CHECK_FAULTS: &[(&str, &str, &str)] = &[
         "classifier = \"failure-mode\"",
         "classifier = \"hydraulic-condition\"",
         "streams[1].classifier: model hydraulic-condition@1.0.0 is for sensor streams",
+    ),
+    (
+        "classifier = \"failure-mode\"",
+        "extractor = \"failure-mode\"",
+        "streams[1].extractor: model failure-mode@1.0.0 answers tasks: name it as classifier",
     ),
     ("{models}/failure-mode", "{dir}", "models[1].path: "),
     ("{models}/failure-mode", "{models}/hydraulic-condition", "models[1].path: "),

@@ -107,3 +107,83 @@ impl Pieces {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::infer::{BATCH_MAX, Digest, Manifest, Model};
+
+    const MANIFEST: &str = include_str!("../../tests/golden/models/tagger/manifest.toml");
+    const GRAPH: &[u8] = include_bytes!("../../tests/golden/models/tagger/model.onnx");
+
+    fn tagger() -> (Registry, Reading) {
+        let manifest = Arc::new(Manifest::parse(MANIFEST).unwrap());
+        let file = |name: &str| match name {
+            "vocabulary.json" => {
+                Some(include_bytes!("../../tests/golden/models/tagger/vocabulary.json").to_vec())
+            }
+            _ => Some(include_bytes!("../../tests/golden/models/tagger/known.bin").to_vec()),
+        };
+        let reading = Reading::new(&manifest, &file).unwrap().unwrap();
+        let mut registry = Registry::new();
+        registry.add(Model::load(manifest, GRAPH, &[1, BATCH_MAX]).unwrap(), Digest::of(GRAPH), 0).unwrap();
+        (registry, reading)
+    }
+
+    fn unmarked(text: &str) -> Unmarked<'_> {
+        Unmarked { text, uncertain_below: None }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+
+        #[test]
+        fn reports_are_marked_together_as_alone_and_each_by_its_own_deadline(
+            texts in prop::collection::vec("((check|hyd\\.|hydraulic|pump|x|oil) ?){0,40}", 0..20),
+            late in prop::collection::vec(0_u8..8, 20),
+        ) {
+            let (mut registry, mut reading) = tagger();
+            let mut pieces = Pieces::default();
+            let mut alone = |text: &str| {
+                let mut marked =
+                    Pieces::default().mark(&mut registry, (ModelId(0), &mut reading), &[unmarked(text)], &mut |_| false);
+                marked.remove(0).unwrap()
+            };
+            let expected: Vec<Extraction> = texts.iter().map(|text| alone(text)).collect();
+            let reports: Vec<_> = texts.iter().map(|text| unmarked(text)).collect();
+            for _ in 0..2 {
+                let is_late = |item: usize| late[item] == 0;
+                let marked =
+                    pieces.mark(&mut registry, (ModelId(0), &mut reading), &reports, &mut |item| is_late(item));
+                prop_assert_eq!(marked.len(), texts.len());
+                for (item, (marked, expected)) in marked.into_iter().zip(&expected).enumerate() {
+                    // A text without a word asks the model nothing.
+                    if is_late(item) && !texts[item].trim().is_empty() {
+                        prop_assert_eq!(marked, Err(FailureReason::Deadline));
+                    } else {
+                        prop_assert_eq!(&marked.unwrap(), expected);
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn an_entity_lies_across_the_border_of_two_pieces() {
+        let (mut registry, mut reading) = tagger();
+        let text = format!("{}hydraulic pump", "x ".repeat(7));
+        let marked = Pieces::default().mark(
+            &mut registry,
+            (ModelId(0), &mut reading),
+            &[unmarked(&text)],
+            &mut |_| false,
+        );
+        let found = &marked[0].as_ref().unwrap().found;
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert_eq!((found[0].start, found[0].end, found[0].value), (14, 28, Some(0)));
+    }
+}
