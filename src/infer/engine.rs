@@ -8,6 +8,9 @@
 //! One plan per fixed shape: symbolic plans take up to twice as long. The tract crates are pinned, because their
 //! interface is not stable.
 
+pub mod general;
+mod survey;
+
 use std::io::Cursor;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -21,7 +24,7 @@ use tract_onnx::tract_hir::tract_core::plan;
 
 use crate::infer::tensor::{Bucket, Column, Dtype, Input, OutputPort, Outputs, Rows, Spec};
 
-pub mod general;
+pub use survey::{Declared, Operator, Survey, spec_at};
 
 /// Characters of a message of the library that are kept: some print a whole graph.
 const REASON_CHARS: usize = 300;
