@@ -324,6 +324,23 @@ mod tests {
     }
 
     #[test]
+    fn a_classifier_is_told_how_much_of_a_report_is_known_and_what_was_cut() {
+        let mut reading = read(MANIFEST, Some(VOCABULARY), KNOWN).unwrap();
+        let mut made = TextInput::default();
+        for (text, cut, is_known) in [
+            ("check valve", 0, true),
+            ("qqqq kkkk", 0, false),
+            ("check hyd. valve seal gasket a b c d e", 2, true),
+        ] {
+            assert_eq!(reading.fill(text, &mut made), cut, "{text}");
+            let ModelInput::Words { ids, known_share: Some(share) } = reading.input(&made) else {
+                panic!("words with a share")
+            };
+            assert_eq!((ids.len(), share > 0.5), ((text.split(' ').count() - cut) * 4, is_known), "{text}");
+        }
+    }
+
+    #[test]
     fn each_cause_of_doubt_about_entities_alone_is_enough() {
         let verdict =
             |text, classes: &[usize], certainty, below| marked(text, classes, certainty, below).verdict;
