@@ -256,7 +256,8 @@ fn the_printed_default_is_the_default() {
         r#"gateway = { site = "my-plant", id = "gateway-1" }
            plant = { url = "mqtt://127.0.0.1" }
            upstream = { url = "mqtt://127.0.0.1:1884" }
-           models = [{ name = "hydraulic-condition" }, { name = "failure-mode" }]
+           models = [{ name = "hydraulic-condition" }, { name = "failure-mode" }, { name = "work-order-entities" },
+                     { name = "excavator-triage" }, { name = "redactor" }]
            [[streams]]
            name = "hydraulics-1"
            kind = "sensor"
@@ -271,7 +272,22 @@ fn the_printed_default_is_the_default() {
            kind = "report"
            topic = "plant/reports/#"
            payload = { format = "json", text = "text", time = "ts", id = "id" }
-           classifier = "failure-mode""#,
+           classifier = "failure-mode"
+           extractor = "work-order-entities"
+           [[streams]]
+           name = "excavators"
+           kind = "report"
+           topic = "plant/excavators/+/orders"
+           payload = { format = "json", text = "text", time = "ts", id = "id" }
+           classifier = "excavator-triage"
+           [[streams]]
+           name = "handovers"
+           kind = "report"
+           topic = "plant/handovers"
+           payload = { format = "json", text = "text", time = "ts", id = "id" }
+           extractor = "redactor"
+           forward = { events = "none" }
+           priority = "bulk""#,
     )
     .unwrap();
     assert_eq!(format!("{written:#?}"), format!("{bare:#?}"));
