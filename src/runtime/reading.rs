@@ -274,7 +274,11 @@ pub fn word_config(words: &WordGrams) -> Result<WordConfig, TextError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::{ClockQuality, EventTime};
+    use crate::flow::{Change, Entity, EventId, Extracted, Facts, Outbound, Priority, StreamKind, When};
     use crate::infer::manifest::RULES;
+    use crate::wire::encode_record;
+    use crate::wire::limits::RECORD_BYTES_MAX;
 
     const MANIFEST: &str = include_str!("../../tests/golden/models/tagger/manifest.toml");
     const VOCABULARY: &[u8] = include_bytes!("../../tests/golden/models/tagger/vocabulary.json");
@@ -357,6 +361,34 @@ mod tests {
         let many = "check ".repeat(ENTITIES_MAX + 1);
         let found = marked(&many, &vec![3; ENTITIES_MAX + 1], 9.0, None);
         assert_eq!((found.found.len(), found.verdict), (ENTITIES_MAX, Verdict::Uncertain));
+    }
+
+    #[test]
+    fn as_many_entities_as_are_told_fit_into_a_record_whatever_they_are_called() {
+        let entity = |index: usize| Entity {
+            kind: format!("{index:0>64}").into(),
+            value: Some(format!("{index:0>128}").into()),
+        };
+        let model: Arc<str> = "x".repeat(129).into();
+        let facts = Facts {
+            id: EventId { epoch: u32::MAX, number: u64::MAX },
+            stream: "x".repeat(32).into(),
+            kind: StreamKind::Report,
+            when: When::At(EventTime(i64::MAX / 2)),
+            clock: ClockQuality::Synced,
+            model: Arc::clone(&model),
+            results: Vec::new(),
+            features: Vec::new(),
+            entities: (0..ENTITIES_MAX).map(entity).collect(),
+            extraction: Some(Extracted { model, verdict: Verdict::Accepted }),
+            completeness: None,
+            change: Change::New,
+            priority: Priority::Normal,
+            historical: false,
+        };
+        let mut record = Vec::new();
+        encode_record(&Outbound::passed(facts), &mut record).unwrap();
+        assert!(record.len() < RECORD_BYTES_MAX * 4 / 5, "room for labels: {} bytes", record.len());
     }
 
     #[test]
