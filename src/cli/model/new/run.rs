@@ -23,6 +23,11 @@ use crate::io::files::{create_folder, read_bytes, read_text, write_file};
 
 /// Makes a model folder.
 pub(in crate::cli::model) fn new(args: &NewArgs) -> Result<(), Failure> {
+    if args.types.is_some() && args.word_grams.is_none() {
+        return Err(Failure::Usage(anyhow::anyhow!(
+            "--types needs --word-grams: entities are marked word by word"
+        )));
+    }
     let path = args.onnx.as_path();
     let bytes = read_bytes(path, AdmissionLimits::default().file_bytes);
     let bytes = bytes.map_err(|error| Failure::Io(error.into()))?;
