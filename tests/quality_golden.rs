@@ -24,7 +24,9 @@ fn number(value: &Value) -> usize {
 fn classes_have_the_figures_of_scikit_learn() {
     let golden = &golden()["classes"];
     let mut confusion = Confusion::new(number(&golden["labels"]));
-    for (truth, answer) in golden["truth"].as_array().unwrap().iter().zip(golden["answer"].as_array().unwrap()) {
+    for (truth, answer) in
+        golden["truth"].as_array().unwrap().iter().zip(golden["answer"].as_array().unwrap())
+    {
         confusion.add(number(truth), number(answer));
     }
     near(confusion.accuracy().unwrap(), &golden["accuracy"]);
