@@ -1,6 +1,6 @@
 //! `tidegate model …` as its users meet it: good cases and every wrong input they are likely to give.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test")]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test")]
 
 #[path = "support/program.rs"]
 #[expect(dead_code, reason = "these commands end by themselves")]
@@ -216,6 +216,11 @@ fn a_folder_made_of_an_onnx_file_is_a_model_that_can_be_evaluated_and_reported_o
     assert!((bits - 6.0_f64.log2()).abs() < 1e-9, "three labels and two");
     let page = json(&["model", "report", &dir, "--time", "20 ms", "--latency", "0.001 us", "--json"]);
     assert_eq!(page["answers"]["latency"]["answer"], "no");
+
+    let manifest = Path::new(&dir).join("manifest.toml");
+    let swapped = fs::read_to_string(&manifest).unwrap().replace("\"none\", \"some\"", "\"some\", \"none\"");
+    fs::write(&manifest, swapped).unwrap();
+    refused(&["model", "inspect", &dir], 78, "in the manifest \"some\"");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The figures of quality are those of scikit-learn (`tests/golden/quality.py`).
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test")]
+#![expect(clippy::unwrap_used, reason = "a test")]
 
 use serde_json::Value;
 use tidegate::quality::{

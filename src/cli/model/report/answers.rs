@@ -21,7 +21,10 @@ pub(in crate::cli::model::report) struct Facts<'a> {
     pub(in crate::cli::model::report) report: &'a VariantReport,
     /// Bytes of the graph.
     pub(in crate::cli::model::report) bytes: u64,
+    /// Of one input as long as the first golden case.
     pub(in crate::cli::model::report) timing: Timing,
+    /// Of one input at each length, and its numbers.
+    pub(in crate::cli::model::report) lengths: Vec<(usize, Timing)>,
     pub(in crate::cli::model::report) memory: Option<u64>,
     /// Types of entities, those of rules included, and terms.
     pub(in crate::cli::model::report) types: usize,
@@ -120,6 +123,16 @@ fn in_time(facts: &Facts<'_>) -> Answer {
     let Timing { p50, p99, .. } = facts.timing;
     let mut lines =
         vec![format!("one run takes {} (p99 {}) on one thread of this machine", span(p50), span(p99))];
+    if facts.lengths.len() > 1 {
+        let each: Vec<String> = facts
+            .lengths
+            .iter()
+            .map(|(numbers, timing)| {
+                format!("{} words {}", numbers / facts.manifest.input.grams().max(1), span(timing.p50))
+            })
+            .collect();
+        lines.push(format!("by length: {}", each.join(", ")));
+    }
     let allowed = facts.latency.map(|latency| u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX));
     let verdict = if let Some(allowed) = allowed {
         lines.push(format!("allowed: {}", span(allowed)));
@@ -134,8 +147,10 @@ fn in_time(facts: &Facts<'_>) -> Answer {
         lines.push("no limit given: --latency TIME, or --config and --stream".to_owned());
         "not asked"
     };
-    let figures =
-        json!({ "run": facts.timing.json(1), "allowed_us": allowed.map(|nanos| nanos as f64 / 1e3) });
+    let figures = json!({
+        "run": facts.timing.json(1), "allowed_us": allowed.map(|nanos| nanos as f64 / 1e3),
+        "lengths": facts.lengths.iter().map(|(numbers, timing)| json!({ "length": numbers, "run": timing.json(1) })).collect::<Vec<_>>(),
+    });
     Answer { question: "Is the latency met?", key: "latency", verdict, lines, figures }
 }
 
