@@ -41,6 +41,9 @@ pub(in crate::cli::model::eval) fn describe(found: &Evaluated<'_>) {
         }
     }
     say(&first);
+    if let Some(why) = tally.failure() {
+        say(&format!("the model is in quarantine since its first failure: {why}"));
+    }
     if let Some(entities) = &tally.entities {
         describe_entities(found, entities);
     } else {
@@ -173,7 +176,7 @@ pub(in crate::cli::model::eval) fn json(found: &Evaluated<'_>) -> Value {
     let tasks: Vec<Value> = tasks(found).map(|(task, tally)| task_json(task, tally)).collect();
     json!({
         "v": 1, "model": &**found.manifest.id(), "variant": found.variant, "data": found.data,
-        "inputs": found.tally.inputs, "failed": found.tally.failed, "unmatched": found.tally.unmatched,
+        "inputs": found.tally.inputs, "failed": found.tally.failed, "failure": found.tally.failure(), "unmatched": found.tally.unmatched,
         "tasks": tasks,
         "entities": found.tally.entities.as_ref().map(|tally| entities_json(found, tally)), "latency": found.timing.json(1), "memory_measured": found.memory,
     })
