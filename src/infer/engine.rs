@@ -8,6 +8,7 @@
 //! One plan per fixed shape: symbolic plans take up to twice as long. The tract crates are pinned, because their
 //! interface is not stable.
 
+use std::collections::BTreeSet;
 use std::io::Cursor;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -18,12 +19,16 @@ use tract_onnx::tract_hir::internal::Cost;
 use tract_onnx::tract_hir::tract_core::ops::konst::Const;
 use tract_onnx::tract_hir::tract_core::plan;
 
-use crate::infer::tensor::{Bucket, Column, Dtype, Input, OutputPort, Outputs, Rows, Spec};
+use crate::infer::tensor::{Bucket, Column, Dtype, Input, InputPort, OutputPort, Outputs, Rows, Spec};
 
 pub mod general;
 
 /// Characters of a message of the library that are kept: some print a whole graph.
 const REASON_CHARS: usize = 300;
+
+/// Operators that are named of those a graph needs in vain, and characters of each: a line of a log.
+const OPERATORS_MAX: usize = 16;
+const OPERATOR_CHARS: usize = 40;
 
 /// Why a graph cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -33,6 +38,12 @@ pub enum EngineError {
     Parse {
         /// The library's words.
         reason: String,
+    },
+    /// The graph has operators the library lacks.
+    #[error("the engine has no operator {}: express the graph without, see docs/models.md", .names.join(", "))]
+    Operators {
+        /// All of them, by name.
+        names: Vec<String>,
     },
     /// The graph has not the inputs and outputs the manifest names.
     #[error("compare the graph with the manifest: {reason}")]
@@ -132,6 +143,7 @@ impl Draft {
             let mut graph = parse(bytes)?;
             let order = match_inputs(&graph, spec)?;
             select_outputs(&mut graph, spec)?;
+            check_operators(&graph)?;
             Ok(Self { graph, spec: spec.clone(), order })
         })
     }
@@ -149,6 +161,7 @@ impl Draft {
         let mut graph = self.graph.clone();
         for (index, port) in self.order.iter().enumerate() {
             let Some(port) = self.spec.inputs.get(*port) else { continue };
+            check_length(&graph, index, port, bucket)?;
             let shape = [bucket.items, bucket.length];
             graph
                 .set_input_fact(index, InferenceFact::dt_shape(datum(port.dtype), shape))
@@ -366,6 +379,40 @@ fn select_outputs(graph: &mut InferenceModel, spec: &Spec) -> Result<(), EngineE
     graph.select_output_outlets(&wanted).map_err(|error| interface(words(&error)))
 }
 
+/// Names every operator that the wanted outputs need and the library lacks.
+fn check_operators(graph: &InferenceModel) -> Result<(), EngineError> {
+    let Ok(order) = graph.eval_order() else { return Ok(()) };
+    let lacking = order.iter().map(|id| graph.node(*id).op.name().into_owned());
+    let lacking = lacking.filter_map(|name| {
+        let name = name.strip_prefix("Unimplemented(")?.trim_end_matches(')');
+        Some(name.chars().filter(|c| !c.is_control()).take(OPERATOR_CHARS).collect())
+    });
+    let names: BTreeSet<String> = lacking.collect();
+    if names.is_empty() {
+        return Ok(());
+    }
+    Err(EngineError::Operators { names: names.into_iter().take(OPERATORS_MAX).collect() })
+}
+
+/// A graph written for rows of another length is not given these.
+fn check_length(
+    graph: &InferenceModel,
+    index: usize,
+    port: &InputPort,
+    bucket: Bucket,
+) -> Result<(), EngineError> {
+    let Ok(fact) = graph.input_fact(index) else { return Ok(()) };
+    let length = fact.shape.dim(1).and_then(|dim| dim.concretize()).and_then(|dim| dim.to_i64().ok());
+    match length {
+        Some(length) if usize::try_from(length) != Ok(bucket.length) => {
+            let (name, wanted) = (&port.name, bucket.length);
+            let reason = format!("input {name:?} has rows of {length}, the manifest says {wanted}");
+            Err(EngineError::Interface { reason })
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
 fn check_output(port: &OutputPort, fact: &TypedFact, bucket: Bucket) -> Result<(), EngineError> {
     let interface = |reason: String| EngineError::Interface { reason };
     let name = &port.name;
@@ -464,7 +511,7 @@ fn words(error: &TractError) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::infer::tensor::{InputPort, Width};
+    use crate::infer::tensor::Width;
 
     const DENSE: &[u8] = include_bytes!("../../tests/golden/models/dense-pair/model.onnx");
     const EMBEDDING: &[u8] = include_bytes!("../../tests/golden/models/looks-at-padding/model.onnx");
