@@ -40,7 +40,7 @@ pub enum EngineError {
         reason: String,
     },
     /// The graph has operators the library lacks.
-    #[error("the engine has no operator {}: express the graph without, see docs/models.md", .names.join(", "))]
+    #[error("the engine has no operator {:?}: express the graph without", .names)]
     Operators {
         /// All of them, by name.
         names: Vec<String>,

@@ -3,7 +3,7 @@
 use std::fs;
 
 use crate::folder::Folder;
-use crate::{graphs, refusal_of};
+use crate::{SECONDS, graphs, refusal_of};
 
 /// Refusals of the good folder after a change of its manifest.
 fn with_manifest(change: impl Fn(&str) -> Vec<u8>) -> String {
@@ -12,7 +12,7 @@ fn with_manifest(change: impl Fn(&str) -> Vec<u8>) -> String {
     let folder = Folder::pair("changed", graphs::dense());
     folder.write(&dir);
     fs::write(dir.join("manifest.toml"), change(&folder.manifest())).unwrap();
-    refusal_of(&dir)
+    refusal_of(&dir, SECONDS)
 }
 
 fn replaced(from: &str, to: &str) -> String {

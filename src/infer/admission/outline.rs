@@ -8,7 +8,7 @@
 //! the graph: a file of a few megabytes can hold the start of the service up for all the time the child may take. The
 //! child's limits hold either way; these give the reason in the model's own terms, at once.
 
-/// How much of everything a graph may have. The int8 MiniLM, the largest one we know to run here, has 647 nodes and
+/// How much of everything a graph may have. The `MiniLM` in int8, the largest one we know to run here, has 647 nodes and
 /// constants, 5 tensors at a node and names of 51 bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OutlineLimits {
