@@ -684,8 +684,9 @@ mod tests {
         ] {
             assert!(found.contains(expected), "{found:?} does not contain {expected:?}");
         }
-        let wrong_length = Engine::load(&dense(), DENSE, &buckets(&[1], 5));
-        assert!(matches!(wrong_length, Err(EngineError::Prepare { length: 5, .. })));
+        let Err(wrong_length) = Engine::load(&dense(), DENSE, &buckets(&[1], 5)) else { panic!("was loaded") };
+        let why = wrong_length.to_string();
+        assert!(why.contains("input \"features\" has rows of 4, the manifest says 5"), "{why}");
     }
 
     #[test]

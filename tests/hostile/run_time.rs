@@ -66,7 +66,7 @@ fn models() -> Vec<Failing> {
             twice(&[node("Mod", "seven i", "w")], &[seven()]),
             (4.0, [3.0; 2]),
             0.0,
-            FailureReason::Errored,
+            FailureReason::Panicked,
         ),
         (
             "elements-beyond",
