@@ -8,27 +8,29 @@
 //! One plan per fixed shape: symbolic plans take up to twice as long. The tract crates are pinned, because their
 //! interface is not stable.
 
-use std::collections::BTreeSet;
+pub mod general;
+mod interface;
+mod survey;
+
 use std::io::Cursor;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use tract_onnx::prelude::*;
-use tract_onnx::tract_hir::infer::Factoid as _;
 use tract_onnx::tract_hir::internal::Cost;
+use tract_onnx::tract_hir::tract_core::ops::array::Gather;
 use tract_onnx::tract_hir::tract_core::ops::konst::Const;
 use tract_onnx::tract_hir::tract_core::plan;
 
-use crate::infer::tensor::{Bucket, Column, Dtype, Input, InputPort, OutputPort, Outputs, Rows, Spec};
+use crate::infer::engine::interface::{
+    check_length, check_operators, check_output, match_inputs, select_outputs,
+};
+use crate::infer::tensor::{Bucket, Column, Dtype, Input, Outputs, Rows, Spec};
 
-pub mod general;
+pub use survey::{Declared, Operator, Survey, spec_at};
 
 /// Characters of a message of the library that are kept: some print a whole graph.
 const REASON_CHARS: usize = 300;
-
-/// Operators that are named of those a graph needs in vain, and characters of each: a line of a log.
-const OPERATORS_MAX: usize = 16;
-const OPERATOR_CHARS: usize = 40;
 
 /// Why a graph cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -105,6 +107,8 @@ pub struct Footprint {
     pub parameters: u64,
     /// Their bytes.
     pub parameter_bytes: u64,
+    /// Those of them that are only looked up in: all plans of a graph share them, others are packed for each.
+    pub table_bytes: u64,
     /// Multiply-adds and divisions of one run.
     pub operations: u64,
     /// Largest sum of tensors alive at once during a run, in bytes.
@@ -335,104 +339,6 @@ fn guarded<T>(work: impl FnOnce() -> Result<T, EngineError>) -> Result<T, Engine
     })
 }
 
-/// Finds the port of each graph input and compares type and shape.
-fn match_inputs(graph: &InferenceModel, spec: &Spec) -> Result<Vec<usize>, EngineError> {
-    let interface = |reason: String| EngineError::Interface { reason };
-    let outlets = graph.input_outlets().map_err(|error| interface(words(&error)))?;
-    let mut order = Vec::new();
-    for outlet in outlets {
-        let name = graph.node(outlet.node).name.as_str();
-        let Some(index) = spec.inputs.iter().position(|port| *port.name == *name) else {
-            return Err(interface(format!("the graph has an input {name:?} the manifest does not name")));
-        };
-        let fact = graph.outlet_fact(*outlet).map_err(|error| interface(words(&error)))?;
-        let wanted = spec.inputs.get(index).map_or(Dtype::F32, |port| port.dtype);
-        if let Some(found) = fact.datum_type.concretize().filter(|found| *found != datum(wanted)) {
-            let wanted = wanted.as_str();
-            return Err(interface(format!("input {name:?} is {found:?}, the manifest says {wanted}")));
-        }
-        if fact.shape.rank().concretize().is_some_and(|rank| rank != 2) {
-            return Err(interface(format!("input {name:?} is not of shape [items, length]")));
-        }
-        order.push(index);
-    }
-    for (index, port) in spec.inputs.iter().enumerate() {
-        if order.iter().filter(|found| **found == index).count() != 1 {
-            return Err(interface(format!("the graph has no input {:?}", port.name)));
-        }
-    }
-    Ok(order)
-}
-
-/// Restricts the graph to the wanted outputs, so that nothing else is computed.
-fn select_outputs(graph: &mut InferenceModel, spec: &Spec) -> Result<(), EngineError> {
-    let interface = |reason: String| EngineError::Interface { reason };
-    let declared = graph.output_outlets().map_err(|error| interface(words(&error)))?.to_vec();
-    let mut wanted = Vec::new();
-    for port in &spec.outputs {
-        let named = |outlet: &&OutletId| graph.outlet_label(**outlet) == Some(&*port.name);
-        match declared.iter().find(named) {
-            Some(outlet) => wanted.push(*outlet),
-            None => return Err(interface(format!("the graph has no output {:?}", port.name))),
-        }
-    }
-    graph.select_output_outlets(&wanted).map_err(|error| interface(words(&error)))
-}
-
-/// Names every operator that the wanted outputs need and the library lacks.
-fn check_operators(graph: &InferenceModel) -> Result<(), EngineError> {
-    let Ok(order) = graph.eval_order() else { return Ok(()) };
-    let lacking = order.iter().map(|id| graph.node(*id).op.name().into_owned());
-    let lacking = lacking.filter_map(|name| {
-        let name = name.strip_prefix("Unimplemented(")?.trim_end_matches(')');
-        Some(name.chars().filter(|c| !c.is_control()).take(OPERATOR_CHARS).collect())
-    });
-    let names: BTreeSet<String> = lacking.collect();
-    if names.is_empty() {
-        return Ok(());
-    }
-    Err(EngineError::Operators { names: names.into_iter().take(OPERATORS_MAX).collect() })
-}
-
-/// A graph written for rows of another length is not given these.
-fn check_length(
-    graph: &InferenceModel,
-    index: usize,
-    port: &InputPort,
-    bucket: Bucket,
-) -> Result<(), EngineError> {
-    let Ok(fact) = graph.input_fact(index) else { return Ok(()) };
-    let length = fact.shape.dim(1).and_then(|dim| dim.concretize()).and_then(|dim| dim.to_i64().ok());
-    match length {
-        Some(length) if usize::try_from(length) != Ok(bucket.length) => {
-            let (name, wanted) = (&port.name, bucket.length);
-            let reason = format!("input {name:?} has rows of {length}, the manifest says {wanted}");
-            Err(EngineError::Interface { reason })
-        }
-        Some(_) | None => Ok(()),
-    }
-}
-
-fn check_output(port: &OutputPort, fact: &TypedFact, bucket: Bucket) -> Result<(), EngineError> {
-    let interface = |reason: String| EngineError::Interface { reason };
-    let name = &port.name;
-    if fact.datum_type != datum(port.dtype) {
-        let (found, wanted) = (fact.datum_type, port.dtype.as_str());
-        return Err(interface(format!("output {name:?} is {found:?}, {wanted} is needed")));
-    }
-    let shape = fact.shape.as_concrete().unwrap_or(&[]);
-    let volume = shape.iter().try_fold(1_usize, |volume, dim| volume.checked_mul(*dim));
-    let width = port.width.at(bucket.length);
-    let wanted = bucket.items.checked_mul(width);
-    if shape.first() != Some(&bucket.items) || volume != wanted {
-        return Err(interface(format!(
-            "output {name:?} has shape {:?}, [items, {width}] is needed",
-            fact.shape
-        )));
-    }
-    Ok(())
-}
-
 /// Sums up what the library predicts of each node. Counts that do not fit are as large as can be.
 fn footprint(typed: &TypedModel) -> TractResult<Footprint> {
     let number = |dim: &TDim| dim.to_i64().ok().and_then(|n| u64::try_from(n).ok()).unwrap_or(u64::MAX);
@@ -441,13 +347,19 @@ fn footprint(typed: &TypedModel) -> TractResult<Footprint> {
     for &id in &order {
         let node = typed.node(id);
         let (inputs, _) = typed.node_facts(id)?;
+        let mut readers = node.outputs.iter().flat_map(|outlet| &outlet.successors);
+        let is_table = readers.all(|reader| typed.node(reader.node).op_is::<Gather>());
         for (cost, count) in node.op.cost(&inputs)? {
             let count = number(&count);
             match cost {
                 Cost::Params(datum) => {
                     let bytes = u64::try_from(datum.size_of()).unwrap_or(8);
                     sum.parameters = sum.parameters.saturating_add(count);
-                    sum.parameter_bytes = sum.parameter_bytes.saturating_add(count.saturating_mul(bytes));
+                    let bytes = count.saturating_mul(bytes);
+                    sum.parameter_bytes = sum.parameter_bytes.saturating_add(bytes);
+                    if is_table {
+                        sum.table_bytes = sum.table_bytes.saturating_add(bytes);
+                    }
                 }
                 Cost::FMA(_) | Cost::Div(_) | Cost::Custom(true, _) => {
                     sum.operations = sum.operations.saturating_add(count);
@@ -511,7 +423,7 @@ fn words(error: &TractError) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::infer::tensor::Width;
+    use crate::infer::tensor::{InputPort, OutputPort, Width};
 
     const DENSE: &[u8] = include_bytes!("../../tests/golden/models/dense-pair/model.onnx");
     const EMBEDDING: &[u8] = include_bytes!("../../tests/golden/models/looks-at-padding/model.onnx");
@@ -684,7 +596,9 @@ mod tests {
         ] {
             assert!(found.contains(expected), "{found:?} does not contain {expected:?}");
         }
-        let Err(wrong_length) = Engine::load(&dense(), DENSE, &buckets(&[1], 5)) else { panic!("was loaded") };
+        let Err(wrong_length) = Engine::load(&dense(), DENSE, &buckets(&[1], 5)) else {
+            panic!("was loaded")
+        };
         let why = wrong_length.to_string();
         assert!(why.contains("input \"features\" has rows of 4, the manifest says 5"), "{why}");
     }
@@ -698,5 +612,9 @@ mod tests {
         assert!((85..90).contains(&footprint.parameters), "{footprint:?}");
         assert_eq!(footprint.parameter_bytes, footprint.parameters * 4);
         assert!((40..1000).contains(&footprint.scratch_bytes), "{footprint:?}");
+        assert_eq!(footprint.table_bytes, 0);
+        let spec = spec(("words", Dtype::I64), &[("class", 3, Dtype::F32)]);
+        let looked_up = Draft::parse(&spec, EMBEDDING).unwrap().footprint(Bucket { items: 1, length: 8 });
+        assert_eq!(looked_up.unwrap().table_bytes, 32 * 6 * 4);
     }
 }

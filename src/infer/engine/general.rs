@@ -10,7 +10,8 @@ use std::sync::Arc;
 use tract_onnx::prelude::*;
 use tract_onnx::tract_hir::tract_core::ops::konst::Const;
 
-use crate::infer::engine::{EngineError, check_operators, guarded, parse, planned, simplified, words};
+use crate::infer::engine::interface::check_operators;
+use crate::infer::engine::{EngineError, guarded, parse, planned, simplified, words};
 use crate::infer::tensor::Rows;
 
 /// A tensor of any type and shape.
