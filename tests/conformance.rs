@@ -19,7 +19,7 @@ use isolated::Verdict;
 /// The verdict on each node test.
 const NODE_LIST: &str = "tests/golden/onnx-nodes.txt";
 const NODE_LIST_HEAD: &str = "\
-# What became of each test of ONNX 1.23 in onnx-node-tests.tar.zst. Written by
+# What became of each node test of ONNX, opset 1 to 22, in onnx-node-tests.tar.zst. Written by
 # UPDATE_GOLDEN=1 cargo test --test conformance
 # passed     as it is
 # constants  with its shapes, axes and counts as constants of the graph, as exporters write them, not as inputs

@@ -1,7 +1,10 @@
 //! Do golden vectors find what loads well and means something else: another normalisation, encoder or order of labels?
 
+use tidegate::infer::Manifest;
+use tidegate::runtime::text_row;
+
 use crate::folder::Folder;
-use crate::onnx::{Dim, F32, floats, graph, model, node, port};
+use crate::onnx::{Dim, F32, I64, floats, graph, integers, model, node, port};
 use crate::refusal;
 
 /// Two features, normalised by hand below, through a matrix that tells them apart.
@@ -167,4 +170,45 @@ fn a_changed_text_encoder_is_refused() {
         "\"raw\":[0.5]",
         "case 0 has raw features, the model takes text",
     );
+}
+
+#[test]
+fn changed_words_are_refused() {
+    let rows = [Dim::Named("N"), Dim::Named("L")];
+    // The row of the padding is zero, so that a graph without a mask does not look at it.
+    let table: Vec<f32> = (0_u8..16).flat_map(|row| [f32::from(row), -f32::from(row)]).collect();
+    let graph = graph(
+        &[port("features", I64, &rows)],
+        &[port("y", F32, &[Dim::Named("N"), Dim::Fixed(2)])],
+        &[
+            node("Gather", "table features", "e"),
+            node("ReduceSum", "e axes", "y").attribute_int("keepdims", 0),
+        ],
+        &[floats("table", &[16, 2], &table), integers("axes", &[1], &[1])],
+    );
+    let graph = model(graph);
+    let words = "split = \"space\", dims = 16, n_min = 3, n_max = 4, grams = 6, lengths = [2, 4]";
+    let report = |words: &str, golden: &str| {
+        let middle = format!(
+            "kind = \"report\"\n[input]\ntensor = \"features\"\nencoder = {{ type = \"word-grams\", {words} }}\n\
+             [[tasks]]\noutput = \"y\"\nlabels = [\"leak\", \"no-leak\"]\nthreshold = 0.5\n"
+        );
+        Folder::pair("golden-words", graph.clone()).middle(middle).golden(golden)
+    };
+    let manifest = Manifest::parse(&report(words, "").manifest()).unwrap();
+    let sum: f64 = text_row(&manifest, "Seal/O-ring leaking 1000H").unwrap().iter().sum();
+    let golden = format!(
+        "{{\"cases\":[{{\"text\":\"Seal/O-ring leaking 1000H\",\"outputs\":{{\"y\":[{sum},-{sum}]}},\
+         \"labels\":{{\"y\":\"leak\"}}}}]}}"
+    );
+    assert_eq!(refusal(&report(words, &golden)), "");
+    for (from, to) in [
+        ("split = \"space\"", "split = \"punctuation\""),
+        ("n_max = 4", "n_max = 5"),
+        ("grams = 6", "grams = 5"),
+        ("dims = 16", "dims = 17"),
+    ] {
+        let found = refusal(&report(&words.replace(from, to), &golden));
+        assert!(found.contains("golden-words") && found.contains("case 0"), "{to}: {found:?}");
+    }
 }
