@@ -92,7 +92,7 @@ fn write_rows(
             let reports = ngram_rows(config, field, BufReader::new(file), out).map_err(io)?;
             say(&format!("{reports} reports"));
         }
-        (None, Some(Encoding::Features { .. } | Encoding::Tokens { .. }) | None) => {
+        (None, Some(Encoding::Features { .. } | Encoding::WordGrams(_)) | None) => {
             return Err(Failure::Config(anyhow::anyhow!("stream {:?} has no features", settings.name)));
         }
     }

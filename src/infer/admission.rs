@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::infer::digest::Digest;
 use crate::infer::engine::{Draft, EngineError};
-use crate::infer::manifest::{Manifest, ManifestFault, Variant};
+use crate::infer::manifest::{Encoding, Manifest, ManifestFault, Variant};
 use crate::infer::model::Model;
 
 /// Inputs judged in one run at most.
@@ -197,11 +197,14 @@ pub fn examine(
     let manifest = Manifest::parse(manifest_text).map_err(|faults| AdmissionError::Manifest { faults })?;
     let manifest = Arc::new(manifest);
     step("check the digests");
-    let read = |file, expected| trusted(&manifest, file, expected, files, limits);
-    let golden_bytes = read(&manifest.golden.file, manifest.golden.sha256)?;
+    let read = |file, expected, most| trusted(&manifest, file, expected, files, most);
+    let golden_bytes = read(&manifest.golden.file, manifest.golden.sha256, limits.file_bytes)?;
     let mut graphs = Vec::new();
     for variant in &manifest.variants {
-        graphs.push(read(&variant.file, variant.sha256)?);
+        graphs.push(read(&variant.file, variant.sha256, limits.file_bytes)?);
+    }
+    for (companion, most) in manifest.companions() {
+        read(&companion.file, companion.sha256, most)?;
     }
     step("read the golden vectors");
     let golden = golden(&manifest, &golden_bytes, limits)?;
@@ -223,12 +226,12 @@ fn trusted(
     file: &Arc<str>,
     expected: Digest,
     files: &dyn Fn(&str) -> Option<Vec<u8>>,
-    limits: &AdmissionLimits,
+    bytes_max: u64,
 ) -> Result<Vec<u8>, AdmissionError> {
     let model = manifest.id();
     let missing = || AdmissionError::Missing { model: model.clone(), file: file.clone() };
     let bytes = files(file).ok_or_else(missing)?;
-    within(manifest, file, "bytes", bytes.len() as u64, limits.file_bytes)?;
+    within(manifest, file, "bytes", bytes.len() as u64, bytes_max)?;
     let found = Digest::of(&bytes);
     if found == expected {
         Ok(bytes)
@@ -283,7 +286,7 @@ fn examine_variant(
     let mut golden_error_max = 0.0_f32;
     let mut proven = Vec::new();
     for &items in &batches {
-        match replay(manifest, variant, &mut model, golden, items) {
+        match replay(manifest, variant, &mut model, golden, Rounds::Batches(items)) {
             Ok(error) => {
                 golden_error_max = golden_error_max.max(error);
                 proven.push(items);
@@ -292,6 +295,15 @@ fn examine_variant(
             // The rows of a batch are not independent in this graph.
             Err(_) => {}
         }
+    }
+    if let Encoding::WordGrams(words) = &manifest.input.encoding {
+        let longest = Rounds::Padded(words.words_max() * words.grams);
+        golden_error_max = golden_error_max.max(replay(manifest, variant, &mut model, golden, longest)?);
+        let nothing = vec![0.0; words.rows().next().unwrap_or(0)];
+        model.replay(&[&nothing], &mut || false).map_err(|error| {
+            let why = format!("a report without words: {error}; divide by the number of words, at least 1");
+            golden_error(manifest, file, why)
+        })?;
     }
     let cost = if proven.len() > 1 { whole } else { single };
     Ok(VariantReport {
@@ -366,10 +378,10 @@ fn golden(manifest: &Manifest, bytes: &[u8], limits: &AdmissionLimits) -> Result
         if !lengths.contains(&case.input.len()) {
             return Err(fault(format!("case {index} has {} inputs, not {lengths:?}", case.input.len())));
         }
-        for task in &manifest.tasks {
-            let found = case.outputs.get(&*task.output).map_or(0, Vec::len);
-            if found != task.labels.len() {
-                let (output, wanted) = (&task.output, task.labels.len());
+        for port in &manifest.spec().outputs {
+            let found = case.outputs.get(&*port.name).map_or(0, Vec::len);
+            let (output, wanted) = (&port.name, port.width.at(case.input.len()));
+            if found != wanted {
                 return Err(fault(format!("case {index} has {found} values of {output}, not {wanted}")));
             }
         }
@@ -377,23 +389,35 @@ fn golden(manifest: &Manifest, bytes: &[u8], limits: &AdmissionLimits) -> Result
     Ok(golden)
 }
 
-/// Replays every case in batches of a size; the largest difference if all are within the tolerance.
+/// How the golden cases are put to a graph.
+#[derive(Clone, Copy)]
+enum Rounds {
+    /// So many in one run.
+    Batches(usize),
+    /// One by one, each padded to a longer row: a graph must not look at padding.
+    Padded(usize),
+}
+
+/// Replays every case; the largest difference if all are within the tolerance.
 fn replay(
     manifest: &Manifest,
     variant: &Variant,
     model: &mut Model,
     golden: &RawGolden,
-    batch: usize,
+    rounds: Rounds,
 ) -> Result<f32, AdmissionError> {
     let tolerance = manifest.tolerance(variant);
+    let ports = manifest.spec().outputs;
     let mut error_max = 0.0_f32;
     let mut done = 0;
-    for cases in golden
-        .cases
-        .chunk_by(|a, b| a.input.len() == b.input.len())
-        .flat_map(|same| same.chunks(batch.max(1)))
-    {
-        let mut inputs: Vec<&[f64]> = cases.iter().map(|case| case.input.as_slice()).collect();
+    let (batch, row) = match rounds {
+        Rounds::Batches(items) => (items.max(1), 0),
+        Rounds::Padded(row) => (1, row),
+    };
+    let same_length = golden.cases.chunk_by(|a, b| a.input.len() == b.input.len());
+    for cases in same_length.flat_map(|same| same.chunks(batch)) {
+        let padded: Vec<Vec<f64>> = cases.iter().map(|case| padded(&case.input, row)).collect();
+        let mut inputs: Vec<&[f64]> = padded.iter().map(Vec::as_slice).collect();
         if batch > 1 && inputs.len() == 1 {
             // A single row would run in the plan for one.
             inputs.extend_from_within(..);
@@ -402,13 +426,15 @@ fn replay(
         let outputs = outputs
             .map_err(|error| golden_error(manifest, &variant.file, format!("case {done}: {error}")))?;
         for (item, case) in cases.iter().enumerate() {
-            for (index, task) in manifest.tasks.iter().enumerate() {
+            for (index, port) in ports.iter().enumerate() {
                 let found = outputs.f32(index, item).unwrap_or(&[]);
-                let expected = case.outputs.get(&*task.output).map_or(&[][..], Vec::as_slice);
+                let found = found.get(..port.width.at(case.input.len())).unwrap_or(found);
+                let expected = case.outputs.get(&*port.name).map_or(&[][..], Vec::as_slice);
                 let error = difference(found, expected);
                 if error > tolerance {
-                    let (case, output) = (done + item, &task.output);
-                    let why = format!("case {case}: {output} differs by {error}, allowed is {tolerance}");
+                    let (case, output, with) = (done + item, &port.name, rounds.words());
+                    let why =
+                        format!("case {case}{with}: {output} differs by {error}, allowed is {tolerance}");
                     return Err(golden_error(manifest, &variant.file, why));
                 }
                 error_max = error_max.max(error);
@@ -417,6 +443,23 @@ fn replay(
         done += cases.len();
     }
     Ok(error_max)
+}
+
+impl Rounds {
+    /// What is special about them, for messages.
+    fn words(self) -> &'static str {
+        match self {
+            Self::Batches(_) => "",
+            Self::Padded(_) => " with words of padding behind it",
+        }
+    }
+}
+
+/// The input with zeros behind it.
+fn padded(input: &[f64], length: usize) -> Vec<f64> {
+    let mut row = input.to_vec();
+    row.resize(length.max(input.len()), 0.0);
+    row
 }
 
 /// Largest difference of two rows, relative to the expected size where that is above 1.

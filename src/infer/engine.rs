@@ -113,6 +113,8 @@ struct Prepared {
     state: TypedSimpleState,
     /// One tensor per graph input with the index of its port, kept from run to run.
     inputs: Vec<(usize, Arc<Tensor>)>,
+    /// Numbers per item of each output.
+    widths: Vec<usize>,
 }
 
 impl Draft {
@@ -173,7 +175,8 @@ impl Draft {
                 .map_err(|error| prepare_error(bucket, &error))?;
             inputs.push((port, Arc::new(tensor)));
         }
-        Ok(Prepared { bucket, plan, state, inputs })
+        let widths = self.spec.outputs.iter().map(|port| port.width.at(bucket.length)).collect();
+        Ok(Prepared { bucket, plan, state, inputs, widths })
     }
 }
 
@@ -272,7 +275,9 @@ impl Prepared {
             Err(_) if late => return Err(RunError::Deadline),
             Err(_) => return Err(RunError::Failed),
         };
-        for (index, (value, (width, column))) in values.iter().zip(&mut outputs.columns).enumerate() {
+        let columns = outputs.columns.iter_mut().zip(&self.widths);
+        for (index, (value, ((width, column), of_plan))) in values.iter().zip(columns).enumerate() {
+            *width = *of_plan;
             take(value, items * *width, column).ok_or(RunError::Failed)?;
             match column {
                 Column::F32(values) if values.iter().any(|value| !value.is_finite()) => {
@@ -357,9 +362,9 @@ fn check_output(port: &OutputPort, fact: &TypedFact, bucket: Bucket) -> Result<(
     }
     let shape = fact.shape.as_concrete().unwrap_or(&[]);
     let volume = shape.iter().try_fold(1_usize, |volume, dim| volume.checked_mul(*dim));
-    let wanted = bucket.items.checked_mul(port.width);
+    let width = port.width.at(bucket.length);
+    let wanted = bucket.items.checked_mul(width);
     if shape.first() != Some(&bucket.items) || volume != wanted {
-        let width = port.width;
         return Err(interface(format!(
             "output {name:?} has shape {:?}, [items, {width}] is needed",
             fact.shape
@@ -446,10 +451,10 @@ fn words(error: &TractError) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::infer::tensor::InputPort;
+    use crate::infer::tensor::{InputPort, Width};
 
     const DENSE: &[u8] = include_bytes!("../../tests/golden/models/dense-pair/model.onnx");
-    const EMBEDDING: &[u8] = include_bytes!("../../tests/golden/models/embedding/model.onnx");
+    const EMBEDDING: &[u8] = include_bytes!("../../tests/golden/models/looks-at-padding/model.onnx");
     const WITH_INDEX: &[u8] = include_bytes!("../../tests/golden/models/with-index/model.onnx");
     const LOGARITHM: &[u8] = include_bytes!("../../tests/golden/models/nan-below-zero/model.onnx");
     const GATHER: &[u8] = include_bytes!("../../tests/golden/models/panics-out-of-range/model.onnx");
@@ -458,8 +463,11 @@ mod tests {
     const EXTERNAL: &[u8] = include_bytes!("../../tests/golden/models/external-weights/model.onnx");
 
     fn spec(input: (&str, Dtype), outputs: &[(&str, usize, Dtype)]) -> Spec {
-        let port =
-            |&(name, width, dtype): &(&str, usize, Dtype)| OutputPort { name: name.into(), width, dtype };
+        let port = |&(name, width, dtype): &(&str, usize, Dtype)| OutputPort {
+            name: name.into(),
+            width: Width::Fixed(width),
+            dtype,
+        };
         Spec {
             inputs: vec![InputPort { name: input.0.into(), dtype: input.1 }],
             outputs: outputs.iter().map(port).collect(),
@@ -500,7 +508,7 @@ mod tests {
 
     #[test]
     fn integers_go_in_and_the_smallest_bucket_that_fits_is_padded_with_zeros() {
-        let spec = spec(("tokens", Dtype::I64), &[("class", 3, Dtype::F32)]);
+        let spec = spec(("words", Dtype::I64), &[("class", 3, Dtype::F32)]);
         let all: Vec<_> = [8, 16].into_iter().flat_map(|length| buckets(&[1, 2], length)).collect();
         let mut engine = Engine::load(&spec, EMBEDDING, &all).unwrap();
         let mut run = |ids: &[i64], items: usize| {

@@ -40,6 +40,7 @@ use crate::runtime::options::{Options, Pace};
 use crate::runtime::outbox::{OutboxReport, OutboxRequest, OutboxWorker};
 use crate::runtime::plan::{Plan, plan};
 use crate::runtime::plant::{PlantInput, PlantLink};
+use crate::runtime::reading::Reading;
 use crate::runtime::status::{Sources, StatusReport, Topics};
 use crate::runtime::target::Target;
 use crate::runtime::threads::thread;
@@ -96,10 +97,16 @@ pub(in crate::runtime) fn wire(config: &Config, options: &Options) -> Result<Ser
         error!(why = %fault.why, "refused a model");
     }
     let outbox = start_outbox(config, &common)?;
-    let plan =
-        plan(config, &models.manifests, outbox.epoch).map_err(|faults| WiringError::Plan { faults })?;
+    let plan = plan(config, &models.manifests, &models.readings, outbox.epoch)
+        .map_err(|faults| WiringError::Plan { faults })?;
     let (forward, link) = start_forward(config, &common, &outbox, grace_seen, health_seen)?;
-    let brain = start_brain(plan, models.registry, outbox.requests, governor.budget.subscribe(), &common)?;
+    let brain = start_brain(
+        plan,
+        (models.registry, models.readings),
+        outbox.requests,
+        governor.budget.subscribe(),
+        &common,
+    )?;
     let sources = Sources {
         outbox: outbox.report,
         link,
@@ -224,7 +231,7 @@ struct BrainSide {
 
 fn start_brain(
     plan: Plan,
-    registry: Registry,
+    (registry, readings): (Registry, Vec<Option<Reading>>),
     outbox: mpsc::Sender<OutboxRequest>,
     budget: watch::Receiver<Budget>,
     common: &Common,
@@ -240,7 +247,7 @@ fn start_brain(
         status,
         registry,
         streams: plan.inputs,
-        encoders: plan.encoders,
+        readings,
         clock: common.clock.clone(),
         progress: Arc::clone(&common.progress),
         scratch: Scratch::default(),
