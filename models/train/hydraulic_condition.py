@@ -18,6 +18,7 @@ import numpy as np
 
 import calibration
 import common
+import dense
 import foreign
 import graph
 import variants
@@ -182,46 +183,6 @@ class Scale:
         return ((self(values) @ self.whitening.T) ** 2).mean(1)
 
 
-def train(inputs, truth, channel, task, seed=0, rate=3e-3, batch=64, absence=0.05, noise=0.05):
-    """One hidden layer of ReLU, one softmax per entry of `truth`, a (labels, index of each row) pair; Adam with a cosine
-    rate. Of several channels one is left out at times, as when a sensor is gone (a missing feature is the training mean,
-    0)."""
-    chance = np.random.default_rng(seed)
-    sizes = [size for size, _ in truth]
-    cuts = np.cumsum(sizes)[:-1]
-    shapes = [(inputs.shape[1], task.hidden), (task.hidden, sum(sizes))]
-    weights = [chance.standard_normal(shape) * np.sqrt(2 / shape[0]) for shape in shapes]
-    weights[1] *= 0.3
-    start = [weights[0], weights[1], np.zeros(task.hidden), np.zeros(sum(sizes))]
-    parameters = [item.astype(np.float32) for item in start]
-    first, second = ([np.zeros_like(item) for item in parameters] for _ in range(2))
-    wanted = np.hstack([np.eye(size, dtype=np.float32)[index] for size, index in truth])
-    _, channel = np.unique(channel, return_inverse=True)
-    keep = np.float32(1 - task.dropout)
-    steps, step = task.epochs * -(-len(inputs) // batch), 0
-    for _ in range(task.epochs):
-        order = chance.permutation(len(inputs))
-        for begin in range(0, len(inputs), batch):
-            rows = order[begin : begin + batch]
-            x = inputs[rows] + np.float32(noise) * chance.standard_normal((len(rows), inputs.shape[1]), np.float32)
-            if channel.max() > 0:
-                x = x * (chance.random((len(rows), channel.max() + 1)) >= absence)[:, channel]
-            units = np.maximum(x @ parameters[0] + parameters[2], 0)
-            units *= (chance.random(units.shape, np.float32) < keep) / keep
-            logits = np.split(units @ parameters[1] + parameters[3], cuts, axis=1)
-            error = (np.hstack([calibration.softmax(part) for part in logits]) - wanted[rows]) / np.float32(len(rows))
-            back = error @ parameters[1].T * (units > 0) / keep
-            slopes = [x.T @ back, units.T @ error, back.sum(0), error.sum(0)]
-            step += 1
-            now = np.float32(rate * 0.5 * (1 + np.cos(np.pi * step / steps)))
-            fresh, spread = np.float32(1 - 0.9**step), np.float32(1 - 0.999**step)
-            for item, slope, mean, square in zip(parameters, slopes, first, second):
-                mean += np.float32(0.1) * (slope - mean)
-                square += np.float32(0.001) * (slope * slope - square)
-                item -= now * (mean / fresh) / (np.sqrt(square / spread) + np.float32(1e-8))
-    return parameters
-
-
 def learn(scale, versions, truth, beside):
     """The parts of all tasks side by side as one network, trained on all versions of the cycles: as recorded, WHOLE
     times, and each with losses. Weights and biases of the hidden layer and of the outputs."""
@@ -236,7 +197,7 @@ def learn(scale, versions, truth, beside):
         wanted = [(size, np.tile(index, copies))]
         if task.beside:
             wanted.append((int(beside[task.beside].max()) + 1, np.tile(beside[task.beside], copies)))
-        part = train(inputs[:, seen], wanted, CHANNEL[seen], task)
+        part = dense.train(inputs[:, seen], wanted, CHANNEL[seen], task.hidden, task.dropout, task.epochs)
         units, labels = slice(unit, unit + task.hidden), slice(label, label + size)
         whole[0][seen, units], whole[1][units, labels] = part[0], part[1][:, :size]
         whole[2][units], whole[3][labels] = part[2], part[3][:size]
@@ -246,7 +207,7 @@ def learn(scale, versions, truth, beside):
 
 def answer(network, inputs):
     """Logits of all tasks side by side."""
-    return np.maximum(inputs @ network[0] + network[2], 0) @ network[1] + network[3]
+    return dense.answer(network, inputs)
 
 
 def heads(logits):
