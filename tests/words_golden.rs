@@ -1,6 +1,6 @@
 //! The gateway and `models/train/words.py` and `tags.py` must say the same: training and serving may not drift apart.
 //!
-//! `python3 tests/golden/words.py tests/golden/words.json` writes the expected values.
+//! `python3 tests/golden/make_words.py tests/golden/words.json` writes the expected values.
 
 use serde::Deserialize;
 use tidegate::text::{KnownGrams, Split, TagDecoder, WordConfig, WordEncoder};

@@ -1,4 +1,4 @@
-//! Runs a graph: the only file that knows tract.
+//! Runs a graph: the only place that knows tract.
 //!
 //! # Invariants
 //! A graph comes from memory, never from a path: external tensors are refused and what was checked is what is run.
@@ -8,6 +8,9 @@
 //! One plan per fixed shape: symbolic plans take up to twice as long. The tract crates are pinned, because their
 //! interface is not stable.
 
+pub mod general;
+mod survey;
+
 use std::io::Cursor;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -15,10 +18,13 @@ use std::sync::Arc;
 use tract_onnx::prelude::*;
 use tract_onnx::tract_hir::infer::Factoid as _;
 use tract_onnx::tract_hir::internal::Cost;
+use tract_onnx::tract_hir::tract_core::ops::array::Gather;
 use tract_onnx::tract_hir::tract_core::ops::konst::Const;
 use tract_onnx::tract_hir::tract_core::plan;
 
 use crate::infer::tensor::{Bucket, Column, Dtype, Input, OutputPort, Outputs, Rows, Spec};
+
+pub use survey::{Declared, Operator, Survey, spec_at};
 
 /// Characters of a message of the library that are kept: some print a whole graph.
 const REASON_CHARS: usize = 300;
@@ -45,6 +51,12 @@ pub enum EngineError {
         items: usize,
         /// Numbers per row.
         length: usize,
+        /// The library's words.
+        reason: String,
+    },
+    /// The graph cannot be run on tensors of the given types and shapes.
+    #[error("run the graph: {reason}")]
+    General {
         /// The library's words.
         reason: String,
     },
@@ -86,6 +98,8 @@ pub struct Footprint {
     pub parameters: u64,
     /// Their bytes.
     pub parameter_bytes: u64,
+    /// Those of them that are only looked up in: all plans of a graph share them, others are packed for each.
+    pub table_bytes: u64,
     /// Multiply-adds and divisions of one run.
     pub operations: u64,
     /// Largest sum of tensors alive at once during a run, in bytes.
@@ -121,11 +135,7 @@ impl Draft {
     /// Parses a graph and compares its inputs and outputs with the spec.
     pub fn parse(spec: &Spec, bytes: &[u8]) -> Result<Self, EngineError> {
         guarded(|| {
-            let parse_error = |error: TractError| EngineError::Parse { reason: words(&error) };
-            let mut graph = onnx()
-                .with_ignore_value_info(true)
-                .model_for_read(&mut Cursor::new(bytes))
-                .map_err(parse_error)?;
+            let mut graph = parse(bytes)?;
             let order = match_inputs(&graph, spec)?;
             select_outputs(&mut graph, spec)?;
             Ok(Self { graph, spec: spec.clone(), order })
@@ -150,10 +160,7 @@ impl Draft {
                 .set_input_fact(index, InferenceFact::dt_shape(datum(port.dtype), shape))
                 .map_err(|error| prepare_error(bucket, &error))?;
         }
-        let typed = graph
-            .into_typed()
-            .and_then(TypedModel::into_decluttered)
-            .map_err(|error| prepare_error(bucket, &error))?;
+        let typed = simplified(graph).map_err(|error| prepare_error(bucket, &error))?;
         for (index, port) in self.spec.outputs.iter().enumerate() {
             let fact = typed.output_fact(index).map_err(|error| prepare_error(bucket, &error))?;
             check_output(port, fact, bucket)?;
@@ -162,11 +169,7 @@ impl Draft {
     }
 
     fn prepare(&self, bucket: Bucket) -> Result<Prepared, EngineError> {
-        let plan = self
-            .typed(bucket)?
-            .into_optimized()
-            .and_then(IntoRunnable::into_runnable)
-            .map_err(|error| prepare_error(bucket, &error))?;
+        let plan = planned(self.typed(bucket)?).map_err(|error| prepare_error(bucket, &error))?;
         let state = plan.spawn().map_err(|error| prepare_error(bucket, &error))?;
         let mut inputs = Vec::new();
         for &port in &self.order {
@@ -297,6 +300,22 @@ impl Prepared {
     }
 }
 
+/// Reads a graph from memory: with no path, external tensors are refused.
+fn parse(bytes: &[u8]) -> Result<InferenceModel, EngineError> {
+    let graph = onnx().with_ignore_value_info(true).model_for_read(&mut Cursor::new(bytes));
+    graph.map_err(|error| EngineError::Parse { reason: words(&error) })
+}
+
+/// A graph whose inputs have a shape, typed and without what changes nothing.
+fn simplified(graph: InferenceModel) -> TractResult<TypedModel> {
+    graph.into_typed()?.into_decluttered()
+}
+
+/// The plan that is run.
+fn planned(typed: TypedModel) -> TractResult<Arc<TypedRunnableModel>> {
+    typed.into_optimized()?.into_runnable()
+}
+
 /// Runs a piece of the library and turns its panic into an error. The state it may leave half-made is dropped.
 fn guarded<T>(work: impl FnOnce() -> Result<T, EngineError>) -> Result<T, EngineError> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
@@ -381,13 +400,19 @@ fn footprint(typed: &TypedModel) -> TractResult<Footprint> {
     for &id in &order {
         let node = typed.node(id);
         let (inputs, _) = typed.node_facts(id)?;
+        let mut readers = node.outputs.iter().flat_map(|outlet| &outlet.successors);
+        let is_table = readers.all(|reader| typed.node(reader.node).op_is::<Gather>());
         for (cost, count) in node.op.cost(&inputs)? {
             let count = number(&count);
             match cost {
                 Cost::Params(datum) => {
                     let bytes = u64::try_from(datum.size_of()).unwrap_or(8);
                     sum.parameters = sum.parameters.saturating_add(count);
-                    sum.parameter_bytes = sum.parameter_bytes.saturating_add(count.saturating_mul(bytes));
+                    let bytes = count.saturating_mul(bytes);
+                    sum.parameter_bytes = sum.parameter_bytes.saturating_add(bytes);
+                    if is_table {
+                        sum.table_bytes = sum.table_bytes.saturating_add(bytes);
+                    }
                 }
                 Cost::FMA(_) | Cost::Div(_) | Cost::Custom(true, _) => {
                     sum.operations = sum.operations.saturating_add(count);
@@ -637,5 +662,9 @@ mod tests {
         assert!((85..90).contains(&footprint.parameters), "{footprint:?}");
         assert_eq!(footprint.parameter_bytes, footprint.parameters * 4);
         assert!((40..1000).contains(&footprint.scratch_bytes), "{footprint:?}");
+        assert_eq!(footprint.table_bytes, 0);
+        let spec = spec(("words", Dtype::I64), &[("class", 3, Dtype::F32)]);
+        let looked_up = Draft::parse(&spec, EMBEDDING).unwrap().footprint(Bucket { items: 1, length: 8 });
+        assert_eq!(looked_up.unwrap().table_bytes, 32 * 6 * 4);
     }
 }

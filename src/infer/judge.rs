@@ -120,8 +120,8 @@ mod tests {
         }
     }
 
-    fn verdict(threshold: f32, scope: Option<Scope>, evidence: Evidence) -> Verdict {
-        judge(&task(1.0, threshold), &[2.0, 0.0, 0.0], scope.as_ref(), 0.5, &evidence).verdict
+    fn verdict(threshold: f32, scope: Option<&Scope>, evidence: Evidence) -> Verdict {
+        judge(&task(1.0, threshold), &[2.0, 0.0, 0.0], scope, 0.5, &evidence).verdict
     }
 
     #[test]
@@ -151,14 +151,23 @@ mod tests {
         assert_eq!(verdict(0.5, None, holes), Verdict::Uncertain);
         assert_eq!(verdict(0.5, None, Evidence { missing_share: 0.25, ..sure }), Verdict::Accepted);
         assert_eq!(verdict(0.5, None, Evidence { missing_share: 0.26, ..sure }), Verdict::Uncertain);
-        let near = || Some(Scope::FeatureDistance { limit: 9.0, whitening: Vec::new() });
-        assert_eq!(verdict(0.5, near(), Evidence { distance: Some(9.0), ..sure }), Verdict::Accepted);
-        assert_eq!(verdict(0.5, near(), Evidence { distance: Some(9.1), ..sure }), Verdict::OutOfScope);
-        assert_eq!(verdict(0.9, near(), Evidence { distance: Some(9.1), ..holes }), Verdict::OutOfScope);
+        let near = Some(Scope::FeatureDistance { limit: 9.0, whitening: Vec::new() });
+        assert_eq!(verdict(0.5, near.as_ref(), Evidence { distance: Some(9.0), ..sure }), Verdict::Accepted);
+        assert_eq!(
+            verdict(0.5, near.as_ref(), Evidence { distance: Some(9.1), ..sure }),
+            Verdict::OutOfScope
+        );
+        assert_eq!(
+            verdict(0.9, near.as_ref(), Evidence { distance: Some(9.1), ..holes }),
+            Verdict::OutOfScope
+        );
         let file = FileDigest { file: "known.bin".into(), sha256: Digest::of(&[]) };
-        let known = || Some(Scope::KnownGrams { n: 4, known: file.clone(), limit: 0.4 });
-        assert_eq!(verdict(0.5, known(), Evidence { known_share: Some(0.3), ..sure }), Verdict::OutOfScope);
-        assert_eq!(verdict(0.5, known(), Evidence { known_share: None, ..sure }), Verdict::Accepted);
+        let known = Some(Scope::KnownGrams { n: 4, known: file, limit: 0.4 });
+        assert_eq!(
+            verdict(0.5, known.as_ref(), Evidence { known_share: Some(0.3), ..sure }),
+            Verdict::OutOfScope
+        );
+        assert_eq!(verdict(0.5, known.as_ref(), Evidence { known_share: None, ..sure }), Verdict::Accepted);
     }
 
     #[test]

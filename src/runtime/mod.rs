@@ -35,6 +35,7 @@ mod retry;
 mod status;
 mod supervisor;
 mod target;
+mod text_row;
 mod threads;
 mod wiring;
 
@@ -51,3 +52,4 @@ pub use options::{Options, Pace};
 pub use plan::{Plan, plan};
 pub use reading::{Reading, ReadingError, TextInput, word_config};
 pub use supervisor::{DRAIN_TOTAL, RunError, run};
+pub use text_row::text_row;

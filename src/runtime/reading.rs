@@ -12,7 +12,7 @@ use crate::text::{
 
 /// Entities of one report that are told. A record of the outbox holds as many of the longest types and terms, and a work
 /// order has a dozen; a text with more is no report, and its extraction is uncertain.
-pub const ENTITIES_MAX: usize = 256;
+const ENTITIES_MAX: usize = 256;
 
 /// Why the files beside a manifest cannot be used.
 #[derive(Debug, thiserror::Error)]

@@ -1,6 +1,6 @@
 """Writes words.json: what models/train/words.py and tags.py say, for the gateway to agree with.
 
-python3 tests/golden/words.py tests/golden/words.json    (numpy 2.4.6)
+python3 tests/golden/make_words.py tests/golden/words.json    (numpy 2.4.6)
 """
 
 import json
