@@ -292,6 +292,10 @@ def judge(found, truth):
         fitted.append({"task": task.name} | calibration.calibrate(logits, truth_all, found.fold, PRECISION_WANTED))
         sure = calibration.softmax(logits, fitted[-1]["temperature"]).max(1)
         coverage, risk = calibration.risk_coverage(sure, logits.argmax(1) == truth_all)
+        good = np.nonzero(risk <= 1 - PRECISION_WANTED)[0]
+        kept = float(coverage[good[-1]]) if len(good) else 0.0
+        metric = f"coverage at {PRECISION_WANTED:.0%} precision"
+        scores.append({"set": PLAIN, "task": task.name, "metric": metric, "value": kept})
         at = np.searchsorted(coverage, COVERAGES)
         curves.append({"task": task.name, "coverage": COVERAGES, "risk": [float(risk[place]) for place in at]})
     return scores, fitted, curves
