@@ -13,8 +13,8 @@ ABSENCE = 0.05
 
 
 def train(inputs, truth, channel, hidden, dropout, epochs, seed=0):
-    """One hidden layer of ReLU, one softmax per entry of `truth`, a (labels, index of each row) pair; Adam with a cosine
-    rate. `channel` tells for each input of which it is; of several one is left out at times."""
+    """One hidden layer of ReLU, one softmax per entry of `truth`, a (labels, index of each row) pair. `channel` tells
+    for each input of which it is; of several one is left out at times."""
     chance = np.random.default_rng(seed)
     sizes = [size for size, _ in truth]
     cuts = np.cumsum(sizes)[:-1]

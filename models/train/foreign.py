@@ -10,8 +10,8 @@ import numpy as np
 
 # Of one kind of input; more say no more.
 WINDOWS_MAX = 300
-# Sentences of the ship's log with the field that is a number: speed through the water, speed parallel to the wind, course,
-# wind speed, depth, apparent wind.
+# Sentences of the ship's log and the field that is a number: speed through the water, speed parallel to the wind,
+# course, wind speed, depth, apparent wind.
 SENTENCES = {"IIVHW": 5, "IIVPW": 1, "IIVTG": 1, "IIMWV": 3, "IIDBT": 3, "IIVWT": 3}
 
 

@@ -62,8 +62,8 @@ class Task:
     column: str  # of labels.csv
     labels: dict  # value in labels.csv: label
     alarm: list
-    # The cooler stood in each state for one stretch, in which the rest of the rig changed too: with all channels its part
-    # learns the stretch instead of the cooler. The valve shows in the efficiency alone.
+    # The cooler stood in each state for one stretch, in which the rest of the rig changed too: with all channels its
+    # part learns the stretch instead of the cooler. The valve shows in the efficiency alone.
     channels: tuple
     hidden: int
     dropout: float

@@ -1,7 +1,6 @@
-"""Evaluates fault detection on SKAB, a water-pump test bed, by file never seen: prints the table, ships nothing (the data
-are GPL-3.0).
+"""Evaluates fault detection on SKAB, a water-pump test bed, by file never seen. Ships nothing: the data are GPL-3.0.
 
-python skab.py [--data FOLDER]
+python skab.py [--data FOLDER] writes the table into README.md.
 
 The usual protocol: the first 400 rows of a file are its own normal reference, the rest is judged row by row, all files
 together. The features come from `tidegate features`; TIDEGATE names the program. The reference of each file is applied
@@ -26,6 +25,8 @@ import variants
 
 CONFIG = Path(__file__).resolve().parent / "skab.toml"
 STREAM = "water-pump"
+# Its table stands there.
+NOTES = Path(__file__).resolve().parent / "README.md"
 REFERENCE_ROWS = 400
 # The first windows of a file are not full.
 SETTLING_ROWS = 15
@@ -65,7 +66,8 @@ def features(rows):
         table.writerow(["datetime", *channels])
         table.writerows([seconds(row["datetime"]), *(row[name] for name in channels)] for row in rows)
         file.flush()
-        found = list(csv.reader(common.tidegate("features", "--config", CONFIG, "--stream", STREAM, file.name).splitlines()))
+        text = common.tidegate("features", "--config", CONFIG, "--stream", STREAM, file.name)
+    found = list(csv.reader(text.splitlines()))
     values = {round(float(row[1])): np.array([float(cell or "nan") for cell in row[3:]]) for row in found[1:]}
     return found[0][3:], values
 
@@ -142,23 +144,29 @@ def in_engine(names, files, channel):
         return variants.in_engine(folder) | {"bytes": (folder / "model.onnx").stat().st_size}
 
 
+def table(head, rows):
+    """Markdown of (name, F1, false alarms, missed)."""
+    lines = [f"| {head} | F1 | false alarms | missed |", "|---|---|---|---|"]
+    lines += [f"| {name} | {f1:.3f} | {false:.3f} | {missed:.3f} |" for name, f1, false, missed in rows]
+    return "\n".join(lines)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=common.DATA, help="folder with skab/")
     names, files = load(parser.parse_args().data)
     channel = np.array([layout().index(name.split(".")[0]) for name in names])
     fault = np.concatenate([file.fault[REFERENCE_ROWS:] for file in files]) > 0
-    print("| network | F1 | false alarms | missed |\n|---|---|---|---|")
     answers = {seed: held_out(files, channel, seed) for seed in SEEDS}
-    for seed, found in answers.items():
-        values = measures(fault, np.concatenate(found) > 0.5)
-        print(f"| seed {seed} | " + " | ".join(f"{value:.3f}" for value in values) + " |", flush=True)
-    print(f"| always a fault | {' | '.join(f'{value:.3f}' for value in measures(fault, fault | True))} |")
-    print("\n| file | F1 | false alarms | missed |\n|---|---|---|---|")
-    for file, found in zip(files, answers[SEEDS[0]]):
-        values = measures(file.fault[REFERENCE_ROWS:] > 0, found > 0.5)
-        print(f"| {file.name} | " + " | ".join(f"{value:.3f}" for value in values) + " |")
-    print(f"\nas ONNX in the engine: {in_engine(names, files, channel)}")
+    rows = [(f"seed {seed}", *measures(fault, np.concatenate(found) > 0.5)) for seed, found in answers.items()]
+    whole = table("network", [*rows, ("always a fault", *measures(fault, fault | True))])
+    first = zip(files, answers[SEEDS[0]])
+    each = [(file.name, *measures(file.fault[REFERENCE_ROWS:] > 0, found > 0.5)) for file, found in first]
+    text = f"{whole}\n\n{table(f'file, seed {SEEDS[0]}', each)}"
+    print(f"{text}\n\nas ONNX in the engine: {in_engine(names, files, channel)}")
+    notes = NOTES.read_text("utf-8")
+    begin, end = notes.index("<!-- skab -->"), notes.index("<!-- /skab -->")
+    NOTES.write_text(f"{notes[:begin]}<!-- skab -->\n{text}\n{notes[end:]}", "utf-8")
 
 
 if __name__ == "__main__":
