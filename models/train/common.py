@@ -67,7 +67,8 @@ def write_golden(folder, cases, tasks=(), file="model.onnx"):
         if "raw" in case:
             line["raw"] = [None if np.isnan(value) else short([value])[0] for value in np.asarray(case["raw"], float)]
         line["outputs"] = {key: short(value[0]) for key, value in answers.items()}
-        found = {name or output: labels[int(np.argmax(answers[output][0]))] for name, output, labels in tasks if name != output}
+        judged = [task for task in tasks if answers[task[1]].ndim == 2]
+        found = {name or output: labels[int(np.argmax(answers[output][0]))] for name, output, labels in judged}
         lines.append(json.dumps(line | ({"labels": found} if found else {}), separators=(",", ":"), ensure_ascii=False))
     labels = {name or output: list(labels) for name, output, labels in tasks}
     head = f'"labels":{json.dumps(labels, ensure_ascii=False)},\n' if labels else ""
