@@ -19,7 +19,6 @@ FRAMES = (
     "not {}", "wont {}", "will not {}", "doesnt {}", "needs {}", "requires {}", "keeps {}", "has {}", "badly {}",
     "no {}", "very {}", "high {}", "low {}", "starting to {}", "{} issue",
 )  # fmt: skip
-FRAMED = 6000
 WORD_LETTERS_MIN = 4
 # Letters that a word is recognised by when a fold's lexicon is cut to the words of its training texts.
 STEM = 4
@@ -83,8 +82,6 @@ def phrases(data, lexicon_phrases, labelled):
             counts.update(" ".join(words[at : at + size]) for at in range(len(words) - size + 1))
     found = {phrase for phrase, count in counts.items() if count >= PHRASE_COUNT_MIN} | observations
     words = {word for phrase in lexicon_phrases for word in re.findall("[a-z]+", phrase) if len(word) >= WORD_LETTERS_MIN}
-    framed = sorted({frame.format(word) for word in words for frame in FRAMES})
-    chosen = np.random.default_rng(0).permutation(len(framed))[:FRAMED]
-    found |= words | {framed[index] for index in chosen}
+    found |= words | {frame.format(word) for word in words for frame in FRAMES}
     banned = {bare(text) for text in labelled}
     return sorted(phrase for phrase in found if bare(phrase) not in banned)
