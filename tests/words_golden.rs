@@ -2,8 +2,10 @@
 //!
 //! `python3 tests/golden/make_words.py tests/golden/words.json` writes the expected values.
 
+#![expect(clippy::unwrap_used, reason = "a test program")]
+
 use serde::Deserialize;
-use tidegate::text::{KnownGrams, Split, TagDecoder, WordConfig, WordEncoder};
+use tidegate::text::{KnownGrams, Split, TagDecoder, Vocabulary, WordConfig, WordEncoder};
 
 #[derive(Deserialize)]
 struct Golden {
@@ -11,6 +13,15 @@ struct Golden {
     words: Vec<WordCase>,
     known: Vec<KnownCase>,
     tags: Vec<TagCase>,
+    /// One, as the text of its file.
+    vocabulary: Vec<String>,
+    terms: Vec<TermCase>,
+}
+
+#[derive(Deserialize)]
+struct TermCase {
+    text: String,
+    term: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -122,4 +133,16 @@ fn entities_are_those_the_training_recipe_decodes() {
         }
     }
     assert!(all >= 100, "{all}");
+}
+
+#[test]
+fn terms_are_those_the_training_recipe_finds() {
+    let golden = golden();
+    let mut vocabulary = Vocabulary::parse(golden.vocabulary.first().unwrap().as_bytes()).unwrap();
+    assert!(golden.terms.len() >= 20);
+    for case in golden.terms {
+        let found =
+            vocabulary.lookup(&case.text).and_then(|term| vocabulary.terms().get(usize::from(term)).cloned());
+        assert_eq!(found.as_deref(), case.term.as_deref(), "{:?}", case.text);
+    }
 }

@@ -4,8 +4,8 @@ python failure_mode.py [--data FOLDER] [--teacher FOLDER]
 
 Hashed character n-grams (ngrams.py, the twin of the gateway's encoder), one matrix. With 502 examples for 22 classes
 most words of a new observation were never seen with a label. Two things bring in what they mean: a lexicon of phrases
-written for this model (failure_mode_lexicon.toml), and a sentence encoder (MiniLM). The teacher is a logistic regression
-on n-grams and the encoder's embedding. The student has n-grams only and imitates the embedding: a linear map fitted,
+written for this model (failure_mode_lexicon.toml), and a sentence encoder (MiniLM). The teacher is a logistic
+regression on n-grams and the encoder's embedding. The student has n-grams only and imitates the embedding: a linear map fitted,
 without labels, on phrases of other maintenance texts and on frames filled with words of the lexicon. Imitation and
 classes fold into one matrix.
 """
@@ -252,7 +252,7 @@ def golden_cases(learner, weights, bias):
     return [{"text": text, "input": dense(encode([text]))[0]} for text in texts]
 
 
-def write(learner, weights, bias, fact, known, limit):
+def write(learner, weights, bias, fact, known, limit, scores):
     """The model folder but for its figures."""
     built = graph.Graph(FOLDER.name)
     built.dense(built.input(TENSOR, DIMS), weights, bias, OUTPUT)
@@ -281,11 +281,12 @@ def write(learner, weights, bias, fact, known, limit):
         "variants": [common.variant(FOLDER), common.variant(FOLDER, SMALL, small.name, tolerance=SMALL_TOLERANCE)],
         "golden": common.golden(FOLDER),
         "training": {
-            "data": "Failure-mode classification of maintenance observations (502 + 62); own lexicon; unlabelled phrases "
-            "of work-order-entities, MaintIE, excavator and MaintNorm; teacher all-MiniLM-L6-v2",
+            "data": "Failure-mode classification of maintenance observations (502 + 62); own lexicon; unlabelled "
+            "phrases of work-order-entities, MaintIE, excavator and MaintNorm; teacher all-MiniLM-L6-v2",
             "licence": "Apache-2.0 (labels, work-order-entities, teacher), MIT (MaintIE, excavator, MaintNorm)",
             "recipe": "../train/failure_mode.py",
         },
+        "scores": scores,
     }
     common.write_manifest(FOLDER, manifest)
     common.measure(FOLDER)
@@ -352,7 +353,8 @@ def main():
     # What ships has also seen the dev examples, with the same settings: each class needs all it can get.
     both = np.concatenate([first, second])
     weights, bias = learner.folded(both)
-    write(learner, weights, bias, fact, known, limit)
+    headline = [score for score in scores if score["set"].endswith(("this model, lexicon strict", "trained on train"))]
+    write(learner, weights, bias, fact, known, limit, headline)
     some = learner.pool[:: learner.pool.shape[0] // COMPARED_PHRASES]
     answers = (some @ weights + bias).argmax(1)
     forms = variants.examine(FOLDER, dense(some), lambda out: (out[OUTPUT].argmax(1) == answers).mean())

@@ -81,7 +81,8 @@ def phrases(data, lexicon_phrases, labelled):
         for size in range(1, PHRASE_WORDS_MAX + 1):
             counts.update(" ".join(words[at : at + size]) for at in range(len(words) - size + 1))
     found = {phrase for phrase, count in counts.items() if count >= PHRASE_COUNT_MIN} | observations
-    words = {word for phrase in lexicon_phrases for word in re.findall("[a-z]+", phrase) if len(word) >= WORD_LETTERS_MIN}
+    words = {word for phrase in lexicon_phrases for word in re.findall("[a-z]+", phrase)}
+    words = {word for word in words if len(word) >= WORD_LETTERS_MIN}
     found |= words | {frame.format(word) for word in words for frame in FRAMES}
     banned = {bare(text) for text in labelled}
     return sorted(phrase for phrase in found if bare(phrase) not in banned)

@@ -51,19 +51,28 @@ def score(logits, kind, temperature):
     return float((power[:, 1 + 2 * kind : 3 + 2 * kind].sum(1) / power.sum(1)).mean())
 
 
-def lookup(text, vocabulary):
-    """The term of {"terms", "aliases", "words"} that stands for a text, or None."""
+_last = (None, None)
 
-    def plain(entry):
-        return normalise(entry).strip(" ")
 
-    # Tables are made once per vocabulary.
-    if "_tables" not in vocabulary:
+def tables(vocabulary):
+    """Normalised term to term, alias to term, word to its other form; those of the last vocabulary are kept."""
+    global _last
+    if _last[0] is not vocabulary:
         terms = {plain(term): term for term in vocabulary["terms"]}
         aliases = {plain(key): terms[plain(term)] for key, term in vocabulary.get("aliases", {}).items()}
         words = {plain(key): plain(other) for key, other in vocabulary.get("words", {}).items()}
-        vocabulary["_tables"] = terms, aliases, words
-    terms, aliases, words = vocabulary["_tables"]
+        _last = (vocabulary, (terms, aliases, words))
+    return _last[1]
+
+
+def plain(entry):
+    """The normalised form of an entry."""
+    return normalise(entry).strip(" ")
+
+
+def lookup(text, vocabulary):
+    """The term of {"terms", "aliases", "words"} that stands for a text, or None."""
+    terms, aliases, words = tables(vocabulary)
     key = plain(text)
     if key in aliases:
         return aliases[key]

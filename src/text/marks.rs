@@ -19,22 +19,27 @@ pub struct Mark {
 ///
 /// No marked letter or digit gets lost. A tag of the type of a rule it overlaps is joined with it. Of a tag of another
 /// type the rule keeps what is common to both, and what the tag has beside it stays marked as the tag's type if a letter
-/// or digit is in it. Of two rules, or two tags, that overlap the one that starts first wins, in the same way; the others
-/// are what the decoder and the rules never give.
+/// or digit is in it. Of two rules or two tags that overlap, which neither the rules nor the decoder give, the one that
+/// starts first wins in the same way.
 pub fn merge(text: &str, marks: &mut Vec<Mark>) {
-    marks.retain(|mark| mark.start < mark.end);
-    join(marks);
-    // What has won so far, without overlap, in order; the rules before the tags.
-    marks.sort_by_key(|mark| (!mark.by_rule, mark.start));
-    let mut kept: Vec<Mark> = Vec::with_capacity(marks.len());
-    for mark in marks.iter() {
+    marks.sort_by_key(|mark| mark.start);
+    let of = |by_rule| layers(text, marks.iter().copied().filter(move |mark| mark.by_rule == by_rule));
+    let (mut rules, mut tags) = (of(true), of(false));
+    join(&mut rules, &mut tags);
+    *marks = layers(text, rules.into_iter().chain(tags));
+}
+
+/// Puts marks beneath one another: of each that comes later only what no earlier one covers stays. In order, without
+/// overlap.
+fn layers(text: &str, marks: impl Iterator<Item = Mark>) -> Vec<Mark> {
+    let mut kept: Vec<Mark> = Vec::new();
+    for mark in marks {
         let mut at = mark.start;
-        let first = kept.partition_point(|own| own.end <= mark.start);
-        let mut slot = first;
+        let mut slot = kept.partition_point(|own| own.end <= mark.start);
         while at < mark.end {
             let next = kept.get(slot).copied().filter(|own| own.start < mark.end);
             let until = next.map_or(mark.end, |own| own.start);
-            if let Some(piece) = piece(text, *mark, at, until) {
+            if let Some(piece) = piece(text, mark, at, until) {
                 kept.insert(slot, piece);
                 slot += 1;
             }
@@ -42,30 +47,27 @@ pub fn merge(text: &str, marks: &mut Vec<Mark>) {
             slot += 1;
         }
     }
-    *marks = kept;
+    kept
 }
 
-/// Widens each rule by the tags of its type that overlap it, and takes these tags out.
-fn join(marks: &mut Vec<Mark>) {
-    marks.sort_by_key(|mark| mark.start);
-    let rules: Vec<Mark> = marks.iter().copied().filter(|mark| mark.by_rule).collect();
-    let overlap = |left: &Mark, right: &Mark| left.start < right.end && right.start < left.end;
-    let own = |tag: &Mark, rule: &Mark| !tag.by_rule && tag.kind == rule.kind && overlap(tag, rule);
-    let tags: Vec<Mark> = marks.iter().copied().filter(|mark| !mark.by_rule).collect();
-    for mark in marks.iter_mut().filter(|mark| mark.by_rule) {
-        let rule = *mark;
-        // Only those that reach the rule: both lists are in order.
-        let from = tags.partition_point(|tag| tag.end <= rule.start);
-        for tag in tags.iter().skip(from).take_while(|tag| tag.start < rule.end).filter(|tag| own(tag, &rule))
+/// Widens each rule by the tags of its type that overlap it, and takes these tags out. Each list is in order without
+/// overlap; the rules may overlap afterwards, where one tag reached several.
+fn join(rules: &mut [Mark], tags: &mut Vec<Mark>) {
+    let before = rules.to_vec();
+    for rule in rules {
+        let (start, end) = (rule.start, rule.end);
+        let from = tags.partition_point(|tag| tag.end <= start);
+        for tag in
+            tags.iter().skip(from).take_while(|tag| tag.start < end).filter(|tag| tag.kind == rule.kind)
         {
-            mark.start = mark.start.min(tag.start);
-            mark.end = mark.end.max(tag.end);
+            rule.start = rule.start.min(tag.start);
+            rule.end = rule.end.max(tag.end);
         }
     }
-    marks.retain(|tag| {
-        let from = rules.partition_point(|rule| rule.end <= tag.start);
-        let mut reached = rules.iter().skip(from).take_while(|rule| rule.start < tag.end);
-        !reached.any(|rule| own(tag, rule))
+    tags.retain(|tag| {
+        let from = before.partition_point(|rule| rule.end <= tag.start);
+        let mut reached = before.iter().skip(from).take_while(|rule| rule.start < tag.end);
+        !reached.any(|rule| rule.kind == tag.kind)
     });
 }
 

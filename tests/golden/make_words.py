@@ -85,10 +85,28 @@ def tag_cases():
         }
 
 
+VOCABULARY = {
+    "terms": ["hydraulic pump", "Air Conditioner", "bolt", "500 hour service", "o-ring"],
+    "aliases": {"hyd pmp": "hydraulic pump", "AC": "air conditioner", "½ bolt": "bolt"},
+    "words": {"hyd": "hydraulic", "a/c": "air conditioner", "bolts": "bolt", "the": "", "svce": "Service", "1h": "500 hour"},
+}
+PIECES = [
+    "HYD  PMP", "hyd pump", "the hydraulic pump", "A/C", "ac", "Bolts\n", "1000 hour svce", "7H service", "\u00bd BOLT", "1\u20442 bolt",
+    "ｈｙｄ\u3000ｐｕｍｐ", "pump", "hyd pmp bolts", "the", "the the", "", " ", "o-ring", "O‑ring", "oring", "bolt bolt",
+]
+
+
+def term_cases():
+    """Terms that stand for pieces of texts."""
+    for piece in PIECES:
+        yield {"text": piece, "term": tags.lookup(piece, VOCABULARY)}
+
+
 def main(path):
+    vocabulary = json.dumps(VOCABULARY)
     lists = {
         "configs": [config.manifest() for config in CONFIGS], "words": list(word_cases()),
-        "known": list(known_cases()), "tags": list(tag_cases()),
+        "known": list(known_cases()), "tags": list(tag_cases()), "vocabulary": [vocabulary], "terms": list(term_cases()),
     }
     body = ",\n".join(f'"{key}": [\n' + ",\n".join(map(json.dumps, rows)) + "\n]" for key, rows in lists.items())
     Path(path).write_text("{" + body + "}\n", encoding="utf-8")

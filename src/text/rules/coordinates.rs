@@ -40,9 +40,10 @@ pub(in crate::text::rules) fn find(text: &str, start: usize) -> Option<usize> {
     if !reader.peek().is_some_and(starts) || !reader.starts_number() {
         return None;
     }
-    let first = angle(&mut reader)?;
+    let first = angle(&mut reader, true)?;
     let gap = reader.take_while(4, |byte| matches!(byte, b' ' | b',' | b';' | b'/'));
-    let second = angle(&mut reader)?;
+    // Behind a bare number a letter is a word: `59.91273, 10.74609 n ...`.
+    let second = angle(&mut reader, first.axis.is_some())?;
     let named = match (first.axis, second.axis) {
         (Some(first), Some(second)) if first != second => true,
         (None, None) if !gap.is_empty() => false,
@@ -61,8 +62,9 @@ fn within(angle: Angle, most: u32) -> bool {
     angle.degrees < most || (angle.degrees == most && !angle.beyond)
 }
 
-/// Reads `59.9127`, `N 59.9127`, `lat: 59.9127`, `59.91° N`, `59°54.8'N`, `59°54'48"N`, `59-54.8N`, `5954.800,N`.
-fn angle(reader: &mut Reader<'_>) -> Option<Angle> {
+/// Reads `59.9127`, `N 59.9127`, `lat: 59.9127`, `59.91° N`, `59°54.8'N`, `59°54'48"N`, `59-54.8N`, `5954.800,N`; the
+/// hemisphere behind it only if it is `named`.
+fn angle(reader: &mut Reader<'_>, named: bool) -> Option<Angle> {
     let label = label(reader);
     let before = hemisphere(reader);
     if before.is_some() {
@@ -95,7 +97,7 @@ fn angle(reader: &mut Reader<'_>) -> Option<Angle> {
     } else {
         angle.marked = degree_sign(reader);
     }
-    if before.is_none() {
+    if before.is_none() && named {
         angle.axis = hemisphere_behind(reader).or(angle.axis);
     }
     (whole.len() <= 3).then_some(angle)
@@ -223,6 +225,12 @@ mod tests {
         ] {
             assert_eq!(found(text), Some(text), "{text}");
         }
+    }
+
+    #[test]
+    fn a_letter_behind_bare_numbers_is_a_word() {
+        assert_eq!(found("59.91273, 10.74609 n miles"), Some("59.91273, 10.74609"));
+        assert_eq!(found("n 59.91273, 10.74609"), Some("59.91273, 10.74609"));
     }
 
     #[test]
