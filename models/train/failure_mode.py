@@ -282,8 +282,10 @@ def write(learner, weights, bias, fact, known, limit, scores):
         "golden": common.golden(FOLDER),
         "training": {
             "data": "Failure-mode classification of maintenance observations (502 + 62); own lexicon; unlabelled "
-            "phrases of work-order-entities, MaintIE, excavator and MaintNorm; teacher all-MiniLM-L6-v2",
-            "licence": "Apache-2.0 (labels, work-order-entities, teacher), MIT (MaintIE, excavator, MaintNorm)",
+            "phrases of work-order-entities, MaintIE, excavator and MaintNorm; teacher all-MiniLM-L6-v2; scope also "
+            "from device-manual and pii",
+            "licence": "Apache-2.0 (labels, work-order-entities, device-manual, teacher), MIT (MaintIE, excavator, "
+            "MaintNorm, pii)",
             "recipe": "../train/failure_mode.py",
         },
         "scores": scores,
