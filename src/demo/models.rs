@@ -51,9 +51,9 @@ mod tests {
         for (model, files) in MODELS {
             let manifest = Manifest::parse(include_str_of(files)).unwrap();
             assert_eq!(&*manifest.name, *model);
-            let first = manifest.variants.first().map(|variant| &variant.file);
+                let graphs = manifest.variants.iter().map(|variant| &variant.file);
             let beside = manifest.companions().map(|(beside, _)| &beside.file);
-            for needed in [&manifest.golden.file].into_iter().chain(first).chain(beside) {
+            for needed in [&manifest.golden.file].into_iter().chain(graphs).chain(beside) {
                 assert!(files.iter().any(|(file, _)| **file == **needed), "{model}: {needed}");
             }
         }
