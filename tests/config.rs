@@ -147,12 +147,12 @@ const CHECK_FAULTS: &[(&str, &str, &str)] = &[
     (
         "\"cp\", \"se\"]",
         "\"cp\"]",
-        "streams[0].model: model hydraulic-condition@1.0.0 does not fit the channels: ",
+        "streams[0].model: model hydraulic-condition@2.0.0 does not fit the channels: ",
     ),
     (
         "classifier = \"failure-mode\"",
         "classifier = \"hydraulic-condition\"",
-        "streams[1].classifier: model hydraulic-condition@1.0.0 is for sensor streams",
+        "streams[1].classifier: model hydraulic-condition@2.0.0 is for sensor streams",
     ),
     (
         "classifier = \"failure-mode\"",

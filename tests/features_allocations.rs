@@ -22,7 +22,7 @@ fn window(samples: u16) -> Window {
 
 #[test]
 fn features_of_windows_of_changing_length_allocate_nothing() {
-    let patterns = ["*.*", "a.band(2,10)", "*.q(0.95)"].map(str::to_owned);
+    let patterns = ["*.*", "a.band(2,10)", "*.q(0.95)", "*.mean(3,9)"].map(str::to_owned);
     let layout = FeatureLayout::resolve(&patterns, &["a", "b", "c"].map(str::to_owned)).unwrap();
     let windows = [6000, 5999, 6001, 60, 1000, 7, 0].map(window);
     let mut extractor = Extractor::new();

@@ -34,7 +34,12 @@ TABLES = {
         ("precision", "precision of accepted", ".3f"),
         ("coverage", "coverage", ".3f"),
     ],
-    "scope": [("inputs", "inputs", "s"), ("count", "number", ",d"), ("rejected", "out of scope", ".1%")],
+    "scope": [
+        ("inputs", "inputs", "s"),
+        ("count", "number", ",d"),
+        ("rejected", "out of scope", ".1%"),
+        ("in_service", "with the limit of service", ".1%"),
+    ],
     "variants": [
         ("name", "variant", "s"),
         ("bytes", "bytes", ",d"),

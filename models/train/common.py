@@ -20,6 +20,10 @@ TEACHER = SHARED / "models" / "minilm-l6-v2"
 TOLERANCE = 1e-4
 
 
+class Refused(Exception):
+    """What the gateway's program said when it failed."""
+
+
 def rows(path):
     """The objects of a JSON lines file."""
     return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
@@ -37,7 +41,10 @@ def macro_f1(truth, answer):
 def tidegate(*arguments):
     """What the program says on stdout; it is `tidegate` of the PATH or the one TIDEGATE names."""
     command = [os.environ.get("TIDEGATE", "tidegate"), *map(str, arguments)]
-    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        raise Refused(f"{' '.join(command)}: {' '.join(done.stderr.split())}")
+    return done.stdout
 
 
 def short(row):
@@ -60,7 +67,8 @@ def write_golden(folder, cases, tasks=(), file="model.onnx"):
         if "raw" in case:
             line["raw"] = [None if np.isnan(value) else short([value])[0] for value in np.asarray(case["raw"], float)]
         line["outputs"] = {key: short(value[0]) for key, value in answers.items()}
-        found = {name or output: labels[int(np.argmax(answers[output][0]))] for name, output, labels in tasks if name != output}
+        judged = [task for task in tasks if answers[task[1]].ndim == 2]
+        found = {name or output: labels[int(np.argmax(answers[output][0]))] for name, output, labels in judged}
         lines.append(json.dumps(line | ({"labels": found} if found else {}), separators=(",", ":"), ensure_ascii=False))
     labels = {name or output: list(labels) for name, output, labels in tasks}
     head = f'"labels":{json.dumps(labels, ensure_ascii=False)},\n' if labels else ""

@@ -1,9 +1,10 @@
 //! Computes the features of a layout from a window.
 
+use crate::clock::EventTime;
 use crate::features::layout::{FeatureLayout, Group};
 use crate::features::names::Feature;
 use crate::features::spectrum::{Density, Spectrum};
-use crate::features::stats::{Moments, quantile};
+use crate::features::stats::{Moments, mean_within, quantile};
 use crate::flow::{FeatureVector, Series, Window};
 
 /// Computes feature vectors; owns the buffers and transforms, so that the steady state allocates nothing.
@@ -18,6 +19,8 @@ pub struct Extractor {
 /// One channel with what has been computed of it.
 struct Channel<'a> {
     series: &'a Series,
+    /// Start of the window.
+    start: EventTime,
     moments: Moments,
     sorted: &'a [f32],
     density: Option<Density<'a>>,
@@ -35,7 +38,8 @@ impl Extractor {
         out.values.resize(layout.len(), f32::NAN);
         for group in layout.groups() {
             let series = window.series.get(group.channel);
-            let Some(channel) = series.and_then(|series| self.measure(group, series)) else {
+            let Some(channel) = series.and_then(|series| self.measure(group, series, window.span.from))
+            else {
                 continue;
             };
             for &(position, feature) in &group.items {
@@ -48,7 +52,7 @@ impl Extractor {
         out.missing = u16::try_from(missing).unwrap_or(u16::MAX);
     }
 
-    fn measure<'a>(&'a mut self, group: &Group, series: &'a Series) -> Option<Channel<'a>> {
+    fn measure<'a>(&'a mut self, group: &Group, series: &'a Series, start: EventTime) -> Option<Channel<'a>> {
         let moments = Moments::of(&series.values)?;
         self.sorted.clear();
         if group.items.iter().any(|(_, feature)| feature.needs_order()) {
@@ -57,7 +61,7 @@ impl Extractor {
         }
         let spectral = group.items.iter().any(|(_, feature)| feature.needs_spectrum());
         let density = if spectral { self.spectrum.measure(series) } else { None };
-        Some(Channel { series, moments, sorted: &self.sorted, density })
+        Some(Channel { series, start, moments, sorted: &self.sorted, density })
     }
 }
 
@@ -72,6 +76,7 @@ impl Channel<'_> {
         let moments = &self.moments;
         match feature {
             Feature::Mean => Some(moments.mean),
+            Feature::MeanWithin { from, to } => mean_within(self.series, self.start, from, to),
             Feature::Std => Some(moments.std()),
             Feature::Min => Some(moments.min),
             Feature::Max => Some(moments.max),
@@ -121,10 +126,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::clock::EventTime;
     use crate::flow::{AssetId, Completeness, StreamId, TimeSpan};
 
-    const ALL: [&str; 5] = ["*.*", "*.q(0.05)", "*.q(0.9)", "*.band(0,0.2)", "*.band(0.1,0.4)"];
+    const ALL: [&str; 6] =
+        ["*.*", "*.mean(3,9)", "*.q(0.05)", "*.q(0.9)", "*.band(0,0.2)", "*.band(0.1,0.4)"];
 
     fn layout(patterns: &[&str], channels: &[&str]) -> FeatureLayout {
         let strings = |list: &[&str]| list.iter().map(|&text| text.to_owned()).collect::<Vec<_>>();
@@ -177,6 +182,16 @@ mod tests {
         let layout = layout(&["a.mean", "b.mean", "c.mean"], &["a", "b", "c"]);
         let vector = extract(&layout, &window(vec![Series::default(), each_second(&[5.0])]));
         assert!(vector.missing == 2 && vector.values.get(1) == Some(&5.0));
+    }
+
+    #[test]
+    fn an_interval_is_counted_from_the_start_of_the_window_and_not_from_the_first_sample() {
+        let layout = layout(&["x.mean(0,2)", "x.mean(2,5)", "x.mean(5,7)"], &["x"]);
+        let mut late = each_second(&[1.0, 2.0, 4.0]);
+        late.at.iter_mut().for_each(|at| *at = at.after(std::time::Duration::from_secs(2)));
+        let vector = extract(&layout, &window(vec![late]));
+        assert!(vector.values.first().unwrap().is_nan() && vector.values.last().unwrap().is_nan());
+        assert_eq!((vector.values.get(1), vector.missing), (Some(&(7.0 / 3.0)), 2));
     }
 
     #[test]
@@ -250,7 +265,7 @@ mod tests {
                 let expect = match name.as_str() {
                     "rms" | "crest" => continue,
                     "mean" | "min" | "max" | "median" => before + shift,
-                    level if level.starts_with("q(") => before + shift,
+                    level if level.starts_with("q(") || level.starts_with("mean(") => before + shift,
                     _ => before,
                 };
                 let close = (after - expect).abs() <= 1e-6 * (1.0 + expect.abs().max(shift.abs()));

@@ -8,6 +8,15 @@
 pub enum Feature {
     /// `mean`: `Σx / n`. Unit of the channel.
     Mean,
+    /// `mean(from,to)`: mean of the values with `from <= t < to`, t being seconds since the start of the window: an
+    /// interval mean, which keeps the course of a cycle (equal parts of the window are its piecewise aggregate
+    /// approximation, Keogh 2001). Unit of the channel; missing where no value lies in the interval.
+    MeanWithin {
+        /// First time inside, seconds since the start of the window.
+        from: f64,
+        /// First time after, seconds since the start of the window.
+        to: f64,
+    },
     /// `std`: population standard deviation `√m2` (`numpy.std`, divisor n). Unit of the channel.
     Std,
     /// `min`: the smallest value. Unit of the channel.
@@ -122,7 +131,7 @@ pub(crate) const PLAIN: [(&str, Feature); 14] = [
 ];
 
 /// How the features with parameters are written, for messages.
-const WITH_PARAMETERS: [&str; 2] = ["q(0.95)", "band(2,10)"];
+const WITH_PARAMETERS: [&str; 3] = ["mean(10,20)", "q(0.95)", "band(2,10)"];
 
 impl Feature {
     /// Reads the part of a name after the point. `pattern` is the whole, for the message.
@@ -138,13 +147,16 @@ impl Feature {
             };
         }
         if let Some(inner) = arguments(text, "band") {
-            let bounds = inner.split_once(',').and_then(|(from, to)| Some((number(from)?, number(to)?)));
-            return match bounds {
-                Some((from, to)) if 0.0 <= from && from < to => Ok(Self::Band { from, to }),
-                Some(_) | None => Err(parameter(
-                    "band needs two frequencies in Hz, the lower first, for example band(2,10)",
-                )),
-            };
+            let bounds = range(inner).map(|(from, to)| Self::Band { from, to });
+            return bounds.ok_or_else(|| {
+                parameter("band needs two frequencies in Hz, the lower first, for example band(2,10)")
+            });
+        }
+        if let Some(inner) = arguments(text, "mean") {
+            let bounds = range(inner).map(|(from, to)| Self::MeanWithin { from, to });
+            return bounds.ok_or_else(|| {
+                parameter("mean takes two times in seconds since the start of the window, the earlier first, for example mean(10,20)")
+            });
         }
         let known = || PLAIN.iter().map(|(name, _)| *name).chain(WITH_PARAMETERS);
         Err(FeatureError::UnknownFeature {
@@ -160,6 +172,7 @@ impl Feature {
         match self {
             Self::Quantile(share) => format!("q({share})"),
             Self::Band { from, to } => format!("band({from},{to})"),
+            Self::MeanWithin { from, to } => format!("mean({from},{to})"),
             Self::Mean
             | Self::Std
             | Self::Min
@@ -240,6 +253,13 @@ fn arguments<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     text.strip_prefix(name)?.trim_start().strip_prefix('(')?.strip_suffix(')')
 }
 
+/// Two numbers, the first not negative and below the second.
+fn range(text: &str) -> Option<(f64, f64)> {
+    let (from, to) = text.split_once(',')?;
+    let (from, to) = (number(from)?, number(to)?);
+    (0.0 <= from && from < to).then_some((from, to))
+}
+
 /// A finite number. Adding zero makes -0 to 0, so that a name has one spelling.
 fn number(text: &str) -> Option<f64> {
     text.trim().parse::<f64>().ok().filter(|value| value.is_finite()).map(|value| value + 0.0)
@@ -294,6 +314,7 @@ mod tests {
             ("q( 1 )", "q(1)"),
             ("band(2.0, 10)", "band(2,10)"),
             ("band(-0,1e1)", "band(0,10)"),
+            ("mean(9, 11.50)", "mean(9,11.5)"),
         ] {
             assert_eq!(Feature::parse(text, text).unwrap().name(), expect);
         }
@@ -304,8 +325,22 @@ mod tests {
 
     #[test]
     fn numbers_out_of_range_are_refused_with_an_example() {
-        for text in ["q()", "q(1.1)", "q(NaN)", "q(-0.1)", "band(1)", "band(3,3)", "band(5,2)", "band(0,inf)"]
-        {
+        let wrong = [
+            "q()",
+            "q(1.1)",
+            "q(NaN)",
+            "q(-0.1)",
+            "band(1)",
+            "band(3,3)",
+            "band(5,2)",
+            "band(0,inf)",
+            "mean()",
+            "mean(3)",
+            "mean(-1,3)",
+            "mean(4,3)",
+            "mean(0,NaN)",
+        ];
+        for text in wrong {
             let error = Feature::parse(text, text).unwrap_err().to_string();
             assert!(error.contains("for example"), "{error}");
         }

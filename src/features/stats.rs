@@ -1,5 +1,6 @@
 //! Statistics of one channel in the time domain, in 64-bit floating point.
 
+use crate::clock::EventTime;
 use crate::flow::Series;
 
 /// A value closer to the mean than this share of the greatest magnitude is rounding, not a crossing.
@@ -119,6 +120,17 @@ impl Moments {
     }
 }
 
+/// Mean of the values with `from <= t < to`, in seconds since `start`. `None` where there are none.
+pub(crate) fn mean_within(series: &Series, start: EventTime, from: f64, to: f64) -> Option<f64> {
+    // Stamps are whole microseconds: rounded, 0.07 s is 70,000 of them and not the next above.
+    let before = |seconds: f64| {
+        let limit = (seconds * 1e6).round();
+        series.at.partition_point(|at| (at.micros_since(start) as f64) < limit)
+    };
+    let values = series.values.get(before(from)..before(to)).filter(|values| !values.is_empty())?;
+    Some(values.iter().map(|&value| f64::from(value)).sum::<f64>() / values.len() as f64)
+}
+
 /// Quantile of sorted values with linear interpolation; `share` from 0 to 1.
 pub(crate) fn quantile(sorted: &[f32], share: f64) -> Option<f64> {
     let place = share * (sorted.len().checked_sub(1)? as f64);
@@ -132,7 +144,6 @@ pub(crate) fn quantile(sorted: &[f32], share: f64) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::EventTime;
 
     fn close(left: f64, right: f64) -> bool {
         (left - right).abs() <= 1e-9 * right.abs().max(1.0)
@@ -185,6 +196,19 @@ mod tests {
         {
             assert_eq!(Moments::of(values).unwrap().zero_crossings(values), expect, "{values:?}");
         }
+    }
+
+    #[test]
+    fn an_interval_holds_its_first_instant_and_not_its_last() {
+        let at = [0, 70_000, 140_000, 1_000_000].map(EventTime).to_vec();
+        let series = Series { at, values: vec![1.0, 2.0, 4.0, 8.0] };
+        let within = |from, to| mean_within(&series, EventTime(0), from, to);
+        assert_eq!(
+            (within(0.07, 0.14), within(0.0, 0.14), within(0.14, 9.0)),
+            (Some(2.0), Some(1.5), Some(6.0))
+        );
+        assert_eq!((within(0.2, 1.0), within(2.0, 3.0)), (None, None));
+        assert_eq!(mean_within(&series, EventTime(70_000), 0.0, 0.07), Some(2.0));
     }
 
     #[test]

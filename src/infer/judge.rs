@@ -64,6 +64,15 @@ pub fn normalise(values: &[f32], by: &Normalisation, out: &mut Vec<f32>) -> f32 
     if count == 0 { 0.0 } else { sum / count as f32 }
 }
 
+/// Mean square of the whitened row, a missing feature being the training mean: what [`Scope::FeatureDistance`]
+/// compares where it has rows.
+pub fn whitened_distance(row: &[f32], whitening: &[Vec<f32>]) -> f32 {
+    let product =
+        |weights: &Vec<f32>| weights.iter().zip(row).map(|(weight, value)| weight * value).sum::<f32>();
+    let sum: f32 = whitening.iter().map(|weights| product(weights).powi(2)).sum();
+    sum / whitening.len().max(1) as f32
+}
+
 /// One normalised feature as the byte a quantised graph takes, as a number that fits its type.
 pub fn quantise(value: f32, by: Quantisation, (low, high): (i16, i16)) -> i16 {
     let steps = (value / by.scale).round() + f32::from(by.zero);
@@ -86,7 +95,9 @@ fn softmax(logits: &[f32], temperature: f32, out: &mut Vec<f32>) {
 /// Whether the input is unlike what the model was made for.
 pub fn out_of_scope(scope: Option<&Scope>, evidence: &Evidence) -> bool {
     match scope {
-        Some(Scope::FeatureDistance { limit }) => evidence.distance.is_some_and(|distance| distance > *limit),
+        Some(Scope::FeatureDistance { limit, .. }) => {
+            evidence.distance.is_some_and(|distance| distance > *limit)
+        }
         Some(Scope::KnownGrams { limit, .. }) => evidence.known_share.is_some_and(|share| share < *limit),
         None => false,
     }
@@ -140,7 +151,7 @@ mod tests {
         assert_eq!(verdict(0.5, None, holes), Verdict::Uncertain);
         assert_eq!(verdict(0.5, None, Evidence { missing_share: 0.25, ..sure }), Verdict::Accepted);
         assert_eq!(verdict(0.5, None, Evidence { missing_share: 0.26, ..sure }), Verdict::Uncertain);
-        let near = Some(Scope::FeatureDistance { limit: 9.0 });
+        let near = Some(Scope::FeatureDistance { limit: 9.0, whitening: Vec::new() });
         assert_eq!(verdict(0.5, near.as_ref(), Evidence { distance: Some(9.0), ..sure }), Verdict::Accepted);
         assert_eq!(
             verdict(0.5, near.as_ref(), Evidence { distance: Some(9.1), ..sure }),
@@ -168,6 +179,15 @@ mod tests {
         assert!((distance - (4.0 + 64.0) / 3.0).abs() < 1e-6);
         assert!(normalise(&[f32::NAN; 4], &by, &mut out).abs() < 1e-9);
         assert_eq!(out, [2.0, 0.0, 8.0, 0.0, 0.0, 0.0, 0.0, 0.0], "added to the row before");
+    }
+
+    #[test]
+    fn a_row_that_breaks_a_correlation_is_far_though_each_feature_is_near() {
+        // Inverse of the Cholesky factor of [[1, 0.99], [0.99, 1]].
+        let whitening = [vec![1.0, 0.0], vec![-7.017_916, 7.088_804]];
+        let (with, against) =
+            (whitened_distance(&[1.0, 1.0], &whitening), whitened_distance(&[1.0, -1.0], &whitening));
+        assert!((with - 1.0 / 1.99).abs() < 1e-3 && (against - 100.0).abs() < 1e-1, "{with} {against}");
     }
 
     #[test]

@@ -198,6 +198,9 @@ pub enum Scope {
     FeatureDistance {
         /// Largest mean still in scope.
         limit: f32,
+        /// Rows that make uncorrelated numbers of the normalised features before they are squared: then the mean is a
+        /// Mahalanobis distance. Empty: the features as they are.
+        whitening: Vec<Vec<f32>>,
     },
     /// Share of character n-grams seen in training below this.
     KnownGrams {
@@ -403,7 +406,7 @@ mod tests {
         let manifest = Manifest::parse(GOOD).unwrap();
         assert_eq!(&**manifest.id(), "dense-pair@1.0.0");
         assert_eq!(manifest.tasks[0].alarm, [2]);
-        assert_eq!(manifest.scope, Some(Scope::FeatureDistance { limit: 9.0 }));
+        assert_eq!(manifest.scope, Some(Scope::FeatureDistance { limit: 9.0, whitening: Vec::new() }));
         let spec = manifest.spec();
         assert_eq!((&*spec.inputs[0].name, spec.inputs[0].dtype), ("features", Dtype::F32));
         assert_eq!((&*spec.outputs[1].name, spec.outputs[1].width), ("leak", Width::Fixed(2)));
@@ -444,6 +447,9 @@ mod tests {
             ("[scope]", "dtype = \"f64\"\n[scope]", "input.dtype"),
             ("[scope]", "min_completeness = 2.0\n[scope]", "input.min_completeness"),
             ("feature-distance", "known-grams", "scope.kind"),
+            ("limit = 9.0", "limit = 9.0\nwhitening = []", "scope.whitening"),
+            ("limit = 9.0", "limit = 9.0\nwhitening = [[1.0, 0.0, 0.0]]", "scope.whitening[0]"),
+            ("limit = 9.0", "limit = 9.0\nwhitening = [[1.0, 0.0, 0.0, nan]]", "scope.whitening[0]"),
             ("name = \"leak\"", "name = \"wear\"", "tasks[1].name"),
             ("labels = [\"l0\", \"l1\"]", "labels = [\"l0\"]", "tasks[1].labels"),
             ("alarm = [\"l2\"]", "alarm = [\"l3\"]", "tasks[0].alarm"),

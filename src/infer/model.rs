@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use crate::flow::{FailureReason, Judgement};
 use crate::infer::engine::{Engine, EngineError, RunError};
-use crate::infer::judge::{Evidence, judge, normalise, quantise};
-use crate::infer::manifest::{Encoding, Manifest, Quantisation};
+use crate::infer::judge::{Evidence, judge, normalise, quantise, whitened_distance};
+use crate::infer::manifest::{Encoding, Manifest, Quantisation, Scope};
 use crate::infer::tensor::{Dtype, Input, Outputs, Rows};
 
 /// An input as its room hands it over.
@@ -294,7 +294,15 @@ impl RowBuffers {
                 Encoding::Features { normalisation, quantisation, .. },
                 ModelInput::Features { values, completeness },
             ) => {
-                let distance = normalise(values, normalisation, &mut self.normalised);
+                let from = self.normalised.len();
+                let mean_square = normalise(values, normalisation, &mut self.normalised);
+                let row = self.normalised.get(from..).unwrap_or_default();
+                let distance = match &manifest.scope {
+                    Some(Scope::FeatureDistance { whitening, .. }) if !whitening.is_empty() => {
+                        whitened_distance(row, whitening)
+                    }
+                    Some(Scope::FeatureDistance { .. } | Scope::KnownGrams { .. }) | None => mean_square,
+                };
                 self.quantise(*quantisation);
                 let missing = values.iter().filter(|value| value.is_nan()).count();
                 let missing_share = missing as f32 / values.len().max(1) as f32;
@@ -410,6 +418,17 @@ mod tests {
         };
         assert_eq!(verdicts(&[7.0; 4]), Verdict::OutOfScope);
         assert_eq!(verdicts(&[0.1, f32::NAN, f32::NAN, 0.1]), Verdict::Uncertain);
+    }
+
+    #[test]
+    fn a_scope_with_whitening_measures_each_row_of_a_batch_in_its_directions() {
+        let manifest = include_str!("../../tests/golden/models/dense-pair/manifest.toml");
+        let along = manifest.replace("limit = 9.0", "limit = 9.0\nwhitening = [[9.0, -9.0, 0.0, 0.0]]");
+        let mut model = load(&along, include_bytes!("../../tests/golden/models/dense-pair/model.onnx"));
+        let inputs = [features(&[1.0, 1.0, 5.0, 5.0]), features(&[1.0, 0.0, 0.0, 0.0])];
+        let judged = model.judge_batch(&inputs, &mut |_| false);
+        let outside = judged.iter().map(|tasks| tasks.as_ref().unwrap()[0].verdict == Verdict::OutOfScope);
+        assert_eq!(outside.collect::<Vec<_>>(), [false, true]);
     }
 
     #[test]

@@ -11,6 +11,7 @@ from scipy import signal, stats
 
 SEGMENT_MAX = 32768
 BANDS = [(0, 5), (2, 10), (0.05, 0.2), (20, 60), (1000, 5000)]
+INTERVALS = [(0, 2), (0.07, 0.5), (1, 3), (3, 30), (59, 60)]
 QUANTILES = [0, 0.05, 0.25, 0.5, 0.95, 1]
 
 
@@ -57,6 +58,9 @@ def features(micros, values):
         "slope": None if len(x) < 2 else 0 if constant else stats.linregress(seconds, x).slope,
         "median": np.median(x), "zero_crossings": zero_crossings(x),
     }
+    for lo, hi in INTERVALS:
+        inside = x[(round(lo * 1e6) <= micros - micros[0]) & (micros - micros[0] < round(hi * 1e6))]
+        result[f"mean({lo},{hi})"] = inside.mean() if len(inside) else None
     result |= {f"q({share})": np.quantile(x, share) for share in QUANTILES}
     result |= spectral(x, seconds)
     return {name: None if value is None else float(value) for name, value in result.items()}

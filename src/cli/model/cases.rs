@@ -76,7 +76,12 @@ impl Cases {
                 (None, Some(encoder)) => encoder.row(case.raw.as_deref(), case.text.as_deref()),
                 (None, None) => None,
             };
-            let missing = || Failure::Io(anyhow::anyhow!("{}: case {index} has no input", path.display()));
+            let missing = || {
+                Failure::Io(anyhow::anyhow!(
+                    "{}: case {index} has no input the network could take: a text, or features, need the folder of their model",
+                    path.display()
+                ))
+            };
             cases.push(Case { input: input.ok_or_else(missing)?, outputs: case.outputs });
         }
         if cases.is_empty() {

@@ -103,9 +103,13 @@ fn tags(raw: RawTags, faults: &mut Faults) -> Tags {
 }
 
 /// `[scope]`; `None` if it is wrong.
-pub(crate) fn scope(kind: StreamKind, raw: RawScope, faults: &mut Faults) -> Option<Scope> {
-    match (raw.kind.as_deref(), kind) {
-        (Some("feature-distance"), StreamKind::Sensor) => {
+pub(crate) fn scope(encoding: &Encoding, raw: RawScope, faults: &mut Faults) -> Option<Scope> {
+    let features = match encoding {
+        Encoding::Features { features, .. } => Some(features.len()),
+        Encoding::CharNgrams { .. } | Encoding::WordGrams(_) => None,
+    };
+    match (raw.kind.as_deref(), features) {
+        (Some("feature-distance"), Some(features)) => {
             for (key, is_set) in
                 [("n", raw.n.is_some()), ("file", raw.file.is_some()), ("sha256", raw.sha256.is_some())]
             {
@@ -114,9 +118,13 @@ pub(crate) fn scope(kind: StreamKind, raw: RawScope, faults: &mut Faults) -> Opt
                 }
             }
             let limit = faults.number("scope.limit", raw.limit, (f32::MIN_POSITIVE, 1e6), None);
-            Some(Scope::FeatureDistance { limit })
+            let whitening = raw.whitening.map(|rows| whitening(rows, features, faults)).unwrap_or_default();
+            Some(Scope::FeatureDistance { limit, whitening })
         }
-        (Some("known-grams"), StreamKind::Report) => {
+        (Some("known-grams"), None) => {
+            if raw.whitening.is_some() {
+                faults.push("scope.whitening", "is set", "only where kind is feature-distance");
+            }
             let n = raw.n.unwrap_or(0);
             if !(1..=8).contains(&n) {
                 faults.push("scope.n", n.to_string(), "1 to 8 characters");
@@ -130,4 +138,20 @@ pub(crate) fn scope(kind: StreamKind, raw: RawScope, faults: &mut Faults) -> Opt
             None
         }
     }
+}
+
+/// The rows of `scope.whitening`.
+fn whitening(rows: Vec<Vec<f32>>, features: usize, faults: &mut Faults) -> Vec<Vec<f32>> {
+    if !(1..=features).contains(&rows.len()) {
+        faults.push("scope.whitening", format!("{} rows", rows.len()), format!("1 to {features} rows"));
+    }
+    for (index, row) in rows.iter().enumerate() {
+        if row.len() != features || !row.iter().all(|value| value.is_finite()) {
+            let wrong =
+                format!("{} numbers, all finite: {}", row.len(), row.iter().all(|value| value.is_finite()));
+            let allowed = format!("one finite number per feature: {features}");
+            faults.push(&format!("scope.whitening[{index}]"), wrong, allowed);
+        }
+    }
+    rows
 }

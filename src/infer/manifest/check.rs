@@ -45,7 +45,7 @@ fn manifest(mut raw: RawManifest, faults: &mut Faults) -> Manifest {
     };
     let input = input(kind, raw.input.take().unwrap_or_default(), faults);
     let (tasks, tags) = answers(&mut raw, kind, &input.encoding, faults);
-    let scope = raw.scope.and_then(|raw| scope(kind, raw, faults));
+    let scope = raw.scope.and_then(|raw| scope(&input.encoding, raw, faults));
     let variants = variants(raw.variants.unwrap_or_default(), faults);
     let golden = golden(raw.golden, faults);
     let training = raw.training.map(|raw| Training {

@@ -95,6 +95,7 @@ pub(crate) struct RawScope {
     pub(crate) file: Option<String>,
     pub(crate) sha256: Option<String>,
     pub(crate) limit: Option<f32>,
+    pub(crate) whitening: Option<Vec<Vec<f32>>>,
 }
 
 /// `[[variants]]`.

@@ -52,7 +52,9 @@ pub(in crate::cli::model::eval) fn describe(found: &Evaluated<'_>) {
     say("");
     let memory = found.memory.map_or("unknown".to_owned(), |bytes| Bytes(bytes).to_string());
     let (p50, p99) = (span(found.timing.p50), span(found.timing.p99));
-    say(&format!("one input takes {p50} (p99 {p99}) from features or text to verdict; memory {memory}"));
+    say(&format!(
+        "one input takes {p50} (p99 {p99}) from features or text to verdict; memory of the network {memory}"
+    ));
 }
 
 /// One table of all tasks, then one of the classes of each.

@@ -73,7 +73,7 @@ fn bounded(facts: &Facts<'_>) -> Answer {
     let abstains = manifest.tasks.iter().all(|task| task.threshold > 0.0)
         && manifest.tags.as_ref().is_none_or(|tags| tags.threshold > 0.0);
     lines.push(match &manifest.scope {
-        Some(Scope::FeatureDistance { limit }) => {
+        Some(Scope::FeatureDistance { limit, .. }) => {
             format!("out of scope: features further than {limit:.2} from the training set (mean square)")
         }
         Some(Scope::KnownGrams { n, limit, .. }) => {
