@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::cli::config::load;
 use crate::cli::exit::{Failure, print, say};
 use crate::cli::table::table;
-use crate::infer::manifest::{Encoding, Task};
+use crate::infer::manifest::{Encoding, Task, WordGrams};
 use crate::infer::{Manifest, Model, VariantReport};
 use crate::io::admission::{Admission, AdmitError, Admitted};
 use crate::io::files::{file_bytes, list_folders, read_text};
@@ -316,6 +316,9 @@ fn encoding(manifest: &Manifest) -> String {
         Encoding::CharNgrams { dims, n_min, n_max } => {
             format!("character {n_min}- to {n_max}-grams in {dims} dimensions")
         }
-        Encoding::Tokens { vocabulary, .. } => format!("ids of {vocabulary} tokens"),
+        Encoding::WordGrams(words) => {
+            let WordGrams { dims, n_min, n_max, grams, .. } = words;
+            format!("words of {grams} ids each, of {dims}: whole, shape and {n_min}- to {n_max}-grams")
+        }
     }
 }
