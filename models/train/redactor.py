@@ -7,10 +7,10 @@ Trained on two companies' masked work orders (MaintNorm), sentences with persona
 """
 
 import argparse
-import collections
 import math
 import random
 import re
+import time
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,19 +22,23 @@ from torch import nn
 
 import calibration
 import common
+import graph
 import minilm
 import redactor_augment as augment
+import redactor_fill as fill
+import redactor_score as score
+import redactor_teacher as teacher
 import redactor_text as texts
 import tagger
-import tags
+import variants
 import words
 
 FOLDER = common.MODELS / "redactor"
 TYPES = texts.TYPES
 TAGS = 1 + 2 * len(TYPES)
 CONFIG = words.Config(split="punctuation", dims=8192, n_min=3, n_max=4, grams=20, lengths=(8, 16, 32, 64, 128))
-WIDTH, HIDDEN, LAYERS, KERNEL, DROPOUT = 40, 96, 3, 3, 0.2
-EPOCHS, BATCH, RATE, DECAY = 14, 64, 3e-3, 1e-3
+WIDTH, HIDDEN, LAYERS, KERNEL, DROPOUT = 40, 80, 3, 5, 0.2
+EPOCHS, BATCH, RATE, DECAY = 8, 64, 3e-3, 1e-3
 # Runs: each trains on one company and on the templates of the other folds, and is scored on the rest.
 FOLDS = 4
 FOLD_SEED = 7
@@ -47,12 +51,18 @@ VOCABULARY_WORDS = 14000
 NAME_LISTS = ("first", "last", "city", "country", "nation", "month", "day")
 NAME_STRENGTH, NAME_DOUBT = 3.0, 0.25
 REWORDED_SHARES = (0.0, 0.2, 0.4)
-# Of the words to hide in work orders of another company this share must be hidden, whatever type they are given.
-RECALL_WANTED = 0.99
-BIASES = (0.0, -0.5, -1.0, -1.5, -2.0, -2.5, -3.0)
+# The teacher and what is learnt from it are tried on this run; texts the teacher is trained on, texts it answers for
+# the student, and how many of these the student sees in an epoch.
+TEACHER_RUN, TEACHER_TEXTS, SOFT_TEXTS, SOFT_SHOWN = 0, 7000, 6000, 3000
+# What the governor may fall back to where memory is short: the table in bytes.
+FALLBACK, FALLBACK_TOLERANCE = "int8-table", 0.1
 RULES = ["iban", "card", "imo", "mmsi", "phone", "email", "ip", "mac", "coordinates"]
+# What of the scores stands in the manifest.
+HEADLINES = ("token F1", "hidden, token recall")
 KNOWN_N, KNOWN_BITS = 4, 1 << 19
 FALSE_REJECTION = 0.05
+# Texts the smaller forms are compared on; each fills 32 words.
+FORM_TEXTS = 400
 
 
 class Corpus(NamedTuple):
@@ -75,11 +85,11 @@ def plain_texts(data):
 
 
 def language(teacher):
-    """Common words, commonest first: whole words of the teacher's vocabulary that its embedding does not take for a name.
-    What a name is, a logistic regression learns from the names of our lists among these words."""
+    """Common words, commonest first: whole words of the teacher's vocabulary that its embedding does not take for a
+    name. What a name is, a logistic regression learns from the names of our lists among these words."""
     vocabulary = Tokenizer.from_file(str(teacher / "tokenizer.json")).get_vocab()
     ranked = [word for word in sorted(vocabulary, key=vocabulary.get) if re.fullmatch("[a-z]{3,}", word)]
-    lists = augment.lists()
+    lists = fill.lists()
     names = {part for key in NAME_LISTS for name in lists[key] for part in name.lower().split()}
     listed = np.array([word in names for word in ranked])
     table = minilm.weights(teacher / minilm.GRAPH)["we"][[vocabulary[word] for word in ranked]]
@@ -110,9 +120,12 @@ def epoch_items(known, rng, filler):
     own = filler.words
     templates = own["talk"] + own["report"] * 2 + own["block"] * 3 + own["work"] * 3
     for _ in range(FILLED):
-        work = equipped(known, rng, filler) if rng.random() < 0.5 else augment.altered(rng.choice(known.maintenance), rng, filler)
+        if rng.random() < 0.5:
+            work = equipped(known, rng, filler)
+        else:
+            work = augment.altered(rng.choice(known.maintenance), rng, filler)
         item = filler.fill(rng.choice(templates), work)
-        items.append(reworded(item._replace(text=augment.any_case(rng, item.text))))
+        items.append(reworded(item._replace(text=fill.any_case(rng, item.text))))
     items += [reworded(texts.Item(text, (), "plain", text)) for text in own["plain"] for _ in range(PLAIN_COPIES)]
     items += [augment.sentence(rng, filler) for _ in range(SENTENCES)]
     return items + [equipped(known, rng, filler) for _ in range(EQUIPPED)]
@@ -133,16 +146,18 @@ def encoded(items):
 
 
 def batches(data, rng):
-    """(ids, tags) tensors of texts of like length, in random order; -100 where there is no word."""
+    """(ids, targets [N, words, tags]) tensors of texts of like length, in random order; all 0 where there is no word.
+    `data` are (words, tag numbers, or a share per tag)."""
     order = sorted(range(len(data)), key=lambda at: (len(data[at][0]), rng.random()))
     parts = [order[start : start + BATCH] for start in range(0, len(order), BATCH)]
     rng.shuffle(parts)
     for part in parts:
         length = max(8, max(len(data[at][0]) for at in part))
         ids = words.encode_tokens([data[at][0] for at in part], CONFIG, length)
-        targets = np.full((len(part), length), -100)
+        targets = np.zeros((len(part), length, TAGS), np.float32)
         for row, at in zip(targets, part):
-            row[: len(data[at][1])] = data[at][1]
+            own = data[at][1]
+            row[: len(own)] = own if isinstance(own, np.ndarray) else np.eye(TAGS, dtype=np.float32)[own]
         yield torch.from_numpy(ids), torch.from_numpy(targets)
 
 
@@ -151,23 +166,23 @@ def student():
     return tagger.Student(CONFIG.dims, TAGS, WIDTH, HIDDEN, LAYERS, KERNEL, DROPOUT)
 
 
-def train(known, seed):
-    """A network that has seen `known`. AdamW; the rate rises for a tenth and falls to 0 along a cosine."""
+def train(known, seed, soft=()):
+    """A network that has seen `known`, and part of `soft`, (words, shares), in each epoch. AdamW; the rate rises for a
+    tenth of the way and falls to 0 along a cosine."""
     torch.manual_seed(seed)
     rng = random.Random(seed)
-    network, filler = student(), augment.Filler(rng, known.personal, known.language)
+    network, filler = student(), fill.Filler(rng, known.personal, known.language)
     optimiser = torch.optim.AdamW(network.parameters(), lr=RATE, weight_decay=DECAY)
     network.train()
     for epoch in range(EPOCHS):
-        data = encoded(epoch_items(known, rng, filler))
+        data = encoded(epoch_items(known, rng, filler)) + rng.sample(list(soft), SOFT_SHOWN if soft else 0)
         steps = math.ceil(len(data) / BATCH)
         for step, (ids, targets) in enumerate(batches(data, rng)):
             done = (epoch + step / steps) / EPOCHS
             for group in optimiser.param_groups:
                 group["lr"] = RATE * min(done * 10, 0.5 + 0.5 * math.cos(math.pi * done))
             optimiser.zero_grad(set_to_none=True)
-            logits = network(ids).flatten(0, 1)
-            nn.functional.cross_entropy(logits, targets.flatten(), ignore_index=-100).backward()
+            tagger.loss(network(ids), targets).backward()
             nn.utils.clip_grad_norm_(network.parameters(), 1.0)
             optimiser.step()
     return network.eval()
@@ -189,159 +204,73 @@ def splits(everything):
         yield number, known, held
 
 
-class Judged(NamedTuple):
-    """A held-out text, its words and tags, what a network that has not seen its like says, and the run."""
-
-    item: texts.Item
-    own: list
-    truth: list
-    logits: np.ndarray
-    run: int
+def judge(held, logits_of, run):
+    """The held-out texts with what `logits_of` their lists of words says."""
+    data = encoded(held)
+    logits = logits_of([own for own, _ in data])
+    return [
+        score.Judged(item, words.words(item.text, CONFIG.split)[: len(own)], truth, rows, run)
+        for item, (own, truth), rows in zip(held, data, logits)
+    ]
 
 
 def held_out(everything):
-    """Every held-out text of every run, judged; and the known texts' bits of each run."""
+    """Every held-out text of every run, judged."""
     found = []
     for number, known, held in splits(everything):
         network = train(known, seed=number)
-        data = encoded(held)
-        logits = tagger.predict(network, [own for own, _ in data], CONFIG)
-        for item, (own, truth), rows in zip(held, data, logits):
-            found.append(Judged(item, words.words(item.text, CONFIG.split)[: len(own)], truth, rows, number))
+        found += judge(held, lambda own, network=network: tagger.predict(network, own, CONFIG), number)
         print(f"run {number}: {len(held)} texts judged", flush=True)
     return found
 
 
-def entities(judged, bias):
-    """(true, found) sets of (type, first word, word after the last)."""
-    true = {(kind, start, end) for start, end, kind in tagger.entities(judged.truth)}
-    return true, {(kind, start, end) for kind, start, end, _ in tags.decode(judged.logits, outside_bias=bias)}
+def distillation(everything, judged, folder, student_us):
+    """Rows of what a teacher, a student that learns from it, and the student that does not are worth on one run."""
+    _, known, held = next(split for split in splits(everything) if split[0] == TEACHER_RUN)
+    rng = random.Random(TEACHER_RUN)
+    filler = fill.Filler(rng, known.personal, known.language)
+
+    def grams(own):
+        return words.encode_tokens(own, CONFIG, max(map(len, own)))
+
+    made = encoded(epoch_items(known, rng, filler))
+    large = teacher.Teacher(folder, student(), TAGS)
+    teacher.train(large, rng.sample(made, TEACHER_TEXTS), grams, TEACHER_RUN)
+    judged_large = judge(held, lambda own: teacher.answers(large, own, grams), TEACHER_RUN)
+    texts_soft = [own for own, _ in rng.sample(encoded(epoch_items(known, rng, filler)), SOFT_TEXTS)]
+    shares = [calibration.softmax(rows) for rows in teacher.answers(large, texts_soft, grams)]
+    taught = train(known, TEACHER_RUN, list(zip(texts_soft, [share.astype(np.float32) for share in shares])))
+    judged_taught = judge(held, lambda own: tagger.predict(taught, own, CONFIG), TEACHER_RUN)
+    own = words.encode(["XH335 replace seal on hyd filter cover"], CONFIG)[1]
+    large_us = microseconds(lambda: teacher.answers(large, [[word.text for word in own[0]]], grams))
+    sizes = [sum(value.numel() for value in network.parameters()) for network in (large, taught)]
+    plain = [one for one in judged if one.run == TEACHER_RUN]
+    rows = [
+        ("teacher", "MiniLM, fine-tuned, beside a student", judged_large, sizes[0], large_us),
+        ("student", "taught by the teacher", judged_taught, sizes[1], student_us),
+        ("student", "shipped: labels only", plain, sizes[1], student_us),
+    ]
+    return [
+        {"role": role, "name": name, "score": score.in_short(own), "parameters": n, "bytes": 4 * n, "latency_us": us}
+        for role, name, own, n, us in rows
+    ]
 
 
-def tokens(judged, spans):
-    """{(type, number of the white-space token)} that spans touch: a text's raw tokens, as MaintNorm masks them."""
-    token = np.cumsum([at == 0 or own.char_start > judged.own[at - 1].char_end for at, own in enumerate(judged.own)])
-    return {(kind, int(token[at])) for kind, start, end in spans for at in range(start, end)}
-
-
-def f1(hit, said, there):
-    """Precision, recall, F1."""
-    return hit / max(said, 1), hit / max(there, 1), 2 * hit / max(said + there, 1)
-
-
-class Counts:
-    """Hits, answers and truths per type."""
-
-    def __init__(self):
-        self.hit, self.said, self.there = collections.Counter(), collections.Counter(), collections.Counter()
-
-    def add(self, true, found):
-        self.there.update(kind for kind, *_ in true)
-        self.said.update(kind for kind, *_ in found)
-        self.hit.update(kind for kind, *_ in true & found)
-
-    def of(self, kinds):
-        return f1(*(sum(counter[kind] for kind in kinds) for counter in (self.hit, self.said, self.there)))
-
-
-def count(judged, bias):
-    """{"spans", "tokens", "hidden"}: Counts per type of exact spans, of white-space tokens, and of tokens hidden under
-    whatever type."""
-    found = {"spans": Counts(), "tokens": Counts(), "hidden": Counts()}
-    for own in judged:
-        true, said = entities(own, bias)
-        found["spans"].add(true, said)
-        true, said = tokens(own, true), tokens(own, said)
-        found["tokens"].add(true, said)
-        found["hidden"].add({(0, at) for _, at in true}, {(0, at) for _, at in said})
-    return found
-
-
-MASKS = range(len(texts.MASKS))
-PERSONAL = range(len(texts.MASKS), len(TYPES))
-
-
-def sets(judged):
-    """The held-out texts by what they are of: heading -> texts."""
-    orders = {f"work orders of company {c}": [j for j in judged if j.item.group == c] for c in texts.COMPANIES}
-    return orders, {"personal data, other templates": [j for j in judged if j.item.source == "pii"]}
-
-
-def score_rows(judged, bias, label):
-    """Rows of the score table at one bias."""
-    orders, sentences = sets(judged)
-    rows = []
-
-    def add(where, task, metric, value):
-        rows.append({"set": f"{where}, {label}", "task": task, "metric": metric, "value": value})
-
-    for where, own in orders.items():
-        counted = count(own, bias)
-        for kind in MASKS:
-            if counted["tokens"].there[kind]:
-                for metric, value in zip(("precision", "recall", "F1"), counted["tokens"].of([kind])):
-                    add(where, TYPES[kind], f"token {metric}", value)
-        add(where, "id", "span F1", counted["spans"].of([0])[2])
-        for metric, value in zip(("precision", "recall"), counted["hidden"].of([0])):
-            add(where, "any", f"hidden, token {metric}", value)
-    for where, own in sentences.items():
-        counted = count(own, bias)
-        for metric, value in zip(("precision", "recall", "F1"), counted["tokens"].of(PERSONAL)):
-            add(where, "all personal", f"token {metric}", value)
-        add(where, "all personal", "span F1", counted["spans"].of(PERSONAL)[2])
-        for kind in PERSONAL:
-            if counted["tokens"].there[kind]:
-                add(where, TYPES[kind], "token F1", counted["tokens"].of([kind])[2])
-        for metric, value in zip(("precision", "recall"), counted["hidden"].of([0])):
-            add(where, "any", f"hidden, token {metric}", value)
-    return rows
-
-
-def chosen_bias(judged):
-    """The bias nearest 0 that hides as much of the work orders as wanted; the lowest if none does."""
-    orders, _ = sets(judged)
-    own = [one for part in orders.values() for one in part]
-    for bias in BIASES:
-        if count(own, bias)["hidden"].of([0])[1] >= RECALL_WANTED:
-            return bias
-    return BIASES[-1]
-
-
-def calibrated(judged, bias):
-    """Temperature of the words; threshold of the entities; calibration error before and after."""
-    logits = np.concatenate([own.logits for own in judged])
-    truth = np.concatenate([own.truth for own in judged])
-    temperature = calibration.temperature(logits, truth)
-
-    def scored(t):
-        score, right, run = [], [], []
-        for own in judged:
-            true, _ = entities(own, bias)
-            for kind, start, end, value in tags.decode(own.logits, temperature=t, outside_bias=bias):
-                score.append(value)
-                right.append((kind, start, end) in true)
-                run.append(own.run)
-        return np.array(score), np.array(right), np.array(run)
-
-    score, right, run = scored(temperature)
-    sure = np.zeros(len(score), bool)
-    for number in np.unique(run):
-        sure[run == number] = score[run == number] >= calibration.threshold(score[run != number], right[run != number])
-    return {
-        "task": "entities",
-        "temperature": temperature,
-        "threshold": calibration.threshold(score, right),
-        "ece_before": calibration.ece(*scored(1.0)[:2]),
-        "ece_after": calibration.ece(score, right),
-        "precision": float(right[sure].mean()),
-        "coverage": float(sure.mean()),
-    }
+def microseconds(run, times=50):
+    """Median time of a call."""
+    found = []
+    for _ in range(times):
+        start = time.perf_counter()
+        run()
+        found.append(time.perf_counter() - start)
+    return float(np.median(found)) * 1e6
 
 
 def known_texts(known):
     """What the scope learns its n-grams from: the real texts and the templates as they are."""
-    own = augment.lists()
-    templates = [augment.PLACE.sub(" ", text) for key in ("talk", "report", "block", "work", "plain") for text in own[key]]
+    own = fill.lists()
+    keys = ("talk", "report", "block", "work", "plain")
+    templates = [fill.PLACE.sub(" ", text) for key in keys for text in own[key]]
     return [item.text for item in known.maintenance + known.personal] + known.plain + templates
 
 
@@ -366,31 +295,41 @@ def scope(everything, data):
         shares.append([words.known_share(item.text, bits, KNOWN_N) for item in held])
         for name, own in foreign(data).items():
             strange[name].append([words.known_share(text, bits, KNOWN_N) for text in own])
-    limit = float(np.mean([np.quantile(own, FALSE_REJECTION) for own in shares]))
+    limit = float(np.quantile(np.concatenate(shares), FALSE_REJECTION))
     rows = [("held-out work orders and sentences", shares), *strange.items()]
     return limit, [
-        {"inputs": name, "count": sum(map(len, own)) // FOLDS, "rejected": float(np.mean([np.mean(np.array(part) < limit) for part in own]))}
+        {
+            "inputs": name,
+            "count": sum(map(len, own)) // FOLDS,
+            "rejected": float(np.mean(np.concatenate(own) < limit)),
+        }
         for name, own in rows
-    ]  # fmt: skip
+    ]
 
 
-def golden_cases(network, filler):
+def golden_cases(filler):
     """Texts that the written file must answer as ONNX Runtime does, one of each type at least."""
-    lines = ["", "-", "XH335 REPLACE CAB DOOR GLASS", "1000H Insp Hyd Cyl Tong Swing OO9426", "replace pos 3&4 tyres 24V", "pump leaking"]
+    lines = ["", "-", "pump leaking", "replace pos 3&4 tyres 24V"]
+    lines += ["XH335 REPLACE CAB DOOR GLASS", "1000H Insp Hyd Cyl Tong Swing OO9426"]
     lines += [filler.fill("{%s}" % kind).text for kind in texts.PERSONAL]
     lines += [filler.fill(template).text for template in filler.words["report"][:4]]
     cases = []
     for text in lines:
-        ids, _ = words.encode([text], CONFIG)
-        cases.append({"text": text, "input": ids[0].ravel()})
+        cases.append({"text": text, "input": row(text)})
     return cases
 
 
-def write(network, everything, facts, limit):
-    """The model folder but for its figures."""
+def row(text):
+    """What the graph gets of a text."""
+    return words.encode([text], CONFIG)[0][0].ravel()
+
+
+def write(network, everything, facts, limit, scores):
+    """The model folder but for its figures, admitted by the gateway."""
     FOLDER.mkdir(exist_ok=True)
     tagger.export(network, CONFIG, FOLDER / "model.onnx", FOLDER.name)
-    common.write_golden(FOLDER, golden_cases(network, augment.Filler(random.Random(1))))
+    cases = golden_cases(fill.Filler(random.Random(1)))
+    common.write_golden(FOLDER, cases, [(tagger.OUTPUT, tagger.OUTPUT, TYPES)])
     (FOLDER / "known.bin").write_bytes(words.known_bits(known_texts(everything), KNOWN_N, KNOWN_BITS))
     manifest = {
         "name": FOLDER.name,
@@ -399,17 +338,41 @@ def write(network, everything, facts, limit):
         "description": "Identifiers, numbers, dates, sensitive words and personal data in a maintenance text",
         "input": {"tensor": tagger.INPUT, "encoder": CONFIG.manifest()},
         "tags": {"output": tagger.OUTPUT, "types": list(TYPES), **facts, "rules": RULES},
-        "scope": {"kind": "known-grams", "n": KNOWN_N, "file": "known.bin", "sha256": common.digest(FOLDER / "known.bin"), "limit": limit},
-        "variants": [common.variant(FOLDER)],
+        "scope": {
+            "kind": "known-grams",
+            "n": KNOWN_N,
+            "file": "known.bin",
+            "sha256": common.digest(FOLDER / "known.bin"),
+            "limit": limit,
+        },
+        "variants": [
+            common.variant(FOLDER),
+            common.variant(FOLDER, FALLBACK, variants.ship(FOLDER, FALLBACK), tolerance=FALLBACK_TOLERANCE),
+        ],
         "golden": common.golden(FOLDER),
         "training": {
-            "data": "MaintNorm companies A and B (8,000 work orders), Presidio-style sentences with personal data (1,035), texts made up "
-            "by the recipe; unlabelled work orders of work-order-entities, MaintIE and excavator",
+            "data": "MaintNorm companies A and B (8,000 work orders), synthetic sentences with personal data (1,035), "
+            "texts made up by the recipe; unlabelled work orders of work-order-entities, MaintIE and excavator",
             "licence": "MIT (MaintNorm, sentences, MaintIE, excavator), Apache-2.0 (work-order-entities, word list)",
             "recipe": "../train/redactor.py",
         },
-    }  # fmt: skip
+        "scores": scores,
+    }
     common.write_manifest(FOLDER, manifest)
+    common.measure(FOLDER)
+
+
+def forms(judged):
+    """Rows of the smaller forms of the shipped network. The score is the share of the words of held-out texts to which
+    a form gives the tag that the network as trained gives."""
+    sample = random.Random(0).sample([one for one in judged if 9 <= len(one.own) <= 32], FORM_TEXTS)
+    ids, _ = words.encode([one.item.text for one in sample], CONFIG, 32)
+    inputs = ids.reshape(len(sample), -1)
+    present = ids[:, :, 0] > 0
+    wanted = graph.run(FOLDER / "model.onnx", inputs)[tagger.OUTPUT].argmax(-1)
+    return variants.examine(
+        FOLDER, inputs, lambda out: (out[tagger.OUTPUT].argmax(-1) == wanted)[present].mean()
+    )
 
 
 def main():
@@ -420,14 +383,26 @@ def main():
     torch.set_num_threads(1)
     everything = corpus(arguments.data, arguments.teacher)
     judged = held_out(everything)
-    bias = chosen_bias(judged)
-    facts = calibrated(judged, bias)
+    bias = score.chosen_bias(judged)
+    facts = score.calibrated(judged, bias)
     limit, scope_rows = scope(everything, arguments.data)
     network = train(everything, seed=FOLDS)
     shipped = {key: facts[key] for key in ("temperature", "threshold")} | {"outside_bias": bias}
-    write(network, everything, shipped, limit)
-    scores = score_rows(judged, 0.0, "bias 0") + score_rows(judged, bias, f"bias {bias:g}, as shipped")
-    common.write_figures(FOLDER, scores=scores, calibration=[facts], scope=scope_rows)
+    scores = score.score_rows(judged, bias, f"bias {bias:g}, as shipped")
+    write(network, everything, shipped, limit, [row for row in scores if row["metric"] in HEADLINES])
+    if bias:
+        scores = score.score_rows(judged, 0.0, "bias 0") + scores
+    figures = {
+        "scores": scores,
+        "calibration": [facts],
+        "scope": scope_rows,
+        "variants": forms(judged),
+    }
+    for form in figures["variants"]:
+        form["shipped"] = {"fp32": "default", FALLBACK: "fallback"}.get(form["name"], "")
+    student_us = figures["variants"][0]["reference_us"]
+    figures["distillation"] = distillation(everything, judged, arguments.teacher, student_us)
+    common.write_figures(FOLDER, **figures)
 
 
 if __name__ == "__main__":

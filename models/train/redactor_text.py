@@ -16,11 +16,11 @@ PARTS = ("train", "val", "test")
 COMPANIES = ("a", "b")
 # The personal kinds of the data as far as it is public, and the two of its makers' list that have no example in it.
 PERSONAL = (
-    "person", "street_address", "gpe", "organization", "credit_card", "date_time", "phone_number", "age", "nrp", "zip_code",
-    "email_address", "title", "domain_name", "iban_code", "ip_address", "us_ssn", "us_driver_license",
+    "person", "street_address", "gpe", "organization", "credit_card", "date_time", "phone_number", "age", "nrp",
+    "zip_code", "email_address", "title", "domain_name", "iban_code", "ip_address", "us_ssn", "us_driver_license",
 )  # fmt: skip
 TYPES = MASKS + PERSONAL
-# "CR871REPLACE", "gk5982-stick": letters and digits, then at most one letter; else capitals and digits anywhere ("forDR1442").
+# "CR871REPLACE", "gk5982-stick": letters and digits, then at most one letter; else capitals and digits ("forDR1442").
 GLUED_IDS = (
     re.compile(r"(?<![A-Za-z])[#=/]?[A-Za-z]{0,4}\d+(?:[A-Za-z](?![A-Za-z/]))?"),
     re.compile(r"[A-Z]{0,4}\d+(?:[A-Za-z](?![A-Za-z/]))?"),
