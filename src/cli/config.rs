@@ -34,11 +34,7 @@ pub(in crate::cli) fn features(
     samples: &Path,
 ) -> Result<(), Failure> {
     let loaded = load(config)?;
-    let found = loaded.streams.iter().find(|candidate| *candidate.name == *stream);
-    let names = || loaded.streams.iter().map(|stream| &*stream.name).collect::<Vec<_>>().join(" | ");
-    let settings = found.ok_or_else(|| {
-        Failure::Usage(anyhow::anyhow!("no stream is called {stream:?}; there are: {}", names()))
-    })?;
+    let settings = find_stream(&loaded, stream)?;
     let asked = settings.model.or(settings.extractor);
     let manifest = match asked.and_then(|model| loaded.models.get(usize::from(model))) {
         Some(entry) => {
@@ -54,6 +50,15 @@ pub(in crate::cli) fn features(
     };
     let file = open_file(samples).map_err(|error| Failure::Io(error.into()))?;
     write_rows(settings, manifest.as_ref(), delimiter, file)
+}
+
+/// A stream by its name.
+pub(in crate::cli) fn find_stream<'a>(config: &'a Config, name: &str) -> Result<&'a StreamSettings, Failure> {
+    let found = config.streams.iter().find(|stream| *stream.name == *name);
+    let names = || config.streams.iter().map(|stream| &*stream.name).collect::<Vec<_>>().join(" | ");
+    found.ok_or_else(|| {
+        Failure::Usage(anyhow::anyhow!("no stream is called {name:?}; there are: {}", names()))
+    })
 }
 
 fn write_rows(
@@ -112,7 +117,8 @@ fn text_field(payload: &PayloadFormat) -> &str {
     }
 }
 
-fn time_column(payload: &PayloadFormat) -> Option<&str> {
+/// The time column of a stream's payload, where it names one.
+pub(in crate::cli) fn time_column(payload: &PayloadFormat) -> Option<&str> {
     match payload {
         PayloadFormat::Json { time, .. } | PayloadFormat::Csv { time, .. } => {
             time.as_ref().map(|time| time.name.as_str())

@@ -2,14 +2,14 @@
 
 use std::io::{BufRead, Read, Write};
 
-use crate::cli::recorded::{Columns, FeatureRowsError, Row, SampleRows};
-use crate::clock::{ClockQuality, EventTime, Uptime, UtcTime};
+use crate::cli::recorded::{Columns, FeatureRowsError, SampleRows, for_each_window};
+use crate::clock::EventTime;
 use crate::features::{Extractor, FeatureLayout};
-use crate::flow::{AssetId, BadWhy, FeatureVector, Quality, Sample, SampleBatch, SignalId, Window};
+use crate::flow::{FeatureVector, Window};
 use crate::io::rows::ROW_BYTES_MAX;
 use crate::tally::Tally;
 use crate::text::{NgramConfig, NgramEncoder, WordConfig, WordEncoder};
-use crate::window::{WindowConfig, Windower};
+use crate::window::WindowConfig;
 
 /// What became of the samples of a recording.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,32 +37,16 @@ pub fn feature_rows(
     reader: impl Read,
     mut writer: impl Write,
 ) -> Result<FeatureRows, FeatureRowsError> {
-    let mut rows = SampleRows::new(reader, columns)?;
-    let mut windower = Windower::new(*window);
-    let mut lines = Lines { extractor: Extractor::new(), vector: FeatureVector::default(), written: 0 };
-    let mut batch = SampleBatch {
-        stream: window.stream,
-        asset: AssetId(0),
-        received: Uptime::ZERO,
-        samples: Vec::with_capacity(columns.channels.len()),
-    };
-    let mut count = 0;
+    let rows = SampleRows::new(reader, columns)?;
+    let (mut extractor, mut vector, mut windows) = (Extractor::new(), FeatureVector::default(), 0);
     write_header(layout, &mut writer)?;
-    while let Some(Row { at, values }) = rows.next_row()? {
-        count += 1;
-        batch.samples.clear();
-        batch.samples.extend((0..=u16::MAX).zip(values).filter_map(|(signal, value)| {
-            let value = (*value)?;
-            let quality = if value.is_finite() { Quality::Good } else { Quality::Bad(BadWhy::NonFinite) };
-            Some(Sample { signal: SignalId(signal), at, value, quality })
-        }));
-        windower.push(&batch, UtcTime { micros: 0, quality: ClockQuality::Unset });
-        lines.write_ready(layout, &mut windower, &mut writer)?;
-    }
-    windower.finish();
-    lines.write_ready(layout, &mut windower, &mut writer)?;
+    let (rows, samples) = for_each_window(window, rows, &mut |window| {
+        extractor.extract(layout, window, &mut vector);
+        windows += 1;
+        write_window(window, &vector, &mut writer)
+    })?;
     writer.flush().map_err(FeatureRowsError::Write)?;
-    Ok(FeatureRows { rows: count, windows: lines.written, samples: windower.tally().clone() })
+    Ok(FeatureRows { rows, windows, samples })
 }
 
 /// Writes the header line: `from`, `to`, `completeness` and the features.
@@ -185,30 +169,6 @@ fn each_report(
             return Err(FeatureRowsError::Report { line: count, field: field.to_owned() });
         };
         write_row(text).map_err(FeatureRowsError::Write)?;
-    }
-}
-
-/// Turns closed windows into lines.
-struct Lines {
-    extractor: Extractor,
-    vector: FeatureVector,
-    written: u64,
-}
-
-impl Lines {
-    fn write_ready(
-        &mut self,
-        layout: &FeatureLayout,
-        windower: &mut Windower,
-        writer: &mut impl Write,
-    ) -> Result<(), FeatureRowsError> {
-        while let Some(window) = windower.pop() {
-            self.extractor.extract(layout, &window, &mut self.vector);
-            write_window(&window, &self.vector, writer)?;
-            windower.recycle(window);
-            self.written += 1;
-        }
-        Ok(())
     }
 }
 

@@ -80,7 +80,7 @@ pub struct VariantReport {
     pub parameters: u64,
     /// Multiply-adds per item.
     pub operations: u64,
-    /// Constants of all plans plus the scratch of the largest, in bytes.
+    /// Constants of all plans, shared tables once, plus the scratch of the largest, in bytes.
     pub memory_bytes: u64,
     /// Batch sizes that are worth their memory and reproduce the golden vectors, ascending.
     pub batches: Vec<usize>,
@@ -344,16 +344,19 @@ fn affordable(
 }
 
 fn predict(manifest: &Manifest, draft: &Draft, batches: &[usize]) -> Result<Cost, EngineError> {
-    let (mut parameters, mut operations, mut constants, mut scratch) = (0_u64, 0_u64, 0_u64, 0_u64);
+    let (mut parameters, mut operations, mut scratch) = (0_u64, 0_u64, 0_u64);
+    let (mut constants, mut tables) = (0_u64, 0_u64);
     for bucket in manifest.buckets(batches) {
         let footprint = draft.footprint(bucket)?;
-        constants = constants.saturating_add(footprint.parameter_bytes);
+        constants = constants.saturating_add(footprint.parameter_bytes - footprint.table_bytes);
+        tables = tables.max(footprint.table_bytes);
         scratch = scratch.max(footprint.scratch_bytes);
         parameters = parameters.max(footprint.parameters);
         let items = u64::try_from(bucket.items).unwrap_or(1).max(1);
         operations = operations.max(footprint.operations.div_ceil(items));
     }
-    Ok(Cost { parameters, operations, memory_bytes: constants.saturating_add(scratch) })
+    let memory_bytes = constants.saturating_add(tables).saturating_add(scratch);
+    Ok(Cost { parameters, operations, memory_bytes })
 }
 
 fn list(faults: &[ManifestFault]) -> String {

@@ -8,6 +8,9 @@
 //! One plan per fixed shape: symbolic plans take up to twice as long. The tract crates are pinned, because their
 //! interface is not stable.
 
+pub mod general;
+mod survey;
+
 use std::io::Cursor;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -15,12 +18,13 @@ use std::sync::Arc;
 use tract_onnx::prelude::*;
 use tract_onnx::tract_hir::infer::Factoid as _;
 use tract_onnx::tract_hir::internal::Cost;
+use tract_onnx::tract_hir::tract_core::ops::array::Gather;
 use tract_onnx::tract_hir::tract_core::ops::konst::Const;
 use tract_onnx::tract_hir::tract_core::plan;
 
 use crate::infer::tensor::{Bucket, Column, Dtype, Input, OutputPort, Outputs, Rows, Spec};
 
-pub mod general;
+pub use survey::{Declared, Operator, Survey, spec_at};
 
 /// Characters of a message of the library that are kept: some print a whole graph.
 const REASON_CHARS: usize = 300;
@@ -94,6 +98,8 @@ pub struct Footprint {
     pub parameters: u64,
     /// Their bytes.
     pub parameter_bytes: u64,
+    /// Those of them that are only looked up in: all plans of a graph share them, others are packed for each.
+    pub table_bytes: u64,
     /// Multiply-adds and divisions of one run.
     pub operations: u64,
     /// Largest sum of tensors alive at once during a run, in bytes.
@@ -394,13 +400,19 @@ fn footprint(typed: &TypedModel) -> TractResult<Footprint> {
     for &id in &order {
         let node = typed.node(id);
         let (inputs, _) = typed.node_facts(id)?;
+        let mut readers = node.outputs.iter().flat_map(|outlet| &outlet.successors);
+        let is_table = readers.all(|reader| typed.node(reader.node).op_is::<Gather>());
         for (cost, count) in node.op.cost(&inputs)? {
             let count = number(&count);
             match cost {
                 Cost::Params(datum) => {
                     let bytes = u64::try_from(datum.size_of()).unwrap_or(8);
                     sum.parameters = sum.parameters.saturating_add(count);
-                    sum.parameter_bytes = sum.parameter_bytes.saturating_add(count.saturating_mul(bytes));
+                    let bytes = count.saturating_mul(bytes);
+                    sum.parameter_bytes = sum.parameter_bytes.saturating_add(bytes);
+                    if is_table {
+                        sum.table_bytes = sum.table_bytes.saturating_add(bytes);
+                    }
                 }
                 Cost::FMA(_) | Cost::Div(_) | Cost::Custom(true, _) => {
                     sum.operations = sum.operations.saturating_add(count);
@@ -650,5 +662,9 @@ mod tests {
         assert!((85..90).contains(&footprint.parameters), "{footprint:?}");
         assert_eq!(footprint.parameter_bytes, footprint.parameters * 4);
         assert!((40..1000).contains(&footprint.scratch_bytes), "{footprint:?}");
+        assert_eq!(footprint.table_bytes, 0);
+        let spec = spec(("words", Dtype::I64), &[("class", 3, Dtype::F32)]);
+        let looked_up = Draft::parse(&spec, EMBEDDING).unwrap().footprint(Bucket { items: 1, length: 8 });
+        assert_eq!(looked_up.unwrap().table_bytes, 32 * 6 * 4);
     }
 }

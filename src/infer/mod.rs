@@ -19,7 +19,7 @@ pub use admission::{
     AdmissionError, AdmissionLimits, AdmissionReport, BATCH_MAX, BATCH_MIN, Encode, VariantReport, examine,
 };
 pub use digest::Digest;
-pub use engine::{Draft, Engine, EngineError, Footprint, RunError};
+pub use engine::{Draft, Engine, EngineError, Footprint, RunError, Survey, spec_at};
 pub use judge::{Evidence, judge, out_of_scope};
 pub use manifest::{Manifest, ManifestFault};
 pub use model::{Model, ModelInput};

@@ -32,8 +32,7 @@ impl Folder {
 
     pub(crate) fn manifest(&self) -> String {
         let digest = |bytes: &[u8]| Digest::of(bytes).to_string();
-        let (graph, golden, middle) =
-            (digest(&self.graph), digest(self.golden.as_bytes()), &self.middle);
+        let (graph, golden, middle) = (digest(&self.graph), digest(self.golden.as_bytes()), &self.middle);
         format!(
             "name = \"{}\"\nversion = \"1.0.0\"\ndescription = \"hostile\"\n{middle}\
              [[variants]]\nname = \"fp32\"\nfile = \"model.onnx\"\nsha256 = \"{graph}\"\n\

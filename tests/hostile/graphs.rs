@@ -185,10 +185,16 @@ fn bombs() -> Vec<Named> {
                 &[floats("seed", &[1, 1, 1, 1], &[1.0]), floats("scales", &[4], &[1.0, 1.0, 3e4, 3e4])],
             ),
         ),
-        named("eye-of-2-to-20", beside(
-            &[node("ConstantOfShape", "shape", "m").attribute_tensor("value", one()), node("EyeLike", "m", "big")],
-            &[integers("shape", &[2], &[1 << 20, 1 << 20])],
-        )),
+        named(
+            "eye-of-2-to-20",
+            beside(
+                &[
+                    node("ConstantOfShape", "shape", "m").attribute_tensor("value", one()),
+                    node("EyeLike", "m", "big"),
+                ],
+                &[integers("shape", &[2], &[1 << 20, 1 << 20])],
+            ),
+        ),
         named("weights-of-2-to-40", dense_of(tensor("w", F32, &[2, 1 << 40], &[0; 16]))),
         named("weights-of-2-to-62-squared", dense_of(tensor("w", F32, &[1 << 62, 1 << 62], &[0; 16]))),
         named("weights-of-17-dimensions", dense_of(tensor("w", F32, &[2; 17], &[0; 16]))),
@@ -216,9 +222,25 @@ fn bombs() -> Vec<Named> {
 fn operators() -> Vec<Named> {
     let mut cases = Vec::new();
     for kind in [
-        "", "Frobnicate", "identity", "Loop", "SequenceConstruct", "SequenceEmpty", "Optional", "StringNormalizer",
-        "TfIdfVectorizer", "Scaler", "ZipMap", "QAttention", "SVMClassifier", "Unique", "Adam", "Gradient",
-        "../../bin/sh", "Identity\0", "%s%s%n",
+        "",
+        "Frobnicate",
+        "identity",
+        "Loop",
+        "SequenceConstruct",
+        "SequenceEmpty",
+        "Optional",
+        "StringNormalizer",
+        "TfIdfVectorizer",
+        "Scaler",
+        "ZipMap",
+        "QAttention",
+        "SVMClassifier",
+        "Unique",
+        "Adam",
+        "Gradient",
+        "../../bin/sh",
+        "Identity\0",
+        "%s%s%n",
     ] {
         let label = if kind.chars().all(char::is_alphanumeric) { kind } else { "odd" };
         let name = format!("operator-{}-{}", label.to_lowercase(), cases.len());
@@ -228,8 +250,13 @@ fn operators() -> Vec<Named> {
     let elsewhere = node("Identity", "features", "h").bytes(7, "com.example");
     cases.push(named("operator-without-inputs", pair(&[node("MatMul", "", "y")], &[])));
     cases.push(named("operator-with-40-inputs", pair(&[node("Relu", &"features ".repeat(40), "y")], &[])));
-    cases.push(named("operator-with-40-outputs", pair(
-        &[node("Relu", "features", &(0..40).map(|n| format!("o{n} ")).collect::<String>()), echo()], &[])));
+    cases.push(named(
+        "operator-with-40-outputs",
+        pair(
+            &[node("Relu", "features", &(0..40).map(|n| format!("o{n} ")).collect::<String>()), echo()],
+            &[],
+        ),
+    ));
     cases.push(named("domain-nobody-has", pair(&[elsewhere, node("Frobnicate", "h", "y")], &[])));
     cases
 }
@@ -242,7 +269,9 @@ fn types() -> Vec<Named> {
         let name = format!("weights-of-type-{}", if dtype > 99 { 100 } else { dtype });
         cases.push((name, dense_of(tensor("w", dtype, &[2, 2], &[0; 16]))));
     }
-    for (name, dtype) in [("double", F64), ("string", STRING), ("whole", I64), ("byte", U8), ("none", 0), ("odd", 77)] {
+    for (name, dtype) in
+        [("double", F64), ("string", STRING), ("whole", I64), ("byte", U8), ("none", 0), ("odd", 77)]
+    {
         let dims = [Dim::Named("N"), Dim::Fixed(2)];
         let built = |input, output| {
             model(graph(&[port("features", input, &dims)], &[port("y", output, &dims)], &[echo()], &[]))
@@ -255,9 +284,13 @@ fn types() -> Vec<Named> {
     let words = Message::default().int(1, 2).int(1, 2).int(2, STRING).bytes(8, "w");
     let words = ["a", "b", "c", "d"].iter().fold(words, |words, word| words.bytes(6, word));
     cases.push(named("weights-are-strings", dense_of(words)));
-    let sequence = Message::default().bytes(1, "features").message(2, Message::default().message(4, Message::default()));
+    let sequence =
+        Message::default().bytes(1, "features").message(2, Message::default().message(4, Message::default()));
     let dims = [Dim::Named("N"), Dim::Fixed(2)];
-    cases.push(named("input-is-a-sequence", model(graph(&[sequence], &[port("y", F32, &dims)], &[echo()], &[]))));
+    cases.push(named(
+        "input-is-a-sequence",
+        model(graph(&[sequence], &[port("y", F32, &dims)], &[echo()], &[])),
+    ));
     let untyped = Message::default().bytes(1, "features");
     cases.push(named("input-of-no-type", model(graph(&[untyped], &[port("y", F32, &dims)], &[echo()], &[]))));
     cases
@@ -284,9 +317,12 @@ fn external() -> Vec<Named> {
 /// Weights that are no numbers.
 fn weights() -> Vec<Named> {
     let mut cases = Vec::new();
-    for (name, value) in
-        [("nan", f32::NAN), ("infinite", f32::INFINITY), ("minus-infinite", f32::NEG_INFINITY), ("huge", f32::MAX)]
-    {
+    for (name, value) in [
+        ("nan", f32::NAN),
+        ("infinite", f32::INFINITY),
+        ("minus-infinite", f32::NEG_INFINITY),
+        ("huge", f32::MAX),
+    ] {
         cases.push((format!("weights-{name}"), dense_of(floats("w", &[2, 2], &[value; 4]))));
         let nodes = [node("Add", "features b", "y")];
         cases.push((format!("bias-{name}"), pair(&nodes, &[floats("b", &[2], &[value, 0.0])])));
@@ -328,7 +364,8 @@ fn masses() -> Vec<Named> {
         pair(&nodes, &[])
     };
     let parallel = |count: usize| {
-        let mut nodes: Vec<Message> = (0..count).map(|n| node("Relu", "features", &format!("p{n}"))).collect();
+        let mut nodes: Vec<Message> =
+            (0..count).map(|n| node("Relu", "features", &format!("p{n}"))).collect();
         nodes.push(echo());
         pair(&nodes, &[])
     };
@@ -352,7 +389,10 @@ fn masses() -> Vec<Named> {
         named("parallel-100000", parallel(100_000)),
         named("concat-of-10000", wide(10_000)),
         named("constants-100000", pair(&[echo()], &constants)),
-        named("inputs-20000", model(graph(&inputs, &[port("y", F32, &dims)], &[node("Identity", "i0", "y")], &[]))),
+        named(
+            "inputs-20000",
+            model(graph(&inputs, &[port("y", F32, &dims)], &[node("Identity", "i0", "y")], &[])),
+        ),
     ]
 }
 
@@ -370,8 +410,14 @@ fn outputs() -> Vec<Named> {
         named("output-that-no-node-makes", with(&[port("y", F32, &dims), port("z", F32, &dims)], &[echo()])),
         named("output-is-the-input", with(&[port("features", F32, &dims)], &[])),
         named("output-declared-wider", with(&[port("y", F32, &wide)], &[echo()])),
-        named("output-too-wide", pair(&[node("Concat", "features features", "y").attribute_int("axis", 1)], &[])),
-        named("output-turned", pair(&[node("Transpose", "features", "y").attribute_ints("perm", &[1, 0])], &[])),
+        named(
+            "output-too-wide",
+            pair(&[node("Concat", "features features", "y").attribute_int("axis", 1)], &[]),
+        ),
+        named(
+            "output-turned",
+            pair(&[node("Transpose", "features", "y").attribute_ints("perm", &[1, 0])], &[]),
+        ),
         named(
             "output-without-rows",
             pair(&[node("ReduceSum", "features", "y").attribute_int("keepdims", 0)], &[]),
@@ -391,7 +437,10 @@ fn dimensions() -> Vec<Named> {
     };
     let mut cases = vec![
         named("length-28000-brackets", named_dim(&"(".repeat(28_000))),
-        named("length-100000-brackets", named_dim(&format!("{}N{}", "(".repeat(100_000), ")".repeat(100_000)))),
+        named(
+            "length-100000-brackets",
+            named_dim(&format!("{}N{}", "(".repeat(100_000), ")".repeat(100_000))),
+        ),
         named("length-100000-signs", named_dim(&format!("{}N", "-".repeat(100_000)))),
         named("length-100000-sums", named_dim(&format!("N{}", "+N".repeat(100_000)))),
         named("length-3000-products", named_dim(&format!("N{}", "*N".repeat(3_000)))),
@@ -449,7 +498,10 @@ fn inputs() -> Vec<Named> {
     let twice = [port("features", F32, &dims), port("features", F32, &dims)];
     vec![
         named("input-missing", model(graph(&[], &y, &[node("Identity", "features", "y")], &[]))),
-        named("input-of-another-name", model(graph(&[port("x", F32, &dims)], &y, &[node("Identity", "x", "y")], &[]))),
+        named(
+            "input-of-another-name",
+            model(graph(&[port("x", F32, &dims)], &y, &[node("Identity", "x", "y")], &[])),
+        ),
         named("input-nobody-asked-for", model(graph(&two, &y, &[node("Add", "features mask", "y")], &[]))),
         named("input-twice", model(graph(&twice, &y, &[echo()], &[]))),
         named("node-of-unknown-tensor", pair(&[node("Add", "features ghost", "y")], &[])),
@@ -468,25 +520,38 @@ fn subgraphs() -> Vec<Named> {
         let leaf = graph(&[], &[port("o", F32, &[])], &[node("Identity", "features", "o")], &[]);
         let mut inner = leaf;
         for _ in 0..depth {
-            let branch = node("If", "yes", "o")
-                .attribute_graph("then_branch", inner.clone())
-                .attribute_graph("else_branch", graph(&[], &[port("o", F32, &[])], &[node("Identity", "features", "o")], &[]));
+            let branch =
+                node("If", "yes", "o").attribute_graph("then_branch", inner.clone()).attribute_graph(
+                    "else_branch",
+                    graph(&[], &[port("o", F32, &[])], &[node("Identity", "features", "o")], &[]),
+                );
             inner = graph(&[], &[port("o", F32, &[])], &[branch], &[]);
         }
         let yes = tensor("yes", 9, &[], &[1]);
-        let top = node("If", "yes", "y").attribute_graph("then_branch", inner.clone()).attribute_graph("else_branch", inner);
+        let top = node("If", "yes", "y")
+            .attribute_graph("then_branch", inner.clone())
+            .attribute_graph("else_branch", inner);
         pair(&[top], &[yes])
     };
     let unlike = node("If", "yes", "y")
-        .attribute_graph("then_branch", graph(&[], &[port("o", F32, &[])], &[node("Identity", "features", "o")], &[]))
+        .attribute_graph(
+            "then_branch",
+            graph(&[], &[port("o", F32, &[])], &[node("Identity", "features", "o")], &[]),
+        )
         .attribute_graph("else_branch", graph(&[], &[], &[], &[]));
     let scan = |depth: usize| {
         let mut body = graph(&[port("i", F32, &[])], &[port("o", F32, &[])], &[node("Relu", "i", "o")], &[]);
         for _ in 0..depth {
-            let inner = node("Scan", "i", "o").attribute_int("num_scan_inputs", 1).attribute_graph("body", body);
+            let inner =
+                node("Scan", "i", "o").attribute_int("num_scan_inputs", 1).attribute_graph("body", body);
             body = graph(&[port("i", F32, &[])], &[port("o", F32, &[])], &[inner], &[]);
         }
-        pair(&[node("Scan", "features", "y").attribute_int("num_scan_inputs", 1).attribute_graph("body", body)], &[])
+        pair(
+            &[node("Scan", "features", "y")
+                .attribute_int("num_scan_inputs", 1)
+                .attribute_graph("body", body)],
+            &[],
+        )
     };
     vec![
         named("if-in-if-5", nested(5)),
@@ -499,7 +564,12 @@ fn subgraphs() -> Vec<Named> {
         named("scan-in-scan-1000", scan(1000)),
         named("function-that-calls-itself", {
             let call = node("Self", "x", "y").bytes(7, "own");
-            let own = Message::default().bytes(1, "Self").bytes(4, "x").bytes(5, "y").message(7, call).bytes(10, "own");
+            let own = Message::default()
+                .bytes(1, "Self")
+                .bytes(4, "x")
+                .bytes(5, "y")
+                .message(7, call)
+                .bytes(10, "own");
             let opset = Message::default().bytes(1, "").int(2, 17);
             let top = pair_graph(&[node("Self", "features", "y").bytes(7, "own")], &[]);
             Message::default().int(1, 9).message(7, top).message(8, opset).message(25, own).0
@@ -515,7 +585,8 @@ fn slow() -> Vec<Named> {
         towers.push(node("Add", &format!("h{step} r{step}"), &format!("h{}", step + 1)));
     }
     towers.push(node("Identity", "h3000", "y"));
-    let mut folded = vec![node("ConstantOfShape", "shape", "m0").attribute_tensor("value", floats("v", &[1], &[1e-4]))];
+    let mut folded =
+        vec![node("ConstantOfShape", "shape", "m0").attribute_tensor("value", floats("v", &[1], &[1e-4]))];
     for step in 0..200 {
         folded.push(node("MatMul", &format!("m{step} m{step}"), &format!("m{}", step + 1)));
     }
@@ -528,8 +599,13 @@ fn slow() -> Vec<Named> {
     reshaped.push(node("Identity", "s2000", "y"));
     let shapes = [integers("turned", &[2], &[-1, 1]), integers("back", &[2], &[-1, 2])];
     let letters = "abcdefghijklmnopqrstuvwxyz";
-    let einsum = node("Einsum", &"features ".repeat(13), "y")
-        .attribute_text("equation", &format!("{}->ab", (0..13).map(|n| letters[2 * n..2 * n + 2].to_owned()).collect::<Vec<_>>().join(",")));
+    let einsum = node("Einsum", &"features ".repeat(13), "y").attribute_text(
+        "equation",
+        &format!(
+            "{}->ab",
+            (0..13).map(|n| letters[2 * n..2 * n + 2].to_owned()).collect::<Vec<_>>().join(",")
+        ),
+    );
     vec![
         named("optimise-6000-residuals", pair(&towers, &[])),
         named("fold-200-products", beside(&folded, &[integers("shape", &[2], &[1500, 1500])])),
@@ -543,20 +619,45 @@ fn attributes() -> Vec<Named> {
     let relu = || node("Relu", "features", "y");
     vec![
         named("attribute-of-10-megabytes", pair(&[relu().attribute_text("note", &text)], &[])),
-        named("attribute-of-10-megabytes-that-is-read", pair(&[
-            node("Pad", "features by", "y").attribute_text("mode", &text)], &[integers("by", &[4], &[0; 4])])),
-        named("attribute-of-a-million-numbers", pair(
-            &[node("Transpose", "features", "y").attribute_ints("perm", &vec![0; 1_000_000])], &[])),
-        named("attribute-of-the-wrong-type", pair(
-            &[node("Concat", "features features", "y").attribute_text("axis", "one")], &[])),
+        named(
+            "attribute-of-10-megabytes-that-is-read",
+            pair(
+                &[node("Pad", "features by", "y").attribute_text("mode", &text)],
+                &[integers("by", &[4], &[0; 4])],
+            ),
+        ),
+        named(
+            "attribute-of-a-million-numbers",
+            pair(&[node("Transpose", "features", "y").attribute_ints("perm", &vec![0; 1_000_000])], &[]),
+        ),
+        named(
+            "attribute-of-the-wrong-type",
+            pair(&[node("Concat", "features features", "y").attribute_text("axis", "one")], &[]),
+        ),
         named("attribute-missing", pair(&[node("Concat", "features features", "y")], &[])),
-        named("attribute-without-a-type", pair(
-            &[node("Transpose", "features", "y").message(5, Message::default().bytes(1, "perm").int(8, 0))], &[])),
-        named("attribute-twice", pair(
-            &[node("Concat", "features features", "y").attribute_int("axis", 1).attribute_int("axis", 9)], &[])),
-        named("equation-of-a-megabyte", pair(
-            &[node("Einsum", "features", "y").attribute_text("equation", &"a".repeat(1 << 20))], &[])),
-        named("equation-of-nothing", pair(&[node("Einsum", "features", "y").attribute_text("equation", "")], &[])),
+        named(
+            "attribute-without-a-type",
+            pair(
+                &[node("Transpose", "features", "y")
+                    .message(5, Message::default().bytes(1, "perm").int(8, 0))],
+                &[],
+            ),
+        ),
+        named(
+            "attribute-twice",
+            pair(
+                &[node("Concat", "features features", "y").attribute_int("axis", 1).attribute_int("axis", 9)],
+                &[],
+            ),
+        ),
+        named(
+            "equation-of-a-megabyte",
+            pair(&[node("Einsum", "features", "y").attribute_text("equation", &"a".repeat(1 << 20))], &[]),
+        ),
+        named(
+            "equation-of-nothing",
+            pair(&[node("Einsum", "features", "y").attribute_text("equation", "")], &[]),
+        ),
         named("doc-of-20-megabytes", {
             let doc = "d".repeat(20 << 20);
             model(pair_graph(&[node("MatMul", "features features", "y")], &[]).bytes(10, doc))
@@ -629,14 +730,25 @@ fn negatives() -> Vec<Named> {
         over("softmax-at-99", node("Softmax", "image", "big").attribute_int("axis", 99), &[]),
         over("softmax-at-smallest", node("Softmax", "image", "big").attribute_int("axis", i64::MIN), &[]),
         over("reshaped-to-minus-2", node("Reshape", "image to", "big"), &[integers("to", &[2], &[-2, -1])]),
-        over("reshaped-to-two-unknown", node("Reshape", "image to", "big"), &[integers("to", &[2], &[-1, -1])]),
+        over(
+            "reshaped-to-two-unknown",
+            node("Reshape", "image to", "big"),
+            &[integers("to", &[2], &[-1, -1])],
+        ),
         over("reshaped-to-7", node("Reshape", "image to", "big"), &[integers("to", &[1], &[7])]),
         over("gathered-at-99", node("Gather", "image at", "big"), &[integers("at", &[1], &[99])]),
         over("gathered-at-minus-99", node("Gather", "image at", "big"), &[integers("at", &[1], &[-99])]),
-        over("gathered-along-99", node("Gather", "image at", "big").attribute_int("axis", 99), &[integers("at", &[1], &[0])]),
+        over(
+            "gathered-along-99",
+            node("Gather", "image at", "big").attribute_int("axis", 99),
+            &[integers("at", &[1], &[0])],
+        ),
         over("split-into-unequal", node("Split", "image by", "big rest"), &[integers("by", &[2], &[9, 9])]),
-        over("sliced-by-0", node("Slice", "image a b _ c", "big"),
-            &[integers("a", &[1], &[0]), integers("b", &[1], &[1]), integers("c", &[1], &[0])]),
+        over(
+            "sliced-by-0",
+            node("Slice", "image a b _ c", "big"),
+            &[integers("a", &[1], &[0]), integers("b", &[1], &[1]), integers("c", &[1], &[0])],
+        ),
         over("padded-minus-9", node("Pad", "image by", "big"), &[integers("by", &[8], &[-9; 8])]),
         over("tiled-minus-1", node("Tile", "image by", "big"), &[integers("by", &[4], &[-1; 4])]),
         over("resized-to-minus-1", node("Resize", "image _ _ to", "big"), &[integers("to", &[4], &[-1; 4])]),
@@ -644,21 +756,47 @@ fn negatives() -> Vec<Named> {
         over("resized-by-nan", node("Resize", "image _ by", "big"), &[floats("by", &[4], &[f32::NAN; 4])]),
         over("best-of-minus-1", node("TopK", "image k", "big at"), &[integers("k", &[1], &[-1])]),
         over("best-of-2-to-40", node("TopK", "image k", "big at"), &[integers("k", &[1], &[1 << 40])]),
-        over("depth-of-minus-1", node("OneHot", "at depth values", "big"),
-            &[integers("at", &[1], &[0]), integers("depth", &[1], &[-1]), floats("values", &[2], &[0.0, 1.0])]),
+        over(
+            "depth-of-minus-1",
+            node("OneHot", "at depth values", "big"),
+            &[
+                integers("at", &[1], &[0]),
+                integers("depth", &[1], &[-1]),
+                floats("values", &[2], &[0.0, 1.0]),
+            ],
+        ),
         over("space-to-depth-of-0", node("SpaceToDepth", "image", "big").attribute_int("blocksize", 0), &[]),
-        named("whole-division-by-zero", beside(
-            &[node("Div", "a b", "c"), node("Cast", "c", "big").attribute_int("to", 1)],
-            &[integers("a", &[1], &[1]), integers("b", &[1], &[0])])),
-        named("whole-remainder-by-zero", beside(
-            &[node("Mod", "a b", "c"), node("Cast", "c", "big").attribute_int("to", 1)],
-            &[integers("a", &[1], &[1]), integers("b", &[1], &[0])])),
-        named("smallest-by-minus-1", beside(
-            &[node("Div", "a b", "c"), node("Cast", "c", "big").attribute_int("to", 1)],
-            &[integers("a", &[1], &[i64::MIN]), integers("b", &[1], &[-1])])),
-        named("shifted-by-99", beside(
-            &[node("BitShift", "a b", "c").attribute_text("direction", "LEFT"), node("Cast", "c", "big").attribute_int("to", 1)],
-            &[tensor("a", U8, &[1], &[1]), tensor("b", U8, &[1], &[99])])),
+        named(
+            "whole-division-by-zero",
+            beside(
+                &[node("Div", "a b", "c"), node("Cast", "c", "big").attribute_int("to", 1)],
+                &[integers("a", &[1], &[1]), integers("b", &[1], &[0])],
+            ),
+        ),
+        named(
+            "whole-remainder-by-zero",
+            beside(
+                &[node("Mod", "a b", "c"), node("Cast", "c", "big").attribute_int("to", 1)],
+                &[integers("a", &[1], &[1]), integers("b", &[1], &[0])],
+            ),
+        ),
+        named(
+            "smallest-by-minus-1",
+            beside(
+                &[node("Div", "a b", "c"), node("Cast", "c", "big").attribute_int("to", 1)],
+                &[integers("a", &[1], &[i64::MIN]), integers("b", &[1], &[-1])],
+            ),
+        ),
+        named(
+            "shifted-by-99",
+            beside(
+                &[
+                    node("BitShift", "a b", "c").attribute_text("direction", "LEFT"),
+                    node("Cast", "c", "big").attribute_int("to", 1),
+                ],
+                &[tensor("a", U8, &[1], &[1]), tensor("b", U8, &[1], &[99])],
+            ),
+        ),
         named("signed-bytes-for-weights", dense_of(tensor("w", I8, &[2, 2], &[1, 0, 0, 1]))),
     ]
 }
@@ -670,17 +808,35 @@ fn zeros() -> Vec<Named> {
         named("weights-of-2-by-0", dense_of(empty(&[2, 0]))),
         named("weights-of-0-by-2", dense_of(empty(&[0, 2]))),
         named("largest-of-nothing", beside(&[node("Identity", "w", "big")], &[empty(&[0])])),
-        named("mean-of-nothing", pair(
-            &[node("ReduceMean", "w", "m").attribute_int("keepdims", 0), node("Add", "features m", "y")], &[empty(&[0, 3])])),
-        named("index-of-nothing", beside(
-            &[node("ArgMax", "w", "a"), node("Cast", "a", "big").attribute_int("to", 1)], &[empty(&[0, 3])])),
+        named(
+            "mean-of-nothing",
+            pair(
+                &[node("ReduceMean", "w", "m").attribute_int("keepdims", 0), node("Add", "features m", "y")],
+                &[empty(&[0, 3])],
+            ),
+        ),
+        named(
+            "index-of-nothing",
+            beside(
+                &[node("ArgMax", "w", "a"), node("Cast", "a", "big").attribute_int("to", 1)],
+                &[empty(&[0, 3])],
+            ),
+        ),
         named("normalised-nothing", beside(&[node("Softmax", "w", "big")], &[empty(&[3, 0])])),
-        named("nothing-reshaped", pair(&[node("Reshape", "w to", "y")], &[empty(&[0]), integers("to", &[2], &[-1, 2])])),
+        named(
+            "nothing-reshaped",
+            pair(&[node("Reshape", "w to", "y")], &[empty(&[0]), integers("to", &[2], &[-1, 2])]),
+        ),
     ]
 }
 
 fn versions() -> Vec<Named> {
-    let echo_of = |opset: u64| model_of(pair_graph(&[node("ReduceSum", "features axes", "y")], &[integers("axes", &[1], &[7])]), opset);
+    let echo_of = |opset: u64| {
+        model_of(
+            pair_graph(&[node("ReduceSum", "features axes", "y")], &[integers("axes", &[1], &[7])]),
+            opset,
+        )
+    };
     let mut cases: Vec<Named> =
         [0, 1, 8, 99, 1 << 40].iter().map(|opset| (format!("opset-{opset}"), echo_of(*opset))).collect();
     let top = pair_graph(&[node("Concat", "features features", "y").attribute_int("axis", 1)], &[]);

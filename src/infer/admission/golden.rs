@@ -190,7 +190,9 @@ impl RawCase {
                 let allowed = row.iter().map(|value| INPUT_TOLERANCE * value.abs().max(1.0)).collect();
                 Ok(Some((row, allowed)))
             }
-            (Encoding::Features { .. }, _, Some(_)) => Err(" has a text, the model takes features".to_owned()),
+            (Encoding::Features { .. }, _, Some(_)) => {
+                Err(" has a text, the model takes features".to_owned())
+            }
             (Encoding::CharNgrams { .. } | Encoding::WordGrams(_), Some(_), _) => {
                 Err(" has raw features, the model takes text".to_owned())
             }

@@ -1,7 +1,10 @@
-//! Payment card numbers (ISO/IEC 7812): prefix and length of an issuer, and the Luhn check digit.
+//! Payment card numbers (ISO/IEC 7812): the Luhn check digit, and prefix and length of an issuer or the word in front.
+//!
+//! Issuers come and go, so behind a word like *card* any prefix will do.
 
 use std::ops::RangeInclusive;
 
+use crate::text::rules::context::follows;
 use crate::text::rules::reader::{Reader, digit, number};
 
 /// An issuer: the first and last of its prefixes, of equal length, and the lengths of its numbers.
@@ -48,7 +51,11 @@ const ISSUERS: &[Issuer] = &[
 /// How numbers are grouped on cards, the longest first.
 const GROUPS: &[&[usize]] = &[&[4, 4, 4, 4, 3], &[4, 4, 4, 4], &[4, 6, 5], &[4, 6, 4]];
 
-/// Digits of the longest number.
+/// Words before a card number.
+const TELLING: &[&str] = &["amex", "card", "cc", "creditcard", "debit", "mastercard", "pan", "visa"];
+
+/// Digits of the shortest and the longest number.
+const DIGITS_MIN: usize = 12;
 const DIGITS_MAX: usize = 19;
 
 /// The end of the number that starts at `start`, in one piece or in the groups of a card.
@@ -59,14 +66,15 @@ pub(in crate::text::rules) fn find(text: &str, start: usize) -> Option<usize> {
     }
     let mut whole = reader;
     let digits = whole.digits(DIGITS_MAX + 1);
-    if whole.ends_number() && is_card(digits) {
+    let told = || follows(text, start, TELLING);
+    if whole.ends_number() && is_card(digits, told) {
         return Some(whole.at());
     }
-    GROUPS.iter().find_map(|groups| grouped(reader, groups))
+    GROUPS.iter().find_map(|groups| grouped(reader, groups, told))
 }
 
 /// The end of a number in these groups, with a space or a hyphen between all of them.
-fn grouped(mut reader: Reader<'_>, groups: &[usize]) -> Option<usize> {
+fn grouped(mut reader: Reader<'_>, groups: &[usize], told: impl Fn() -> bool) -> Option<usize> {
     let mut digits = heapless::Vec::<u8, DIGITS_MAX>::new();
     let mut separator = None;
     for (index, length) in groups.iter().enumerate() {
@@ -82,17 +90,18 @@ fn grouped(mut reader: Reader<'_>, groups: &[usize]) -> Option<usize> {
         }
         digits.extend_from_slice(group).ok()?;
     }
-    (reader.ends_number() && is_card(&digits)).then_some(reader.at())
+    (reader.ends_number() && is_card(&digits, told)).then_some(reader.at())
 }
 
-fn is_card(digits: &[u8]) -> bool {
+fn is_card(digits: &[u8], told: impl Fn() -> bool) -> bool {
     let issued = |issuer: &Issuer| {
         let Issuer(first, last, lengths) = issuer;
         let range = number(first.as_bytes())..=number(last.as_bytes());
         let prefix = digits.get(..first.len()).map(number);
         lengths.contains(&digits.len()) && prefix.is_some_and(|prefix| range.contains(&prefix))
     };
-    ISSUERS.iter().any(issued) && luhn(digits) == 0
+    let lengths = DIGITS_MIN..=DIGITS_MAX;
+    lengths.contains(&digits.len()) && luhn(digits) == 0 && (ISSUERS.iter().any(issued) || told())
 }
 
 /// The sum of Luhn (ISO/IEC 7812-1, annex B) modulo 10: 0 if the check digit is right.
@@ -144,6 +153,8 @@ mod tests {
             assert_eq!(find(text, 0), None, "{text}");
         }
         assert_eq!(find("0.4111111111111111", 2), None);
+        assert_eq!(find("card number: 1111111111111117", 13), Some(29));
+        assert_eq!(find("card number: 1111111111111118", 13), None);
         let text = "4111 1111 1111 1111 12/27";
         assert_eq!(find(text, 0), Some(19));
     }

@@ -7,7 +7,9 @@ use crate::text::rules::reader::Reader;
 /// The end of the address that starts at `start`.
 pub(in crate::text::rules) fn find(text: &str, start: usize) -> Option<usize> {
     let reader = Reader::new(text, start);
-    if !reader.peek()?.is_ascii_hexdigit() || !reader.starts_number() {
+    let before = text.get(..start)?.as_bytes();
+    let goes_on = matches!(before, [.., pair, b':' | b'-' | b'.'] if pair.is_ascii_hexdigit());
+    if !reader.peek()?.is_ascii_hexdigit() || !reader.starts_word() || goes_on {
         return None;
     }
     let forms = [(b':', 2, 8), (b':', 2, 6), (b'-', 2, 8), (b'-', 2, 6), (b'.', 4, 3)];

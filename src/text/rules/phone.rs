@@ -74,6 +74,9 @@ const DIGITS: std::ops::RangeInclusive<usize> = 8..=15;
 /// Groups of digits. The longest forms in use have six.
 const GROUPS_MAX: usize = 8;
 
+/// Digits of a group behind which no other belongs to the number.
+const LONG_GROUP: usize = 7;
+
 /// Some digits between separators.
 #[derive(Clone, Copy)]
 struct Group<'a> {
@@ -103,7 +106,7 @@ pub(in crate::text::rules) fn find(text: &str, start: usize) -> Option<usize> {
     let other = || follows(text, start, NOT_PHONES);
     (1..=groups.len()).rev().find_map(|count| {
         let groups = groups.get(..count)?;
-        let end = end(text, groups.last()?.end)?;
+        let end = end(text, groups.last()?.end).filter(|_| one_number(groups))?;
         let found = if plus {
             international(groups)
         } else {
@@ -147,6 +150,15 @@ fn end(text: &str, at: usize) -> Option<usize> {
     }
     let reader = Reader::new(text, at);
     reader.ends_number().then_some(at)
+}
+
+/// Whether the groups can be of one number: no group follows a long one, and none but the first is a single digit, like
+/// the 2 of *call 22864400 2 times*.
+fn one_number(groups: &[Group<'_>]) -> bool {
+    let long = |group: &Group<'_>| group.digits.len() >= LONG_GROUP;
+    let single = |group: &Group<'_>| group.digits.len() == 1 && !group.bracketed;
+    let front = groups.split_last().map_or(groups, |(_, front)| front);
+    !front.iter().any(long) && !groups.iter().skip(1).any(single)
 }
 
 fn count(groups: &[Group<'_>]) -> usize {
@@ -276,6 +288,8 @@ mod tests {
             ("Fax: 9498777106", "9498777106"),
             ("please call me at 99 577450 now", "99 577450"),
             ("mobile no. (99) 645-791", "(99) 645-791"),
+            ("phone 51081637 2 pcs", "51081637"),
+            ("+441343521687 2 pcs", "+441343521687"),
         ] {
             assert_eq!(found(text), Some(expect), "{text}");
         }
@@ -297,6 +311,7 @@ mod tests {
             "12,345.678",
             "+5.0000000",
             "+1.23456789",
+            "+1.23456789 2 pcs",
             "-0.001234567",
             "1000 2000 3000",
             "$GPGGA,123519,4807.038,N,01131.000,E",
