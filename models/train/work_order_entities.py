@@ -35,13 +35,16 @@ FOLDER = common.MODELS / "work-order-entities"
 # The gateway splits at white space, as the texts of the set were split before they were tagged.
 CONFIG = words.Config(split="space", dims=8192, n_min=3, n_max=4, grams=20, lengths=(8, 16, 32, 64))
 LENGTH = 16  # words of a training text; the longest labelled one has 11
-STUDENT = {"width": 40, "hidden": 96, "layers": 3, "kernel": 3, "dropout": 0.3}
-EPOCHS = 12
-RATE = 3e-3
-# A fifth each is held out, twice: for settings, calibration and the threshold of scope.
-FOLDS, HELD_OUT = 5, 2
+STUDENT = {"width": 40, "hidden": 96, "layers": 3, "kernel": 3}
+# First the student learns from the teacher, over all texts, then mostly from labels. `labels` is their weight against
+# the teacher. With many texts little has to be hidden from it, with few more.
+PHASES = (
+    {"all": True, "labels": 0.3, "epochs": 12, "rate": 3e-3, "dropout": 0.1},
+    {"all": False, "labels": 0.9, "epochs": 20, "rate": 2e-3, "dropout": 0.3},
+)
+# A fifth is held out, for settings and calibration.
+FOLDS, HELD_OUT = 5, 1
 SHUFFLE = 1
-LABEL_WEIGHT = 0.5  # of the labels against the teacher, where there are labels
 SWAP_SHARE = 0.4
 TYPO_SHARE, TYPO_LETTERS_MIN = 0.05, 4
 ABBREVIATION_SHARE, ABBREVIATION_COUNT_MIN = 0.15, 3
@@ -134,23 +137,21 @@ def disturbed(text, short, chance):
 
 
 def lesson(texts, numbers, tags, asked, others, encoder):
-    """What one student is taught: {"texts", "targets"}, the teacher's logits for the texts `asked` and its size."""
+    """What one student is taught: {"texts", "answers"} of the teacher, labelled texts first;
+    its logits for the texts `asked`, which it has not seen; its size."""
     start = time.time()
     own = {tuple(text) for text in asked}
     others = [pair for pair in others if tuple(pair[1]) not in own]
     swapped = exchanged(texts, numbers)
     mentor = teacher.train(encoder, texts, numbers, tags)
     logits = teacher.answers(mentor, texts + swapped + [taught for taught, _ in others])
-    targets = np.zeros((len(logits), LENGTH, tags), np.float32)
-    for target, rows in zip(targets, logits):
-        target[: len(rows)] = calibration.softmax(rows)
-    for target, labels in zip(targets, numbers):
-        target *= 1 - LABEL_WEIGHT
-        target += LABEL_WEIGHT * tagger.one_hot(labels, tags, LENGTH)
+    answers = np.zeros((len(logits), LENGTH, tags), np.float32)
+    for answer, rows in zip(answers, logits):
+        answer[: len(rows)] = calibration.softmax(rows)
     print(f"teacher of {len(texts)} texts asked for {len(logits)}: {time.time() - start:.0f} s", flush=True)
     return {
         "texts": texts + swapped + [read for _, read in others],
-        "targets": targets,
+        "answers": answers,
         "held": teacher.answers(mentor, asked),
         "parameters": sum(part.numel() for part in mentor.parameters()),
     }
@@ -168,16 +169,24 @@ def kept(folder, name, *arguments):
     return made
 
 
-def student(taught, tags, short, seed, **settings):
-    """A student of one lesson."""
+def student(taught, numbers, tags, short, seed):
+    """A student of one lesson; `numbers` are the labels of its first texts."""
+    labels = np.stack([tagger.one_hot(own, tags, LENGTH) for own in numbers])
     torch.manual_seed(seed)
+    made = tagger.Student(CONFIG.dims, tags, **STUDENT)
+    for phase in PHASES:
+        texts = taught["texts"] if phase["all"] else taught["texts"][: len(labels)]
+        targets = taught["answers"][: len(texts)].copy()
+        targets[: len(labels)] *= 1 - phase["labels"]
+        targets[: len(labels)] += phase["labels"] * labels
 
-    def draw(epoch, chance):
-        texts = [disturbed(text, short, chance) for text in taught["texts"]]
-        return words.encode_tokens(texts, CONFIG, LENGTH), taught["targets"]
+        def draw(epoch, chance, texts=texts, targets=targets):
+            disturbances = [disturbed(text, short, chance) for text in texts]
+            return words.encode_tokens(disturbances, CONFIG, LENGTH), targets
 
-    made = tagger.Student(CONFIG.dims, tags, **STUDENT | settings)
-    return tagger.train(made, draw, EPOCHS, rate=RATE, seed=seed)
+        made.dropout.p = phase["dropout"]
+        tagger.train(made, draw, phase["epochs"], rate=phase["rate"], seed=seed)
+    return made
 
 
 def held_out(keep, encoder, texts, numbers, tags, others, short):
@@ -191,7 +200,7 @@ def held_out(keep, encoder, texts, numbers, tags, others, short):
         asked = [texts[at] for at in test]
         inside = [texts[at] for at in known], [numbers[at] for at in known]
         taught = kept(keep, str(number), *inside, tags, asked, others, encoder)
-        made = student(taught, tags, short, number)
+        made = student(taught, inside[1], tags, short, number)
         found["texts"] += asked
         found["numbers"] += [numbers[at] for at in test]
         found["teacher"] += taught["held"]
@@ -264,7 +273,7 @@ def scope(data, texts, others):
     plain = [" ".join(text) for text in texts]
     fold, wide = tagger.grouped_folds(plain, FOLDS, SHUFFLE), [" ".join(read) for _, read in others]
     shares = []
-    for number in range(HELD_OUT):
+    for number in range(FOLDS):
         held = {text for text, own in zip(plain, fold) if own == number}
         seen = [text for text, own in zip(plain, fold) if own != number] + [text for text in wide if text not in held]
         bits = words.known_bits(seen, SCOPE_N, SCOPE_BITS)
@@ -392,7 +401,7 @@ def main():
     bits, limit, scope_rows = scope(options.data, texts, others)
 
     taught = kept(options.keep, "train", texts, numbers, tags, dev_texts, others, options.teacher)
-    made = student(taught, tags, short, 0)
+    made = student(taught, numbers, tags, short, 0)
     terms = vocabulary.build(mentions(texts, numbers, types), maintnorm(options.data))
     write_files(made, terms, bits)
 
