@@ -146,6 +146,7 @@ fn event(number: u64) -> Outbound {
         results: vec![result.clone(), TaskResult { task: "cooler".into(), ..result }],
         features: vec![Named { name: "vs1.rms".into(), value: 0.61 }],
         entities: vec![],
+        extraction: None,
         completeness: Some(0.98),
         change: Change::Same,
         priority: Priority::Normal,

@@ -10,6 +10,7 @@ pub mod window;
 pub mod features;
 pub mod text;
 pub mod infer;
+pub mod quality;
 pub mod distill;
 pub mod egress;
 pub mod wire;

@@ -63,7 +63,8 @@ fn good_models_of_every_input_type_are_admitted_and_run_from_the_examined_bytes(
         let length = model.manifest().input.lengths()[0];
         let (values, ids) = (vec![0.5; length], vec![1; length]);
         let features = ModelInput::Features { values: &values, completeness: None };
-        let input = if name == "embedding" { ModelInput::Tokens(&ids) } else { features };
+        let input =
+            if name == "embedding" { ModelInput::Words { ids: &ids, known_share: None } } else { features };
         assert!(model.judge(&input, &mut || false).is_ok(), "{name}");
     }
 }
@@ -76,6 +77,7 @@ fn hostile_models_are_refused_by_name_and_the_parent_lives() {
         ("wrong-golden", "case 0: wear differs by 0.01"),
         ("huge-constant", "failed to allocate"),
         ("external-weights", "no model path was specified"),
+        ("looks-at-padding", "case 1 with words of padding behind it: class differs by"),
     ] {
         let started = now();
         let why_not = refused(admission().admit(&golden(name)));
@@ -83,6 +85,31 @@ fn hostile_models_are_refused_by_name_and_the_parent_lives() {
         assert!(why_not.contains(name), "{why_not:?} does not name the model");
         assert!(started.elapsed() < Duration::from_secs(20), "{name} took {:?}", started.elapsed());
     }
+}
+
+#[test]
+fn a_tagger_is_admitted_with_the_files_beside_it_and_not_without() {
+    let admitted = admission().admit(&golden("tagger")).unwrap();
+    for file in ["vocabulary.json", "known.bin"] {
+        assert_eq!(admitted.file(file).unwrap(), fs::read(golden("tagger").join(file)).unwrap());
+        let folder = tempfile::tempdir().unwrap();
+        for entry in fs::read_dir(golden("tagger")).unwrap().map(Result::unwrap) {
+            fs::copy(entry.path(), folder.path().join(entry.file_name())).unwrap();
+        }
+        fs::write(folder.path().join(file), "{}").unwrap();
+        let why = refused(admission().admit(folder.path()));
+        assert!(why.contains(&format!("{file} has digest")), "{why}");
+        fs::remove_file(folder.path().join(file)).unwrap();
+        let why = refused(admission().admit(folder.path()));
+        assert!(why.contains(&format!("/{file}: correct")), "{why}");
+    }
+    let mut model = admitted.load(None).unwrap().unwrap();
+    let row = |words: usize| vec![1_i64; words * 4];
+    let rows: Vec<_> = [1, 4, 5, 8].map(row).into();
+    let inputs: Vec<_> = rows.iter().map(|ids| ModelInput::Words { ids, known_share: None }).collect();
+    let tagged = model.tag_batch(&inputs, &mut |_| false);
+    let lengths: Vec<usize> = tagged.iter().map(|logits| logits.as_ref().unwrap().len()).collect();
+    assert_eq!(lengths, [5, 20, 25, 40], "five numbers for each word and none for padding");
 }
 
 #[test]

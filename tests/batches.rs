@@ -122,7 +122,8 @@ proptest! {
     ) {
         let (mut one, _) = load("tests/golden/models/embedding", &[1]);
         let (mut many, _) = load("tests/golden/models/embedding", &[1, BATCH_MAX]);
-        let inputs: Vec<_> = reports.iter().map(|ids| ModelInput::Tokens(ids)).collect();
+        let whole = reports.iter().map(|ids| &ids[..ids.len() / 4 * 4]);
+        let inputs: Vec<_> = whole.map(|ids| ModelInput::Words { ids, known_share: None }).collect();
         check(&mut one, &mut many, &inputs)?;
     }
 }

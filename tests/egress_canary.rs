@@ -6,8 +6,8 @@ use std::sync::Arc;
 use tidegate::clock::{ClockQuality, EventTime};
 use tidegate::egress::{Declared, Door, Entities, ModelWords, Policy, TaskWords};
 use tidegate::flow::{
-    AssetId, Change, Entity, Event, EventId, Facts, Local, LocalEntity, Named, Priority, Private, StreamId,
-    StreamKind, TaskResult, TimeSpan, Verdict, When,
+    AssetId, Change, Entity, Event, EventId, Extracted, Facts, Local, LocalEntity, Named, Priority, Private,
+    StreamId, StreamKind, TaskResult, TimeSpan, Verdict, When,
 };
 use tidegate::wire::{Encoder, Origin, encode_json, encode_record};
 
@@ -77,6 +77,8 @@ fn event(canaries: &mut Canaries, number: u64, kind: StreamKind) -> Event {
                 Entity { kind: "Item".into(), value: Some(canaries.word()) },
                 Entity { kind: canaries.word(), value: Some(canaries.word()) },
             ],
+            extraction: (number % 4 > 1)
+                .then(|| Extracted { model: "marker@1.0.0".into(), verdict: Verdict::Accepted }),
             completeness: Some(canaries.number()),
             change: Change::New,
             priority: Priority::Normal,
@@ -87,7 +89,12 @@ fn event(canaries: &mut Canaries, number: u64, kind: StreamKind) -> Event {
             asset: AssetId(3),
             reference: Some(canaries.private()),
             text: Some(canaries.private()),
-            entities: vec![LocalEntity { text: canaries.private(), start: 0, end: 14 }],
+            entities: vec![LocalEntity {
+                text: canaries.private(),
+                start: 0,
+                end: 14,
+                score: canaries.number(),
+            }],
             alarm: Some(vec![canaries.word()]),
             alarm_changed: true,
         },
@@ -109,7 +116,8 @@ fn door() -> Door {
         entity_types: vec!["Item".into()],
         vocabulary: vec!["pump".into()],
     };
-    Door::new(vec![policy], vec![words])
+    let marker = ModelWords { id: "marker@1.0.0".into(), tasks: vec![], ..words.clone() };
+    Door::new(vec![policy], vec![words, marker])
 }
 
 #[test]

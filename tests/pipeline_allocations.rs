@@ -68,6 +68,7 @@ fn pipeline(length: Length) -> Pipeline {
         shown: Vec::new(),
         every: Vec::new(),
         show_text: false,
+        extractor: None,
     };
     let stream = StreamPlan {
         window: Some(window),

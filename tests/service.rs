@@ -20,4 +20,5 @@ mod service {
     mod ends;
     mod inputs;
     mod models;
+    mod reports;
 }

@@ -10,8 +10,8 @@ use std::sync::Arc;
 
 use tidegate::clock::{ClockQuality, EventTime};
 use tidegate::flow::{
-    Change, Entity, EventId, Facts, Named, Outbound, Priority, StreamKind, TaskResult, TimeSpan, Verdict,
-    When,
+    Change, Entity, EventId, Extracted, Facts, Named, Outbound, Priority, StreamKind, TaskResult, TimeSpan,
+    Verdict, When,
 };
 use tidegate::wire::{Encoder, Origin, decode_batch, decode_record, encode_json, encode_record};
 
@@ -49,6 +49,7 @@ fn windows() -> Vec<Outbound> {
         ],
         features: vec![named("vs1.rms", 0.61), named("ce.mean", 47.25), named("ts1.slope", 1.0 / 3.0)],
         entities: vec![],
+        extraction: None,
         completeness: Some(0.98),
         change: Change::Same,
         priority: Priority::Normal,
@@ -78,11 +79,23 @@ fn report() -> Outbound {
         results: vec![result],
         features: vec![],
         entities: vec![entity("Item", Some("hydraulic pump")), entity("Observation", None)],
+        extraction: None,
         completeness: None,
         change: Change::New,
         priority: Priority::Bulk,
         historical: false,
     })
+}
+
+/// The same report with its entities marked by another model, and one that has nothing but entities.
+fn marked() -> Vec<Outbound> {
+    let model: Arc<str> = "work-order-entities@1.0.0".into();
+    let mut both = report().facts().clone();
+    both.extraction = Some(Extracted { model: model.clone(), verdict: Verdict::Uncertain });
+    let mut alone = both.clone();
+    alone.results.clear();
+    (alone.model, alone.id.number) = (model, 2);
+    vec![Outbound::passed(both), Outbound::passed(alone)]
 }
 
 fn all() -> Vec<Outbound> {
@@ -100,7 +113,11 @@ fn golden(name: &str, current: &[u8]) -> Vec<u8> {
 
 #[test]
 fn records_are_written_as_before() {
-    for (name, event) in [("record-window.bin", windows().remove(1)), ("record-report.bin", report())] {
+    for (name, event) in [
+        ("record-window.bin", windows().remove(1)),
+        ("record-report.bin", report()),
+        ("record-marked.bin", marked().remove(0)),
+    ] {
         let mut record = Vec::new();
         encode_record(&event, &mut record).unwrap();
         let stored = golden(name, &record);
@@ -111,7 +128,9 @@ fn records_are_written_as_before() {
 
 #[test]
 fn batches_are_written_as_before() {
-    for (name, events) in [("batch-one.bin", vec![report()]), ("batch-three.bin", all())] {
+    for (name, events) in
+        [("batch-one.bin", vec![report()]), ("batch-three.bin", all()), ("batch-marked.bin", marked())]
+    {
         let mut batch = Vec::new();
         Encoder::new().encode(&origin(), &events, &mut batch).unwrap();
         let stored = golden(name, &batch);
@@ -133,10 +152,12 @@ fn the_body_of_a_batch_is_written_as_before() {
 
 #[test]
 fn event_json_is_written_as_before() {
-    let mut lines = Vec::new();
-    encode_json(&origin(), &all(), &mut lines);
-    let stored = golden("events.json", &lines);
-    assert_eq!(String::from_utf8(lines).unwrap(), String::from_utf8(stored).unwrap());
+    for (name, events) in [("events.json", all()), ("events-marked.json", marked())] {
+        let mut lines = Vec::new();
+        encode_json(&origin(), &events, &mut lines);
+        let stored = golden(name, &lines);
+        assert_eq!(String::from_utf8(lines).unwrap(), String::from_utf8(stored).unwrap());
+    }
 }
 
 /// The body of a frame as it was before compression.

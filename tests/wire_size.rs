@@ -74,6 +74,7 @@ impl Plant {
                 Named { name: "ts1.mean".into(), value: temperature as f32 },
             ],
             entities: vec![],
+            extraction: None,
             completeness: Some(self.share(97)),
             change: if self.random.u8(..) < 20 { Change::New } else { Change::Same },
             priority: Priority::Normal,

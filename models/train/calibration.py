@@ -77,7 +77,7 @@ def calibrate(logits, truth, fold, wanted=PRECISION_WANTED):
         rows = fold == number
         after[rows] = softmax(logits[rows], t).max(1)
         sure[rows] = after[rows] >= limit
-    t, limit = fit(fold >= 0)
+    t, limit = fit(np.ones(len(truth), bool))
     return {
         "temperature": t,
         "threshold": limit,

@@ -46,22 +46,25 @@ def short(row):
     return [int(value) if value == int(value) else float(f"{value:.9g}") for value in row.tolist()]
 
 
-def write_golden(folder, cases, file="model.onnx", tasks=()):
+def write_golden(folder, cases, tasks=(), file="model.onnx"):
     """golden.json: inputs as the graph takes them and what ONNX Runtime answers to each alone.
 
-    A case is {"input": row} and what the gateway makes that row of: "raw" (features before normalisation, None where
-    missing) or "text". `tasks` are (name, output, labels): the answer in words goes with each case."""
+    A case is {"input": row} and what the gateway makes that row of: "raw" (features before normalisation, NaN where
+    missing) or "text", with which the row itself is left out. `tasks` are (name, output, labels), for a tagger one
+    (output, output, types): the labels of the file in their order, and of classifiers the answer to each case in words,
+    so that a manifest with other labels, another order, another normalisation or another encoder is refused."""
     lines = []
     for case in cases:
         answers = graph.run(folder / file, np.asarray(case["input"])[None])
-        line = {key: case[key] for key in ("text",) if key in case}
+        line = {"text": case["text"]} if "text" in case else {"input": short(case["input"])}
         if "raw" in case:
-            line["raw"] = [None if value is None or np.isnan(value) else short([value])[0] for value in case["raw"]]
-        line |= {"input": short(case["input"]), "outputs": {key: short(value[0]) for key, value in answers.items()}}
-        if tasks:
-            line["labels"] = {name: labels[int(np.argmax(answers[output][0]))] for name, output, labels in tasks}
-        lines.append(json.dumps(line, separators=(",", ":"), ensure_ascii=False))
-    (folder / "golden.json").write_text('{"cases":[\n' + ",\n".join(lines) + "\n]}\n", "utf-8")
+            line["raw"] = [None if np.isnan(value) else short([value])[0] for value in np.asarray(case["raw"], float)]
+        line["outputs"] = {key: short(value[0]) for key, value in answers.items()}
+        found = {name or output: labels[int(np.argmax(answers[output][0]))] for name, output, labels in tasks if name != output}
+        lines.append(json.dumps(line | ({"labels": found} if found else {}), separators=(",", ":"), ensure_ascii=False))
+    labels = {name or output: list(labels) for name, output, labels in tasks}
+    head = f'"labels":{json.dumps(labels, ensure_ascii=False)},\n' if labels else ""
+    (folder / "golden.json").write_text("{" + head + '"cases":[\n' + ",\n".join(lines) + "\n]}\n", "utf-8")
 
 
 def digest(path):

@@ -47,19 +47,31 @@ class Graph:
         constants = self.constant(weights, f"{name}_w"), self.constant(bias, f"{name}_b")
         return self.add("Conv", source, *constants, name=name, pads=[pad, pad], kernel_shape=[weights.shape[2]])
 
-    def bag(self, ids, table, grams):
-        """ids [N, words*grams] to (sum of the rows of table [dims, width] per word [N, words, width], mask [N, words, 1]:
-        1 where there is a word). Row 0 of the table must be zero: it is padding."""
+    def gram_rows(self, ids, grams):
+        """ids [N, words*grams] as [N, words, grams]."""
+        return self.add("Reshape", ids, self.constant(np.array([0, -1, grams], np.int64), "bag_shape"), name="bag_ids")
+
+    def total(self, rows, table):
+        """rows [N, words, grams] to the sum of the rows of table [dims, width] per word [N, words, width]. Row 0 of the
+        table must be zero: it is padding."""
         assert not np.any(table[0]), "row 0 is padding"
-        shape = self.constant(np.array([0, -1, grams], np.int64), "bag_shape")
-        rows = self.add("Reshape", ids, shape, name="bag_ids")
         found = self.add("Gather", self.constant(table, "bag_table"), rows, name="bag_rows", axis=0)
         axes = self.constant(np.array([2], np.int64), "bag_axes")
-        total = self.add("ReduceSum", found, axes, name="bag_sum", keepdims=0)
+        return self.add("ReduceSum", found, axes, name="bag_sum", keepdims=0)
+
+    def bag(self, ids, table, grams):
+        """ids [N, words*grams] to (total, mask [N, words, 1]: 1 where there is a word)."""
+        rows = self.gram_rows(ids, grams)
+        total = self.total(rows, table)
         begin, end = (self.constant(np.array([n], np.int64), f"bag_{key}") for key, n in (("begin", 0), ("end", 1)))
-        first = self.add("Slice", rows, begin, end, axes, name="bag_first")
+        first = self.add("Slice", rows, begin, end, "bag_axes", name="bag_first")
         present = self.add("Greater", first, self.constant(np.zeros(1, np.int64), "bag_zero"), name="bag_present")
         return total, self.add("Cast", present, name="bag_mask", to=TensorProto.FLOAT)
+
+    def columns(self, source, begin, end, name):
+        """Columns begin to end of [N, width]."""
+        limits = (self.constant(np.array([at], np.int64), f"{name}_{at}") for at in (begin, end))
+        return self.add("Slice", source, *limits, self.constant(np.array([1], np.int64), f"{name}_axis"), name=name)
 
     def output(self, name, *shape):
         """A port of shape [N, ...shape]."""

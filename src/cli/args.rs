@@ -11,6 +11,7 @@ use crate::cli::exit::Failure;
 use crate::cli::model::ModelQuestion;
 use crate::cli::outbox::{self, Form};
 use crate::cli::replay::ReplayArgs;
+use crate::runtime::text_row;
 use crate::units::Bytes;
 
 /// Sensor streams and reports in over MQTT, small models on the spot, only distilled features out.
@@ -54,7 +55,12 @@ enum Command {
         #[arg(long, required = true)]
         default: bool,
     },
-    /// Compute feature vectors of recorded samples by the code the service runs
+    /// Compute what models get of recorded samples or reports, by the code the service runs
+    ///
+    /// Samples: CSV with one line per window: from, to (seconds since 1970), completeness and the features, a missing one
+    /// empty. Reports: one line each, in order. For a model of character n-grams it has index:value of each entry that is
+    /// not zero. For a model of words it has the words separated by " | ", each as start-end (bytes of the text) and its
+    /// ids without padding: 0-4 5120 77 311 | 5-9 402 77 96; all words, however many the model takes.
     Features {
         /// Configuration file
         #[arg(long, value_name = "FILE")]
@@ -155,7 +161,7 @@ fn execute(command: Command) -> Result<ExitCode, Failure> {
         Command::Model { question } => crate::cli::model::ask(question)?,
         Command::Outbox { question } => ask_outbox(question)?,
         Command::Admit { dir, memory, seconds } => {
-            return Ok(crate::io::admission::child_main(&dir, Bytes(memory), seconds));
+            return Ok(crate::io::admission::child_main(&dir, Bytes(memory), seconds, &text_row));
         }
     }
     Ok(ExitCode::SUCCESS)

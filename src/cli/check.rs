@@ -39,7 +39,7 @@ pub(in crate::cli) fn check(path: &Path) -> Result<(), Failure> {
             }
         }
     }
-    if let Err(found) = plan(&config, &models.manifests, 0) {
+    if let Err(found) = plan(&config, &models.manifests, &models.readings, 0) {
         faults.extend(found.iter().map(Fault::to_string));
     }
     print_memory(&config, &models, &mut faults);

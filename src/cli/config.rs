@@ -4,7 +4,7 @@ use std::io::{BufReader, Read};
 use std::path::Path;
 
 use crate::cli::exit::{Failure, print, say};
-use crate::cli::features::{feature_rows, ngram_rows};
+use crate::cli::features::{feature_rows, ngram_rows, word_rows};
 use crate::cli::recorded::Columns;
 use crate::config::{Config, DEFAULT_CONFIG, StreamSettings};
 use crate::features::FeatureLayout;
@@ -12,6 +12,7 @@ use crate::infer::Manifest;
 use crate::infer::manifest::Encoding;
 use crate::ingest::PayloadFormat;
 use crate::io::files::{open_file, read_text};
+use crate::runtime::word_config;
 use crate::text::NgramConfig;
 
 /// Prints the commented default configuration.
@@ -33,12 +34,9 @@ pub(in crate::cli) fn features(
     samples: &Path,
 ) -> Result<(), Failure> {
     let loaded = load(config)?;
-    let found = loaded.streams.iter().find(|candidate| *candidate.name == *stream);
-    let names = || loaded.streams.iter().map(|stream| &*stream.name).collect::<Vec<_>>().join(" | ");
-    let settings = found.ok_or_else(|| {
-        Failure::Usage(anyhow::anyhow!("no stream is called {stream:?}; there are: {}", names()))
-    })?;
-    let manifest = match settings.model.and_then(|model| loaded.models.get(usize::from(model))) {
+    let settings = find_stream(&loaded, stream)?;
+    let asked = settings.model.or(settings.extractor);
+    let manifest = match asked.and_then(|model| loaded.models.get(usize::from(model))) {
         Some(entry) => {
             let path = entry.path.join("manifest.toml");
             let text = read_text(&path).map_err(|error| Failure::Config(error.into()))?;
@@ -52,6 +50,15 @@ pub(in crate::cli) fn features(
     };
     let file = open_file(samples).map_err(|error| Failure::Io(error.into()))?;
     write_rows(settings, manifest.as_ref(), delimiter, file)
+}
+
+/// A stream by its name.
+pub(in crate::cli) fn find_stream<'a>(config: &'a Config, name: &str) -> Result<&'a StreamSettings, Failure> {
+    let found = config.streams.iter().find(|stream| *stream.name == *name);
+    let names = || config.streams.iter().map(|stream| &*stream.name).collect::<Vec<_>>().join(" | ");
+    found.ok_or_else(|| {
+        Failure::Usage(anyhow::anyhow!("no stream is called {name:?}; there are: {}", names()))
+    })
 }
 
 fn write_rows(
@@ -80,26 +87,38 @@ fn write_rows(
         (None, Some(&Encoding::CharNgrams { dims, n_min, n_max })) => {
             let config =
                 NgramConfig::new(dims, n_min, n_max).map_err(|error| Failure::Config(error.into()))?;
-            let field = match &settings.payload {
-                PayloadFormat::ReportJson { text, .. } => text.as_str(),
-                PayloadFormat::ReportText
-                | PayloadFormat::ReportNmea
-                | PayloadFormat::Json { .. }
-                | PayloadFormat::Senml { .. }
-                | PayloadFormat::Csv { .. }
-                | PayloadFormat::Packed { .. } => "text",
-            };
+            let field = text_field(&settings.payload);
             let reports = ngram_rows(config, field, BufReader::new(file), out).map_err(io)?;
             say(&format!("{reports} reports"));
         }
-        (None, Some(Encoding::Features { .. } | Encoding::Tokens { .. }) | None) => {
+        (None, Some(Encoding::WordGrams(words))) => {
+            let config = word_config(words).map_err(|error| Failure::Config(error.into()))?;
+            let field = text_field(&settings.payload);
+            let reports = word_rows(config, field, BufReader::new(file), out).map_err(io)?;
+            say(&format!("{reports} reports"));
+        }
+        (None, Some(Encoding::Features { .. }) | None) => {
             return Err(Failure::Config(anyhow::anyhow!("stream {:?} has no features", settings.name)));
         }
     }
     Ok(())
 }
 
-fn time_column(payload: &PayloadFormat) -> Option<&str> {
+/// The field of a report that holds its text; `text` where the payload is no object.
+fn text_field(payload: &PayloadFormat) -> &str {
+    match payload {
+        PayloadFormat::ReportJson { text, .. } => text.as_str(),
+        PayloadFormat::ReportText
+        | PayloadFormat::ReportNmea
+        | PayloadFormat::Json { .. }
+        | PayloadFormat::Senml { .. }
+        | PayloadFormat::Csv { .. }
+        | PayloadFormat::Packed { .. } => "text",
+    }
+}
+
+/// The time column of a stream's payload, where it names one.
+pub(in crate::cli) fn time_column(payload: &PayloadFormat) -> Option<&str> {
     match payload {
         PayloadFormat::Json { time, .. } | PayloadFormat::Csv { time, .. } => {
             time.as_ref().map(|time| time.name.as_str())

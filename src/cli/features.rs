@@ -2,14 +2,14 @@
 
 use std::io::{BufRead, Read, Write};
 
-use crate::cli::recorded::{Columns, FeatureRowsError, Row, SampleRows};
-use crate::clock::{ClockQuality, EventTime, Uptime, UtcTime};
+use crate::cli::recorded::{Columns, FeatureRowsError, SampleRows, for_each_window};
+use crate::clock::EventTime;
 use crate::features::{Extractor, FeatureLayout};
-use crate::flow::{AssetId, BadWhy, FeatureVector, Quality, Sample, SampleBatch, SignalId, Window};
+use crate::flow::{FeatureVector, Window};
 use crate::io::rows::ROW_BYTES_MAX;
 use crate::tally::Tally;
-use crate::text::{NgramConfig, NgramEncoder};
-use crate::window::{WindowConfig, Windower};
+use crate::text::{NgramConfig, NgramEncoder, WordConfig, WordEncoder};
+use crate::window::WindowConfig;
 
 /// What became of the samples of a recording.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,32 +37,16 @@ pub fn feature_rows(
     reader: impl Read,
     mut writer: impl Write,
 ) -> Result<FeatureRows, FeatureRowsError> {
-    let mut rows = SampleRows::new(reader, columns)?;
-    let mut windower = Windower::new(*window);
-    let mut lines = Lines { extractor: Extractor::new(), vector: FeatureVector::default(), written: 0 };
-    let mut batch = SampleBatch {
-        stream: window.stream,
-        asset: AssetId(0),
-        received: Uptime::ZERO,
-        samples: Vec::with_capacity(columns.channels.len()),
-    };
-    let mut count = 0;
+    let rows = SampleRows::new(reader, columns)?;
+    let (mut extractor, mut vector, mut windows) = (Extractor::new(), FeatureVector::default(), 0);
     write_header(layout, &mut writer)?;
-    while let Some(Row { at, values }) = rows.next_row()? {
-        count += 1;
-        batch.samples.clear();
-        batch.samples.extend((0..=u16::MAX).zip(values).filter_map(|(signal, value)| {
-            let value = (*value)?;
-            let quality = if value.is_finite() { Quality::Good } else { Quality::Bad(BadWhy::NonFinite) };
-            Some(Sample { signal: SignalId(signal), at, value, quality })
-        }));
-        windower.push(&batch, UtcTime { micros: 0, quality: ClockQuality::Unset });
-        lines.write_ready(layout, &mut windower, &mut writer)?;
-    }
-    windower.finish();
-    lines.write_ready(layout, &mut windower, &mut writer)?;
+    let (rows, samples) = for_each_window(window, rows, &mut |window| {
+        extractor.extract(layout, window, &mut vector);
+        windows += 1;
+        write_window(window, &vector, &mut writer)
+    })?;
     writer.flush().map_err(FeatureRowsError::Write)?;
-    Ok(FeatureRows { rows: count, windows: lines.written, samples: windower.tally().clone() })
+    Ok(FeatureRows { rows, windows, samples })
 }
 
 /// Writes the header line: `from`, `to`, `completeness` and the features.
@@ -117,11 +101,60 @@ fn write_window(
 pub fn ngram_rows(
     config: NgramConfig,
     field: &str,
-    mut reader: impl BufRead,
+    reader: impl BufRead,
     mut writer: impl Write,
 ) -> Result<u64, FeatureRowsError> {
     let mut encoder = NgramEncoder::new(config);
-    let (mut line, mut entries, mut count) = (Vec::new(), Vec::new(), 0);
+    let mut entries = Vec::new();
+    each_report(field, reader, |text| {
+        encoder.encode_sparse(text, &mut entries);
+        let mut separator = "";
+        for (index, value) in &entries {
+            write!(writer, "{separator}{index}:{value}")?;
+            separator = " ";
+        }
+        writeln!(writer)
+    })
+}
+
+/// Writes the words of recorded reports: one line per line of JSON, words separated by ` | `, each as its place in bytes
+/// of the text, `start-end`, and its ids, without padding. All words, however many a row of the model holds.
+///
+/// Returns the number of reports. The text is that under `field` of each object.
+///
+/// # Errors
+/// On a line that is no such object: skipping it would shift all following rows against the input.
+pub fn word_rows(
+    config: WordConfig,
+    field: &str,
+    reader: impl BufRead,
+    mut writer: impl Write,
+) -> Result<u64, FeatureRowsError> {
+    let mut encoder = WordEncoder::new(config);
+    let (mut words, mut ids) = (Vec::new(), Vec::new());
+    each_report(field, reader, |text| {
+        encoder.split(text, &mut words);
+        let mut separator = "";
+        for word in &words {
+            write!(writer, "{separator}{}-{}", word.start, word.end)?;
+            separator = " | ";
+            ids.clear();
+            encoder.encode(text, std::slice::from_ref(word), 1, &mut ids);
+            for id in ids.iter().filter(|id| **id > 0) {
+                write!(writer, " {id}")?;
+            }
+        }
+        writeln!(writer)
+    })
+}
+
+/// Gives the text of each line to `write_row`; returns how many there were.
+fn each_report(
+    field: &str,
+    mut reader: impl BufRead,
+    mut write_row: impl FnMut(&str) -> std::io::Result<()>,
+) -> Result<u64, FeatureRowsError> {
+    let (mut line, mut count) = (Vec::new(), 0);
     loop {
         line.clear();
         // What is longer is no report: cut short it is no JSON either.
@@ -135,40 +168,7 @@ pub fn ngram_rows(
         let Some(text) = text else {
             return Err(FeatureRowsError::Report { line: count, field: field.to_owned() });
         };
-        encoder.encode_sparse(text, &mut entries);
-        let mut row = || {
-            let mut separator = "";
-            for (index, value) in &entries {
-                write!(writer, "{separator}{index}:{value}")?;
-                separator = " ";
-            }
-            writeln!(writer)
-        };
-        row().map_err(FeatureRowsError::Write)?;
-    }
-}
-
-/// Turns closed windows into lines.
-struct Lines {
-    extractor: Extractor,
-    vector: FeatureVector,
-    written: u64,
-}
-
-impl Lines {
-    fn write_ready(
-        &mut self,
-        layout: &FeatureLayout,
-        windower: &mut Windower,
-        writer: &mut impl Write,
-    ) -> Result<(), FeatureRowsError> {
-        while let Some(window) = windower.pop() {
-            self.extractor.extract(layout, &window, &mut self.vector);
-            write_window(&window, &self.vector, writer)?;
-            windower.recycle(window);
-            self.written += 1;
-        }
-        Ok(())
+        write_row(text).map_err(FeatureRowsError::Write)?;
     }
 }
 
@@ -190,6 +190,7 @@ mod tests {
     use super::*;
     use crate::flow::StreamId;
     use crate::tally::DropReason;
+    use crate::text::Split;
     use crate::window::Length;
 
     fn strings(list: &[&str]) -> Vec<String> {
@@ -258,6 +259,28 @@ mod tests {
         let entries: Vec<(&str, &str)> =
             first.split(' ').map(|entry| entry.split_once(':').unwrap()).collect();
         assert!(entries.len() == 2 && entries.iter().all(|(_, value)| value.starts_with("0.7071")), "{out}");
+    }
+
+    #[test]
+    fn each_report_becomes_one_line_of_places_and_ids() {
+        let config = WordConfig::new(Split::Classes, 8192, (3, 4), 4, &[1]).unwrap();
+        let mut out = Vec::new();
+        let input = "{\"text\":\"\u{fc} 12H\"}\n{\"text\":\" \"}\n{\"text\":\"h\"}\n";
+        assert_eq!(word_rows(config, "text", input.as_bytes(), &mut out).unwrap(), 3);
+        let out = String::from_utf8(out).unwrap();
+        let lines: Vec<&str> = out.split('\n').collect();
+        let [first, "", third, ""] = lines.as_slice() else { panic!("{out}") };
+        let words: Vec<&str> = first.split(" | ").collect();
+        let places: Vec<&str> = words.iter().map(|word| word.split(' ').next().unwrap()).collect();
+        assert_eq!(places, ["0-2", "3-5", "5-6"], "bytes, and all words");
+        // Whole word, shape and one gram: "<h>".
+        let ids = |word: &str| word.split(' ').skip(1).map(str::to_owned).collect::<Vec<_>>();
+        let (upper, lower) = (ids(words[2]), ids(third));
+        assert!(
+            upper.len() == 3 && upper[0] == lower[0] && upper[1] != lower[1] && upper[2] == lower[2],
+            "{out}"
+        );
+        assert_eq!(ids(words[1]).len(), 4, "cut");
     }
 
     #[test]

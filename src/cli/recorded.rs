@@ -1,11 +1,14 @@
-//! Recorded samples: a CSV file with a time column and one column per channel.
+//! Recorded samples: a CSV file with a time column and one column per channel; and the windows in them.
 
 use std::io::Read;
 
 use jiff::Timestamp;
 
-use crate::clock::EventTime;
+use crate::clock::{ClockQuality, EventTime, Uptime, UtcTime};
+use crate::flow::{AssetId, BadWhy, Quality, Sample, SampleBatch, SignalId, Window};
 use crate::io::rows::RowGuard;
+use crate::tally::Tally;
+use crate::window::{WindowConfig, Windower};
 
 /// Why recorded samples or reports cannot be turned into vectors.
 #[derive(Debug, thiserror::Error)]
@@ -48,7 +51,7 @@ pub enum FeatureRowsError {
 }
 
 /// Names tried for the time column when the stream has none.
-const TIME_COLUMNS: [&str; 4] = ["time", "ts", "timestamp", "t"];
+pub(in crate::cli) const TIME_COLUMNS: [&str; 4] = ["time", "ts", "timestamp", "t"];
 
 /// Where the samples of a stream stand in a CSV file with a header line.
 pub struct Columns<'a> {
@@ -135,8 +138,51 @@ impl<R: Read> SampleRows<R> {
     }
 }
 
+/// Cuts recorded samples of one source into windows, by the windower of the service; gives the number of rows and
+/// the accounts of the windower.
+///
+/// Each row is pushed as one message. Nothing is late by the gateway's clock: there is none here.
+///
+/// # Errors
+/// If the recording cannot be read, or what `each` says.
+pub fn for_each_window<R: Read>(
+    config: &WindowConfig,
+    mut rows: SampleRows<R>,
+    each: &mut dyn FnMut(&Window) -> Result<(), FeatureRowsError>,
+) -> Result<(u64, Tally), FeatureRowsError> {
+    let mut windower = Windower::new(*config);
+    let mut batch = SampleBatch {
+        stream: config.stream,
+        asset: AssetId(0),
+        received: Uptime::ZERO,
+        samples: Vec::with_capacity(rows.channels.len()),
+    };
+    let mut ready = |windower: &mut Windower| -> Result<(), FeatureRowsError> {
+        while let Some(window) = windower.pop() {
+            each(&window)?;
+            windower.recycle(window);
+        }
+        Ok(())
+    };
+    let mut count = 0;
+    while let Some(Row { at, values }) = rows.next_row()? {
+        count += 1;
+        batch.samples.clear();
+        batch.samples.extend((0..=u16::MAX).zip(values).filter_map(|(signal, value)| {
+            let value = (*value)?;
+            let quality = if value.is_finite() { Quality::Good } else { Quality::Bad(BadWhy::NonFinite) };
+            Some(Sample { signal: SignalId(signal), at, value, quality })
+        }));
+        windower.push(&batch, UtcTime { micros: 0, quality: ClockQuality::Unset });
+        ready(&mut windower)?;
+    }
+    windower.finish();
+    ready(&mut windower)?;
+    Ok((count, windower.tally().clone()))
+}
+
 /// RFC 3339, or a number of s, ms, µs or ns since 1970, told apart by magnitude as ingest does.
-fn event_time(text: &str) -> Option<EventTime> {
+pub(in crate::cli) fn event_time(text: &str) -> Option<EventTime> {
     let Ok(number) = text.parse::<f64>() else {
         return text.parse::<Timestamp>().ok().map(|time| EventTime(time.as_microsecond()));
     };

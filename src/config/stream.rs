@@ -43,8 +43,11 @@ pub struct StreamSettings {
     pub payload: PayloadFormat,
     /// How samples are cut into windows; `None` for reports.
     pub window: Option<WindowConfig>,
-    /// Index into the models; `None` where a sensor stream only forwards features.
+    /// Index into the models of the one that answers tasks; `None` where a sensor stream only forwards features or a
+    /// report stream has only an extractor.
     pub model: Option<u16>,
+    /// Index into the models of the one that marks entities in reports.
+    pub extractor: Option<u16>,
     /// Patterns of the features shown with each decision; empty: what the model asks for.
     pub features: Vec<String>,
     /// Raises the threshold of the model below which an answer is uncertain.
@@ -108,7 +111,7 @@ impl StreamSettings {
             StreamKind::Sensor => Some(read_window(section.section("window"), id, &payload)),
             StreamKind::Report => None,
         };
-        let model = read_model(&section, kind, models);
+        let (model, extractor) = read_models(&section, kind, models);
         let filter = read_filter(&section);
         let forward = ForwardSettings::read(section.section("forward"), kind);
         let stream = Self {
@@ -118,6 +121,7 @@ impl StreamSettings {
             filter: filter?,
             window,
             model,
+            extractor,
             features: if kind == StreamKind::Sensor { section.texts("features") } else { Vec::new() },
             uncertain_below: read_share(&section, "uncertain_below"),
             priority: section.word("priority", &PRIORITIES, Priority::Normal),
@@ -236,26 +240,27 @@ fn read_share(section: &Section<'_>, key: &'static str) -> Option<f32> {
     section.number(key, 0.0..=1.0).map(|share| share as f32)
 }
 
-fn read_model(section: &Section<'_>, kind: StreamKind, models: &[Arc<str>]) -> Option<u16> {
-    let key = match kind {
-        StreamKind::Sensor => "model",
-        StreamKind::Report => "classifier",
-    };
-    let allowed = models.join(" | ");
-    if kind == StreamKind::Report {
-        section.required(key, &allowed)?;
-        if section.text("extractor").is_some() {
-            section.fault("extractor", "entity extraction is not in this version", "no extractor");
+/// Who answers tasks, and who marks entities.
+fn read_models(section: &Section<'_>, kind: StreamKind, models: &[Arc<str>]) -> (Option<u16>, Option<u16>) {
+    let named = |key, name: Option<&str>| {
+        let name = name?;
+        let found = models.iter().position(|model| &**model == name);
+        if found.is_none() {
+            let none = || "none: there is no [[models]] entry".to_owned();
+            let allowed = if models.is_empty() { none() } else { models.join(" | ") };
+            section.fault(key, format!("no model is called {name:?}"), allowed);
         }
+        found.and_then(|index| u16::try_from(index).ok())
+    };
+    if kind == StreamKind::Sensor {
+        return (named("model", section.text("model")), None);
     }
-    let name = section.text(key)?;
-    let found = models.iter().position(|model| &**model == name).and_then(|index| u16::try_from(index).ok());
-    if found.is_none() {
-        let allowed =
-            if models.is_empty() { "none: there is no [[models]] entry".to_owned() } else { allowed };
-        section.fault(key, format!("no model is called {name:?}"), allowed);
+    if !section.has("classifier") && !section.has("extractor") {
+        let allowed = format!("a classifier, an extractor or both: {}", models.join(" | "));
+        section.fault("classifier", "missing", allowed);
     }
-    found
+    let (classifier, extractor) = (section.text("classifier"), section.text("extractor"));
+    (named("classifier", classifier), named("extractor", extractor))
 }
 
 fn read_window(section: Section<'_>, stream: StreamId, payload: &PayloadFormat) -> WindowConfig {

@@ -15,14 +15,17 @@ mod board;
 mod broker;
 mod ear;
 mod error;
+mod models;
 mod picture;
 mod plant;
 mod relay;
 mod reports;
 mod rig;
 mod script;
+mod sentences;
 mod setup;
 mod stage;
+mod streams;
 mod summary;
 mod view;
 

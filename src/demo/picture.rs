@@ -4,15 +4,14 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use crate::demo::setup::STREAMS;
+use crate::demo::streams::{Stream, streams};
 use crate::flow::{EventId, Level, Outbound};
 use crate::wire::BatchReader;
 
 /// Everything that was heard.
 #[derive(Default)]
 pub(in crate::demo) struct Picture {
-    /// In the order of [`STREAMS`].
-    pub(in crate::demo) streams: [StreamPicture; STREAMS.len()],
+    pub(in crate::demo) streams: StreamPictures,
     /// Whether the gateway has said that it is online.
     pub(in crate::demo) online: bool,
     /// The gateway's word for the link upstream.
@@ -28,6 +27,9 @@ pub(in crate::demo) struct Picture {
     pub(in crate::demo) told: BTreeSet<EventId>,
     pub(in crate::demo) upstream: Consumer,
 }
+
+/// In the order of [`streams`].
+pub(in crate::demo) struct StreamPictures(pub(in crate::demo) Vec<StreamPicture>);
 
 /// One stream.
 #[derive(Default)]
@@ -52,6 +54,9 @@ pub(in crate::demo) struct Consumer {
     /// Batches that could not be decoded.
     pub(in crate::demo) damaged: u64,
 }
+
+/// Entities of a decision that find room on a line.
+const ENTITIES_SHOWN: usize = 3;
 
 const LEVELS: [Level; 4] = [Level::Nominal, Level::Warm, Level::Hot, Level::Critical];
 
@@ -110,8 +115,19 @@ impl Picture {
     }
 
     fn stream(&mut self, name: &str) -> Option<&mut StreamPicture> {
-        let index = STREAMS.iter().position(|(known, _)| *known == name)?;
-        self.streams.get_mut(index)
+        let index = streams().position(|stream| stream.name == name)?;
+        self.streams.0.get_mut(index)
+    }
+
+    /// Each stream by its name and lane.
+    pub(in crate::demo) fn named(&self) -> impl Iterator<Item = (&'static Stream, &StreamPicture)> + Clone {
+        streams().zip(&self.streams.0)
+    }
+}
+
+impl Default for StreamPictures {
+    fn default() -> Self {
+        Self(streams().map(|_| StreamPicture::default()).collect())
     }
 }
 
@@ -143,7 +159,8 @@ impl Consumer {
     }
 }
 
-/// A decision in words: the label of each task, or label and score; a question mark where the model is not sure.
+/// A decision in words: the label of each task, or label and score, then the entities; a question mark where the model is
+/// not sure.
 fn decision(json: &Value) -> String {
     let label = |result: &Value| {
         let doubt = match text(result, "verdict").as_str() {
@@ -153,13 +170,24 @@ fn decision(json: &Value) -> String {
         };
         format!("{}{doubt}", text(result, "label"))
     };
-    if let Some(labels) = json.get("labels").and_then(Value::as_object) {
+    let labels = if let Some(labels) = json.get("labels").and_then(Value::as_object) {
         let tasks = labels.iter().map(|(task, result)| format!("{task} {}", label(result)));
-        tasks.collect::<Vec<_>>().join(", ")
+        Some(tasks.collect::<Vec<_>>().join(", "))
     } else {
-        let score = json.get("score").and_then(Value::as_f64).unwrap_or(0.0);
-        format!("{} {score:.2}", label(json))
-    }
+        json.get("score").and_then(Value::as_f64).map(|score| format!("{} {score:.2}", label(json)))
+    };
+    let marked = json.get("entities").and_then(Value::as_array).map(|entities| {
+        let told = entities.iter().take(ENTITIES_SHOWN).map(entity).collect::<Vec<_>>();
+        let more = if entities.len() > told.len() { ", …" } else { "" };
+        format!("[{}{more}]", told.join(", "))
+    });
+    labels.into_iter().chain(marked).collect::<Vec<_>>().join(" ")
+}
+
+/// The type of an entity, and its term if it has one.
+fn entity(json: &Value) -> String {
+    let (kind, value) = (text(json, "type"), text(json, "value"));
+    if value.is_empty() { kind } else { format!("{kind} {value}") }
 }
 
 /// `site/gateway/epoch/number`.
@@ -178,7 +206,7 @@ mod tests {
     use super::*;
     use crate::wire::{Origin, encode_json, parse_event};
 
-    const EVENT: &str = r#"{"v":1,"id":"demo/gateway-1/1/7","stream":"work-orders","kind":"report","at":"2026-11-20T03:00:00Z","clock":"synced","model":"m@1","label":"Leaking","score":0.875,"verdict":"uncertain","change":"new","priority":"bulk","historical":true}"#;
+    const EVENT: &str = r#"{"v":1,"id":"demo/gateway-1/1/7","stream":"work-orders","kind":"report","at":"2026-11-20T03:00:00Z","clock":"synced","model":"m@1","label":"Leaking","score":0.875,"verdict":"uncertain","extractor":"e@1","extraction":"accepted","entities":[{"type":"Item","value":"pump"},{"type":"State","value":null}],"change":"new","priority":"bulk","historical":true}"#;
 
     #[test]
     fn what_the_gateway_says_is_understood() {
@@ -197,14 +225,17 @@ mod tests {
         hear("alarm/hydraulics-1", "{}");
         hear("event/work-orders", EVENT);
         hear("event/unknown", "not json");
-        assert!(picture.online && picture.streams[0].alarm && !picture.streams[1].alarm);
+        assert!(picture.online && picture.streams.0[0].alarm && !picture.streams.0[1].alarm);
         assert_eq!(picture.down.as_deref(), Some("infer makes no progress"));
         assert_eq!((picture.link.as_str(), picture.backlog, picture.backlog_max), ("up", 1, 7));
         assert_eq!(
             (picture.level, picture.level_max, picture.temperature),
             (Level::Warm, Level::Hot, Some(70.0))
         );
-        assert_eq!((picture.streams[2].decisions, picture.streams[2].last.as_str()), (1, "Leaking? 0.88"));
+        assert_eq!(
+            (picture.streams.0[2].decisions, picture.streams.0[2].last.as_str()),
+            (1, "Leaking? 0.88 [Item pump, State]")
+        );
         assert_eq!(picture.told, BTreeSet::from([EventId { epoch: 1, number: 7 }]));
     }
 

@@ -11,14 +11,17 @@ use crate::clock::{Clock, SystemClock, Uptime, UtcTime};
 use crate::demo::reports::Reports;
 use crate::demo::rig::{CHANNELS, CYCLE, Rig, Row};
 use crate::demo::script::Script;
-use crate::demo::setup::{REPORT_TOPIC, RIG_TOPICS};
+use crate::demo::streams::{RIGS, Source, streams};
 use crate::io::mqtt::{Delivery, Publisher, Token, Unsent};
 
 /// Seconds of the plant in a second of ours: a window of one minute twice a second.
 pub(in crate::demo) const SPEED: u32 = 120;
 
-/// Seconds of the plant between two reports.
+/// Seconds of the plant between two reports of a stream.
 const REPORT_EVERY: u64 = 48;
+
+/// Seconds by which the reports of one stream come later than those of the one before.
+const REPORT_SHIFT: u64 = 16;
 
 /// Messages are sent in bunches this far apart.
 const TURN: Duration = Duration::from_millis(20);
@@ -33,8 +36,9 @@ pub(in crate::demo) struct Sent {
 /// The messages of the plant one after the other (pure).
 struct Messages {
     script: Script,
-    rigs: [Rig; RIG_TOPICS.len()],
-    reports: Reports,
+    rigs: [Rig; RIGS],
+    /// With their topics.
+    reports: Vec<(&'static str, Reports)>,
     /// Time of the first message, seconds since 1970.
     first: i64,
     second: u64,
@@ -51,7 +55,11 @@ impl Messages {
         let first = (now.micros.div_euclid(1_000_000) - length).div_euclid(minute) * minute;
         // Different rigs of the same demonstration must not share their noise.
         let rigs = [seed, seed ^ 0x5851_f42d_4c95_7f2d].map(Rig::new);
-        Self { script, rigs, reports: Reports::new(seed), first, second: 0, seconds_max }
+        let reports = streams().filter_map(|stream| match &stream.source {
+            Source::Rig(_) => None,
+            Source::People { sentences, .. } => Some((stream.topic, Reports::new(sentences, seed))),
+        });
+        Self { script, rigs, reports: reports.collect(), first, second: 0, seconds_max }
     }
 
     /// The messages of the next second; nothing after the last.
@@ -62,14 +70,18 @@ impl Messages {
         let stamp = stamp(self.first + i64::try_from(self.second).unwrap_or(0));
         // Faults begin with a cycle, so that no window is half of each.
         let cycle = Duration::from_secs(self.second - self.second % CYCLE) / SPEED;
-        for (index, (rig, topic)) in self.rigs.iter_mut().zip(RIG_TOPICS).enumerate() {
+        for stream in streams() {
+            let Source::Rig(index) = stream.source else { continue };
+            let Some(rig) = self.rigs.get_mut(index) else { continue };
             let row = rig.next_row(self.script.condition(index, cycle));
-            out.push_back((topic, sample_message(&stamp, &row)));
+            out.push_back((stream.topic, sample_message(&stamp, &row)));
         }
-        if self.second % REPORT_EVERY == REPORT_EVERY / 2 {
-            let report = self.reports.next_report();
-            let json = serde_json::json!({"ts": stamp, "id": report.number, "text": report.text});
-            out.push_back((REPORT_TOPIC, json.to_string()));
+        for ((topic, reports), place) in self.reports.iter_mut().zip(0..) {
+            if self.second % REPORT_EVERY == (REPORT_EVERY / 2 + place * REPORT_SHIFT) % REPORT_EVERY {
+                let report = reports.next_report();
+                let json = serde_json::json!({"ts": stamp, "id": report.number, "text": report.text});
+                out.push_back((topic, json.to_string()));
+            }
         }
         self.second += 1;
     }
@@ -161,9 +173,10 @@ mod tests {
     fn whole_cycles_are_sent_each_second_once_and_none_of_the_future() {
         let messages = all(1, 10);
         let of = |topic: &str| messages.iter().filter(|(found, _)| *found == topic).collect::<Vec<_>>();
-        let first = of(RIG_TOPICS[0]);
+        let topics: Vec<&str> = streams().map(|stream| stream.topic).collect();
+        let first = of(topics[0]);
         // 97 % of 10 s at 120 times: 19 whole minutes.
-        assert_eq!((first.len(), of(RIG_TOPICS[1]).len(), of(REPORT_TOPIC).len()), (1_140, 1_140, 24));
+        assert_eq!((first.len(), of(topics[1]).len(), of(topics[2]).len()), (1_140, 1_140, 24));
         let stamp = |message: &str| -> Timestamp {
             let json: serde_json::Value = serde_json::from_str(message).unwrap();
             json["ts"].as_str().unwrap().parse().unwrap()

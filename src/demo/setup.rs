@@ -1,61 +1,19 @@
-//! The gateway of the demonstration: the shipped models out of this very program, and its configuration.
+//! The configuration of the gateway of the demonstration.
 
 use std::net::SocketAddr;
 
 use crate::config::Config;
 use crate::demo::error::DemoError;
+use crate::demo::models::{is_shipped, models};
 use crate::demo::rig::CHANNELS;
+use crate::demo::streams::{RIG_MODEL, Source, Stream, streams};
 use crate::io::scratch::Scratch;
-
-/// The streams in the order of the configuration, with what they carry and their lane.
-pub(in crate::demo) const STREAMS: [(&str, &str); 3] =
-    [("hydraulics-1", "alarm"), ("hydraulics-2", "normal"), ("work-orders", "bulk")];
-
-/// Topics of the rigs.
-pub(in crate::demo) const RIG_TOPICS: [&str; 2] =
-    ["plant/hydraulics-1/telemetry", "plant/hydraulics-2/telemetry"];
-
-/// Topic of the reports.
-pub(in crate::demo) const REPORT_TOPIC: &str = "plant/reports/maintenance";
 
 /// Everything the gateway says on the plant's broker.
 pub(in crate::demo) const PLANT_FILTER: &str = "tidegate/demo/gateway-1/#";
 
 /// Every batch of any gateway.
 pub(in crate::demo) const UPSTREAM_FILTER: &str = "tidegate/+/+/up/+";
-
-/// Names and files of a model.
-type Embedded = (&'static str, [(&'static str, &'static [u8]); 3]);
-
-/// The shipped models.
-const MODELS: [Embedded; 2] = [
-    (
-        "hydraulic-condition",
-        [
-            ("manifest.toml", include_bytes!("../../models/hydraulic-condition/manifest.toml")),
-            ("model.onnx", include_bytes!("../../models/hydraulic-condition/model.onnx")),
-            ("golden.json", include_bytes!("../../models/hydraulic-condition/golden.json")),
-        ],
-    ),
-    (
-        "failure-mode",
-        [
-            ("manifest.toml", include_bytes!("../../models/failure-mode/manifest.toml")),
-            ("model.onnx", include_bytes!("../../models/failure-mode/model.onnx")),
-            ("golden.json", include_bytes!("../../models/failure-mode/golden.json")),
-        ],
-    ),
-];
-
-/// Writes the models into the scratch folder.
-pub(in crate::demo) fn unpack_models(scratch: &Scratch) -> Result<(), DemoError> {
-    for (model, files) in MODELS {
-        for (file, bytes) in files {
-            scratch.write(&format!("models/{model}/{file}"), bytes).map_err(DemoError::Scratch)?;
-        }
-    }
-    Ok(())
-}
 
 /// The configuration of the gateway.
 pub(in crate::demo) fn configuration(
@@ -70,12 +28,14 @@ fn text(scratch: &Scratch, plant: SocketAddr, upstream: SocketAddr) -> String {
     // A JSON string is a basic string of TOML.
     let path = |name: &str| serde_json::Value::from(scratch.path().join(name).to_string_lossy()).to_string();
     let state = path("state");
-    let models = MODELS.map(|(model, _)| {
+    let models = models().map(|model| {
         let folder = path(&format!("models/{model}"));
         format!("[[models]]\nname = \"{model}\"\npath = {folder}\n")
     });
-    let rigs = STREAMS.into_iter().zip(RIG_TOPICS).map(|((name, lane), topic)| rig_stream(name, lane, topic));
-    let reports = STREAMS.into_iter().skip(RIG_TOPICS.len()).map(|(name, lane)| report_stream(name, lane));
+    let streams = streams().map(|stream| match &stream.source {
+        Source::Rig(_) => rig_stream(stream),
+        Source::People { classifier, extractor, .. } => report_stream(stream, *classifier, *extractor),
+    });
     let head = format!(
         r#"
 [gateway]
@@ -94,10 +54,10 @@ connect_timeout = "5 s"
 memory = "256 MiB"
 "#
     );
-    std::iter::once(head).chain(models).chain(rigs).chain(reports).collect()
+    std::iter::once(head).chain(models).chain(streams).collect()
 }
 
-fn rig_stream(name: &str, lane: &str, topic: &str) -> String {
+fn rig_stream(Stream { name, lane, topic, .. }: &Stream) -> String {
     let values = serde_json::Value::from(CHANNELS.as_slice());
     format!(
         r#"
@@ -107,7 +67,7 @@ kind = "sensor"
 topic = "{topic}"
 payload = {{ format = "json", time = "ts", values = {values} }}
 window = {{ length = "60 s", hop = "60 s", lateness = "2 s", idle = "2 s" }}
-model = "hydraulic-condition"
+model = "{RIG_MODEL}"
 features = ["vs1.rms", "ce.mean", "se.mean"]
 forward = {{ events = "all", scores = false, features = [{{ name = "vs1.rms", resolution = 0.001, every = "10 min" }}] }}
 priority = "{lane}"
@@ -115,16 +75,25 @@ priority = "{lane}"
     )
 }
 
-fn report_stream(name: &str, lane: &str) -> String {
+fn report_stream(
+    Stream { name, lane, topic, .. }: &Stream,
+    classifier: Option<&str>,
+    extractor: Option<&str>,
+) -> String {
+    let shipped = [("classifier", classifier), ("extractor", extractor)].map(|(key, model)| {
+        let model = model.filter(|model| is_shipped(model));
+        model.map_or(String::new(), |model| format!("{key} = \"{model}\"\n"))
+    });
+    let models = shipped.concat();
     format!(
         r#"
 [[streams]]
 name = "{name}"
 kind = "report"
-topic = "{REPORT_TOPIC}"
+topic = "{topic}"
 payload = {{ format = "json", text = "text", time = "ts", id = "id" }}
-classifier = "failure-mode"
-forward = {{ events = "all", scores = false }}
+{models}
+forward = {{ events = "all", scores = false, entities = "vocabulary" }}
 priority = "{lane}"
 "#
     )
@@ -142,8 +111,8 @@ mod tests {
         let at = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let config = configuration(&scratch, at(1), at(2)).unwrap();
         let names: Vec<&str> = config.streams.iter().map(|stream| &*stream.name).collect();
-        assert_eq!(names, STREAMS.map(|(name, _)| name));
+        assert_eq!(names, streams().map(|stream| stream.name).collect::<Vec<_>>());
         let lanes: Vec<&str> = config.streams.iter().map(|stream| stream.priority.as_str()).collect();
-        assert_eq!(lanes, STREAMS.map(|(_, lane)| lane));
+        assert_eq!(lanes, streams().map(|stream| stream.lane).collect::<Vec<_>>());
     }
 }

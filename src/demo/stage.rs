@@ -11,11 +11,12 @@ use crate::demo::board::{ROOT, build_board, set_temperature};
 use crate::demo::broker::start_broker;
 use crate::demo::ear::{Ear, NOTICES_MAX, Notice, connect};
 use crate::demo::error::DemoError;
+use crate::demo::models::unpack_models;
 use crate::demo::picture::Picture;
 use crate::demo::plant::{Sent, run_plant};
 use crate::demo::relay::{Passage, Relay};
 use crate::demo::script::Script;
-use crate::demo::setup::{PLANT_FILTER, UPSTREAM_FILTER, configuration, unpack_models};
+use crate::demo::setup::{PLANT_FILTER, UPSTREAM_FILTER, configuration};
 use crate::demo::summary::{Figures, Summary};
 use crate::demo::view::{Frame, View};
 use crate::io::mqtt::Publisher;
@@ -33,7 +34,7 @@ pub struct DemoOptions {
     pub seed: u64,
 }
 
-/// Brokers, admission of two models, first connections: 2 s on a desk in a release build.
+/// Brokers, admission of the models, first connections: 2 s on a desk in a release build.
 const SETUP_MAX: Duration = Duration::from_mins(1);
 
 /// After the script, for what is under way.

@@ -6,7 +6,6 @@ use serde_json::{Map, Value, json};
 
 use crate::demo::picture::Picture;
 use crate::demo::plant::{SPEED, Sent};
-use crate::demo::setup::STREAMS;
 use crate::tally::{DropReason, Stage};
 use crate::telemetry::{Metric, Metrics};
 use crate::units::Bytes;
@@ -76,8 +75,8 @@ impl Summary {
         if lost > 0 {
             faults.push(format!("{lost} events were stored and did not arrive"));
         }
-        let silent = STREAMS.iter().zip(&self.picture.streams).filter(|(_, stream)| stream.decisions == 0);
-        faults.extend(silent.map(|((name, _), _)| format!("nothing was decided on {name}")));
+        let silent = self.picture.named().filter(|(_, stream)| stream.decisions == 0);
+        faults.extend(silent.map(|(named, _)| format!("nothing was decided on {}", named.name)));
         faults
             .extend(self.picture.down.iter().map(|reason| format!("the gateway said it was down: {reason}")));
         if self.picture.upstream.damaged > 0 {
@@ -96,11 +95,8 @@ impl Summary {
     pub fn json(&self) -> Value {
         let Self { figures, picture, .. } = self;
         let upstream = &picture.upstream;
-        let decisions: Map<String, Value> = STREAMS
-            .iter()
-            .zip(&picture.streams)
-            .map(|((name, _), stream)| ((*name).to_owned(), json!(stream.decisions)))
-            .collect();
+        let decisions: Map<String, Value> =
+            picture.named().map(|(named, stream)| (named.name.to_owned(), json!(stream.decisions))).collect();
         json!({
             "v": 1, "seconds": self.length.as_secs(), "seed": self.seed, "speed": SPEED, "faults": self.faults(),
             "messages": {"sent": self.sent.messages, "received": figures.received},
@@ -125,11 +121,8 @@ impl Summary {
     pub fn text(&self) -> String {
         let Self { figures, picture, .. } = self;
         let upstream = &picture.upstream;
-        let decisions: Vec<String> = STREAMS
-            .iter()
-            .zip(&picture.streams)
-            .map(|((name, _), stream)| format!("{} {name}", stream.decisions))
-            .collect();
+        let decisions: Vec<String> =
+            picture.named().map(|(named, stream)| format!("{} {}", stream.decisions, named.name)).collect();
         let (seconds, worst, end) =
             (self.length.as_secs(), picture.level_max.as_str(), picture.level.as_str());
         let plant_minutes = seconds * u64::from(SPEED) / 60;
@@ -174,7 +167,7 @@ mod tests {
     fn summary(told: u64, arrived: &[u64], durable: u64, withheld: u64) -> Summary {
         let mut picture = Picture { told: (1..=told).map(id).collect(), ..Picture::default() };
         picture.upstream.events = arrived.iter().copied().map(id).collect();
-        picture.streams.iter_mut().for_each(|stream| stream.decisions = 1);
+        picture.streams.0.iter_mut().for_each(|stream| stream.decisions = 1);
         Summary {
             length: Duration::from_secs(45),
             seed: 1,
@@ -200,7 +193,7 @@ mod tests {
     fn loss_silence_and_damage_are_faults() {
         assert_eq!(summary(1, &[1], 1, 0).faults(), Vec::<String>::new());
         let mut bad = summary(2, &[1], 2, 0);
-        bad.picture.streams[2].decisions = 0;
+        bad.picture.streams.0[2].decisions = 0;
         bad.picture.upstream.damaged = 4;
         let faults = bad.faults();
         assert_eq!(faults.len(), 3, "{faults:?}");

@@ -9,7 +9,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use crate::demo::picture::{Picture, StreamPicture};
 use crate::demo::plant::SPEED;
 use crate::demo::script::Script;
-use crate::demo::setup::STREAMS;
+use crate::demo::streams::Stream;
 use crate::demo::summary::Figures;
 use crate::flow::Level;
 use crate::units::Bytes;
@@ -153,14 +153,13 @@ fn lines(frame: &Frame<'_>, paint: Paint) -> Vec<String> {
     let Frame { picture, figures, .. } = frame;
     let label = |name: &str| paint.dye(Colour::Dim, &format!("{name:<10}"));
     let (messages, bytes) = (figures.received, Bytes(figures.bytes_in));
-    let streams =
-        STREAMS.iter().zip(&picture.streams).map(|(name, stream)| stream_line(*name, stream, paint));
+    let streams = picture.named().map(|(named, stream)| stream_line(named, stream, paint));
     let mut lines = vec![
         String::new(),
         format!("{} {}", label("now"), paint.dye(Colour::Bold, words(frame))),
         String::new(),
         format!(
-            "{} {messages} messages, {bytes}: two rigs and their work orders, time x{SPEED}",
+            "{} {messages} messages, {bytes}: two rigs and what people write, time x{SPEED}",
             label("plant")
         ),
         String::new(),
@@ -190,7 +189,7 @@ fn lines(frame: &Frame<'_>, paint: Paint) -> Vec<String> {
     lines
 }
 
-fn stream_line((name, lane): (&str, &str), stream: &StreamPicture, paint: Paint) -> String {
+fn stream_line(Stream { name, lane, .. }: &Stream, stream: &StreamPicture, paint: Paint) -> String {
     let alarm = if stream.alarm { paint.dye(Colour::Red, "ALARM") } else { " ".repeat(5) };
     let name = paint.dye(Colour::Cyan, &format!("{name:<12}"));
     let lane = paint.dye(Colour::Dim, &format!("{lane:<6}"));
@@ -208,7 +207,7 @@ fn gauge(share: f64) -> String {
 /// The moment in one line.
 fn line(frame: &Frame<'_>) -> String {
     let Frame { picture, figures, .. } = frame;
-    let decided: u64 = picture.streams.iter().map(|stream| stream.decisions).sum();
+    let decided: u64 = picture.streams.0.iter().map(|stream| stream.decisions).sum();
     let mut line = clock(frame.at.unwrap_or_default());
     // Writing to a String cannot fail.
     write!(
@@ -273,7 +272,7 @@ mod tests {
     fn without_colours_there_is_no_escape_and_with_them_the_words_are_the_same() {
         let mut picture =
             Picture { link: "waiting".to_owned(), backlog: 3, level: Level::Critical, ..Picture::default() };
-        picture.streams[0].alarm = true;
+        picture.streams.0[0].alarm = true;
         let script = Script::new(Duration::from_secs(45));
         let frame = Frame {
             script: &script,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::flow::{Priority, StreamKind};
+use crate::flow::{ModelId, Priority, StreamKind};
 
 /// Settings of the room: one policy per stream, indexed by `StreamId`.
 #[derive(Clone, Debug)]
@@ -36,6 +36,8 @@ pub struct StreamPolicy {
     pub every: Vec<(usize, Duration)>,
     /// Whether the plant's own event repeats the text of a report.
     pub show_text: bool,
+    /// Who marks entities in its reports.
+    pub extractor: Option<ModelId>,
 }
 
 /// Which events of a stream go upstream.
@@ -56,6 +58,10 @@ pub struct ModelNames {
     pub id: Arc<str>,
     /// Its tasks in the order of the manifest.
     pub tasks: Vec<TaskNames>,
+    /// Types of the entities it marks, in the order of their indices.
+    pub entity_types: Vec<Arc<str>>,
+    /// The terms an entity may stand for, in the order of their indices.
+    pub vocabulary: Vec<Arc<str>>,
 }
 
 /// The closed words of one task.

@@ -9,8 +9,8 @@ use crate::distill::config::{DistillConfig, ForwardEvents, ModelNames, StreamPol
 use crate::distill::rate::HourlyLimit;
 use crate::distill::standing::{Dwell, Observed, Standing};
 use crate::flow::{
-    AssetId, Change, Event, EventId, Facts, Inference, Judgement, Local, Named, Outcome, Priority, StreamId,
-    StreamKind, Subject, TaskResult, When,
+    AssetId, Change, Entity, Event, EventId, Extracted, Facts, FoundEntity, Inference, Judgement, Local,
+    LocalEntity, ModelId, Named, Outcome, Priority, Private, StreamId, StreamKind, Subject, TaskResult, When,
 };
 use crate::tally::{DropReason, Tally};
 
@@ -67,8 +67,7 @@ impl Distiller {
             return Err(DropReason::NoStream);
         };
         stream.tally.received += 1;
-        let model = self.models.get(usize::from(inference.model.0));
-        let result = stream.judge(inference, model, id, clock, &mut self.stateless);
+        let result = stream.judge(inference, &self.models, id, clock, &mut self.stateless);
         for tally in [&mut self.tally, &mut stream.tally] {
             match &result {
                 Ok((_, Ok(()))) => tally.passed += 1,
@@ -114,19 +113,30 @@ impl Stream {
     fn judge(
         &mut self,
         inference: Inference,
-        model: Option<&ModelNames>,
+        models: &[ModelNames],
         id: EventId,
         clock: ClockQuality,
         stateless: &mut u64,
     ) -> Result<(Event, Result<(), DropReason>), DropReason> {
-        let (judgements, features) = match inference.outcome {
-            Outcome::Judged { judgements, features } => (judgements, features),
+        let (judgements, features, extraction) = match inference.outcome {
+            Outcome::Judged { judgements, features, extraction } => (judgements, features, extraction),
             Outcome::Failed(reason) => return Err(reason.drop_reason()),
         };
-        let model = model.ok_or(DropReason::NoModel)?;
+        let names = |id: ModelId| models.get(usize::from(id.0));
+        let model = names(inference.model).ok_or(DropReason::NoModel)?;
+        let marker = self.policy.extractor.and_then(names);
         let results = named_results(judgements.as_slice(), &model.tasks).ok_or(DropReason::ModelFailed)?;
         let subject = inference.subject;
         let decision = self.decide(&subject, &judgements, &model.tasks, stateless);
+        let extraction = extraction.zip(marker).zip(subject.report.as_ref());
+        let (extracted, marked) = match extraction {
+            Some(((extraction, marker), report)) => {
+                let extracted = Extracted { model: Arc::clone(&marker.id), verdict: extraction.verdict };
+                (Some(extracted), named_entities(&extraction.found, marker, report.text.expose()))
+            }
+            None => (None, Vec::new()),
+        };
+        let (entities, places) = marked.into_iter().unzip();
         let shown = self.policy.shown.iter().zip(&features.values).filter(|(_, value)| value.is_finite());
         let facts = Facts {
             id,
@@ -137,7 +147,8 @@ impl Stream {
             model: Arc::clone(&model.id),
             results,
             features: shown.map(|(name, value)| Named { name: Arc::clone(name), value: *value }).collect(),
-            entities: Vec::new(),
+            entities,
+            extraction: extracted,
             completeness: subject.completeness.map(|completeness| completeness.ratio().get()),
             change: decision.observed.change,
             priority: if decision.observed.alarm_changed { Priority::Alarm } else { self.policy.priority },
@@ -152,7 +163,7 @@ impl Stream {
             asset: subject.asset,
             reference,
             text,
-            entities: Vec::new(),
+            entities: places,
             alarm: decision.alarm,
             alarm_changed: decision.observed.alarm_changed,
         };
@@ -217,6 +228,23 @@ fn named_results(judgements: &[Judgement], tasks: &[TaskNames]) -> Option<Vec<Ta
     named.collect()
 }
 
+/// The entities by name, each with its place; one whose type, term or place there is not is left out.
+fn named_entities(found: &[FoundEntity], names: &ModelNames, text: &str) -> Vec<(Entity, LocalEntity)> {
+    let named = found.iter().filter_map(|entity| {
+        let kind = Arc::clone(names.entity_types.get(usize::from(entity.kind))?);
+        let term = |index: u16| names.vocabulary.get(usize::from(index)).map(Arc::clone);
+        let words = text.get(entity.start as usize..entity.end as usize)?;
+        let place = LocalEntity {
+            text: Private::new(words.to_owned()),
+            start: entity.start,
+            end: entity.end,
+            score: entity.score,
+        };
+        Some((Entity { kind, value: entity.value.and_then(term) }, place))
+    });
+    named.collect()
+}
+
 fn is_change(change: Change) -> bool {
     match change {
         Change::New | Change::Cleared => true,
@@ -248,9 +276,7 @@ mod tests {
 
     use super::*;
     use crate::clock::Uptime;
-    use crate::flow::{
-        Completeness, FailureReason, FeatureVector, ModelId, Private, Report, TimeSpan, Verdict,
-    };
+    use crate::flow::{Completeness, Extraction, FailureReason, FeatureVector, Report, TimeSpan, Verdict};
 
     const SECOND: i64 = 1_000_000;
 
@@ -266,6 +292,7 @@ mod tests {
             shown: vec!["vs1.rms".into(), "ts1.mean".into()],
             every: vec![],
             show_text: false,
+            extractor: None,
         }
     }
 
@@ -274,6 +301,8 @@ mod tests {
         ModelNames {
             id: "pump@1.0.0".into(),
             tasks: vec![TaskNames { task: "".into(), labels, alarm: vec![2, 3] }],
+            entity_types: vec![],
+            vocabulary: vec![],
         }
     }
 
@@ -303,6 +332,7 @@ mod tests {
         Outcome::Judged {
             judgements: vec![Judgement { label, score: 0.97, scores, verdict }],
             features: FeatureVector { values: vec![0.61, f32::NAN], missing: 1 },
+            extraction: None,
         }
     }
 
@@ -380,6 +410,59 @@ mod tests {
         let sent = forwarded(&mut distiller, &[0, 0, 0, 2, 2, 2, 2]);
         assert_eq!(sent, [true, true, true, false, false, true, false]);
         assert_eq!(distiller.tally().dropped(DropReason::RateLimit), 3);
+    }
+
+    /// A report of a stream whose entities model 1 marks; without a label where `label` is `None`.
+    fn marked(label: Option<u16>, extraction: Option<Extraction>) -> Event {
+        let mut policy = policy(ForwardEvents::All);
+        (policy.kind, policy.extractor) = (StreamKind::Report, Some(ModelId(1)));
+        let marker = ModelNames {
+            id: "marker@1.0.0".into(),
+            tasks: vec![],
+            entity_types: vec!["Item".into(), "State".into()],
+            vocabulary: vec!["hydraulic pump".into()],
+        };
+        let mut distiller = Distiller::new(DistillConfig { streams: vec![policy] }, vec![model(), marker]);
+        let mut inference = report(0, label.unwrap_or(0));
+        if label.is_none() {
+            inference.model = ModelId(1);
+        }
+        if let Outcome::Judged { judgements, extraction: slot, .. } = &mut inference.outcome {
+            *slot = extraction;
+            judgements.truncate(usize::from(label.is_some()));
+        }
+        let Ok(event) = distiller.judge(inference, ID, ClockQuality::Synced) else { panic!("was judged") };
+        event
+    }
+
+    #[test]
+    fn entities_get_their_names_and_their_places_stay_in_the_plant() {
+        let entity =
+            |kind, value, start, end| FoundEntity { kind, value, start, end, score: 0.9, by_rule: false };
+        let found = vec![
+            entity(0, Some(0), 0, 4),
+            entity(1, None, 5, 10),
+            entity(7, None, 0, 4),
+            entity(0, Some(9), 0, 4),
+            entity(0, None, 5, 99),
+        ];
+        let extraction = Extraction { found, verdict: Verdict::Uncertain };
+        let event = marked(Some(2), Some(extraction.clone()));
+        let entity =
+            |kind: &str, value: Option<&str>| Entity { kind: kind.into(), value: value.map(Arc::from) };
+        let expected = [entity("Item", Some("hydraulic pump")), entity("State", None), entity("Item", None)];
+        assert_eq!(event.facts.entities, expected, "what has no type or no place is left out");
+        let places: Vec<_> =
+            event.local.entities.iter().map(|place| (place.text.expose(), place.start)).collect();
+        assert_eq!(places, [("pump", 0), ("leaks", 5), ("pump", 0)]);
+        let extracted = event.facts.extraction.clone().unwrap();
+        assert_eq!((&*event.facts.model, &*extracted.model), ("pump@1.0.0", "marker@1.0.0"));
+        assert_eq!((event.facts.verdict(), extracted.verdict), (Verdict::Accepted, Verdict::Uncertain));
+        let alone = marked(None, Some(extraction));
+        assert!(alone.facts.results.is_empty() && alone.facts.change == Change::New && alone.forward);
+        assert_eq!((&*alone.facts.model, alone.facts.verdict()), ("marker@1.0.0", Verdict::Uncertain));
+        let failed = marked(Some(2), None);
+        assert!(failed.facts.extraction.is_none() && failed.facts.results.len() == 1);
     }
 
     #[test]

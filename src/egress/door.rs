@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::clock::EventTime;
 use crate::egress::config::{Entities, ModelWords, Policy, TaskWords};
-use crate::flow::{Entity, Event, Facts, Named, Outbound, TaskResult, TimeSpan, When};
+use crate::flow::{Entity, Event, Extracted, Facts, Named, Outbound, TaskResult, TimeSpan, When};
 use crate::tally::{DropReason, Tally};
 
 /// Scores and completeness leave as the nearest multiple of this.
@@ -56,7 +56,12 @@ impl Door {
     fn declared(&self, event: &Event) -> Option<Facts> {
         let facts = &event.facts;
         let rule = self.policies.get(usize::from(event.local.stream.0))?;
-        let model = self.models.iter().find(|model| model.id == facts.model)?;
+        let words_of = |id: &Arc<str>| self.models.iter().find(|model| model.id == *id);
+        let model = words_of(&facts.model)?;
+        let marker = facts.extraction.as_ref().map_or(Some(model), |found| words_of(&found.model))?;
+        // Where no entity may leave, an empty list would say that there was none. Without a label it is all there is.
+        let shown = rule.policy.entities != Entities::None || facts.results.is_empty();
+        let extraction = facts.extraction.as_ref().filter(|_| shown);
         let results = facts.results.iter().map(|result| declared_result(result, model, rule.policy.scores));
         Some(Facts {
             id: facts.id,
@@ -67,7 +72,9 @@ impl Door {
             model: Arc::clone(&model.id),
             results: results.collect::<Option<Vec<_>>>()?,
             features: rule.features(&facts.features),
-            entities: declared_entities(&facts.entities, model, rule.policy.entities),
+            entities: declared_entities(&facts.entities, marker, rule.policy.entities),
+            extraction: extraction
+                .map(|found| Extracted { model: Arc::clone(&marker.id), verdict: found.verdict }),
             completeness: facts.completeness.map(share),
             change: facts.change,
             priority: facts.priority,
@@ -220,6 +227,7 @@ mod tests {
             }],
             features: vec![named("a", 3.3), named("b", 0.610_49), named("secret", 1.0), named("z", 1.0)],
             entities: vec![entity("Item", Some("hose")), entity("Item", Some("Jane")), entity("Name", None)],
+            extraction: None,
             completeness: Some(0.984),
             change: Change::New,
             priority: Priority::Normal,
@@ -261,6 +269,31 @@ mod tests {
         };
         assert_eq!(values(Entities::Vocabulary), [Some("hose".to_owned()), None]);
         assert_eq!(values(Entities::TypesOnly), [None, None]);
+    }
+
+    #[test]
+    fn entities_are_held_against_the_words_of_the_model_that_marked_them() {
+        let marker = ModelWords {
+            id: "marker@1.0.0".into(),
+            tasks: vec![],
+            entity_types: vec!["Name".into()],
+            vocabulary: vec!["Jane".into()],
+        };
+        let mut event = event();
+        event.facts.extraction =
+            Some(Extracted { model: "marker@1.0.0".into(), verdict: Verdict::Uncertain });
+        let facts = |entities, event: &Event| {
+            let mut door = Door::new(vec![policy(entities, false)], vec![words(), marker.clone()]);
+            door.pass(event).map(|outbound| outbound.facts().clone())
+        };
+        let whole = facts(Entities::Vocabulary, &event).unwrap();
+        assert_eq!(whole.entities, [Entity { kind: "Name".into(), value: None }]);
+        assert_eq!(whole.extraction, event.facts.extraction);
+        assert_eq!(facts(Entities::None, &event).unwrap().extraction, None, "not as if there were none");
+        event.facts.results.clear();
+        assert!(facts(Entities::None, &event).unwrap().extraction.is_some(), "the verdict is the event");
+        event.facts.extraction = Some(Extracted { model: "stranger@1".into(), verdict: Verdict::Accepted });
+        assert_eq!(facts(Entities::Vocabulary, &event), Err(DropReason::NotDeclared));
     }
 
     #[test]

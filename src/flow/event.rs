@@ -71,7 +71,7 @@ pub struct Facts {
     pub when: When,
     /// What was known of the gateway's clock.
     pub clock: ClockQuality,
-    /// `name@version` of the model.
+    /// `name@version` of the model that answers the tasks; where there is none, of the one that marks entities.
     pub model: Arc<str>,
     /// One per task of the model. A model with one unnamed task has one entry with an empty task name.
     pub results: Vec<TaskResult>,
@@ -79,6 +79,8 @@ pub struct Facts {
     pub features: Vec<Named>,
     /// Entities found in a report.
     pub entities: Vec<Entity>,
+    /// Who found them; `None` where nobody was asked or the model failed.
+    pub extraction: Option<Extracted>,
     /// Share of the window that is real, 0 to 1; `None` for reports.
     pub completeness: Option<f32>,
     /// What it changes.
@@ -102,6 +104,15 @@ pub struct TaskResult {
     pub verdict: Verdict,
     /// Every label's probability, as (label, probability).
     pub scores: Vec<Named>,
+}
+
+/// Which model looked for entities, and whether what it found can be used as it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Extracted {
+    /// `name@version`; the event's own model where that answers no task.
+    pub model: Arc<str>,
+    /// Verdict on all entities together.
+    pub verdict: Verdict,
 }
 
 /// A number with its name.
@@ -150,6 +161,8 @@ pub struct LocalEntity {
     pub start: u32,
     /// First byte after.
     pub end: u32,
+    /// Its calibrated probability.
+    pub score: f32,
 }
 
 /// Facts that have passed the door. Only `egress` makes these, and only these can be encoded for upstream.
@@ -175,9 +188,10 @@ impl Outbound {
 }
 
 impl Facts {
-    /// The worst verdict of all tasks.
+    /// The worst verdict of all tasks; without tasks that of the extraction.
     pub fn verdict(&self) -> Verdict {
-        self.results.iter().map(|result| result.verdict).max().unwrap_or(Verdict::OutOfScope)
+        let worst = self.results.iter().map(|result| result.verdict).max();
+        worst.or(self.extraction.as_ref().map(|found| found.verdict)).unwrap_or(Verdict::OutOfScope)
     }
 }
 

@@ -10,13 +10,13 @@ use crate::tally::DropReason;
 pub struct Inference {
     /// What was judged.
     pub subject: Subject,
-    /// By which model.
+    /// By which model: the one that answers tasks, else the one that marks entities.
     pub model: ModelId,
     /// What came out.
     pub outcome: Outcome,
     /// When the work was queued.
     pub queued: Uptime,
-    /// From the start of computing features or tokens to the model's result. Judged in a batch, all of it takes the
+    /// From the start of computing features or ids to the model's result. Judged in a batch, all of it takes the
     /// time of the whole batch.
     pub took: Duration,
 }
@@ -48,10 +48,12 @@ pub enum When {
 pub enum Outcome {
     /// The model ran.
     Judged {
-        /// One per task of the manifest, in its order.
+        /// One per task of the manifest, in its order; none where the stream has only an extractor.
         judgements: Vec<Judgement>,
         /// The features the stream forwards or shows, in the order of its feature layout; empty for reports.
         features: FeatureVector,
+        /// What was marked in the report; `None` where nobody was asked or the model failed.
+        extraction: Option<Extraction>,
     },
     /// It did not; the reason is counted and the work is gone.
     Failed(FailureReason),
@@ -70,6 +72,32 @@ pub enum FailureReason {
     Errored,
     /// It was already in quarantine.
     Quarantined,
+}
+
+/// What was marked in a report.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Extraction {
+    /// The entities in the order of the text, without overlap.
+    pub found: Vec<FoundEntity>,
+    /// Whether they can be used as they are.
+    pub verdict: Verdict,
+}
+
+/// One entity of a report: indices and places, no text.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FoundEntity {
+    /// Index of its type among those of the model.
+    pub kind: u16,
+    /// Index of its term in the model's vocabulary, if it has one.
+    pub value: Option<u16>,
+    /// First byte in the text.
+    pub start: u32,
+    /// First byte after.
+    pub end: u32,
+    /// Calibrated probability; of a rule 1.
+    pub score: f32,
+    /// Whether a rule found it and not the model.
+    pub by_rule: bool,
 }
 
 /// The result of one task.

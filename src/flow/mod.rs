@@ -14,12 +14,14 @@ mod window;
 
 pub use budget::{Admit, Budget, BudgetReason, Level};
 pub use event::{
-    Change, Entity, Event, EventId, Facts, Local, LocalEntity, Named, Outbound, Priority, StreamKind,
-    TaskResult,
+    Change, Entity, Event, EventId, Extracted, Facts, Local, LocalEntity, Named, Outbound, Priority,
+    StreamKind, TaskResult,
 };
 pub use features::FeatureVector;
 pub use ids::{AssetId, ModelId, SignalId, StreamId};
-pub use inference::{FailureReason, Inference, Judgement, Outcome, Subject, Verdict, When};
+pub use inference::{
+    Extraction, FailureReason, FoundEntity, Inference, Judgement, Outcome, Subject, Verdict, When,
+};
 pub use report::{Private, Report};
 pub use sample::{BadWhy, Quality, Sample, SampleBatch};
 pub use window::{Completeness, Series, TimeSpan, Window};

@@ -7,14 +7,18 @@
 //! Called in a short-lived child process (`io::admission`): some malformed graphs overflow the stack, which no
 //! `catch_unwind` stops, and some quantised graphs load well and compute nonsense, which only golden vectors show.
 
-use std::collections::BTreeMap;
+mod golden;
+
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::infer::admission::golden::Encode;
+
+use crate::infer::admission::golden::{Golden, Rounds, golden_error};
 use crate::infer::digest::Digest;
 use crate::infer::engine::{Draft, EngineError};
-use crate::infer::manifest::{Manifest, ManifestFault, Variant};
+use crate::infer::manifest::{Encoding, Manifest, ManifestFault, Variant};
 use crate::infer::model::Model;
 
 /// Inputs judged in one run at most.
@@ -76,7 +80,7 @@ pub struct VariantReport {
     pub parameters: u64,
     /// Multiply-adds per item.
     pub operations: u64,
-    /// Constants of all plans plus the scratch of the largest, in bytes.
+    /// Constants of all plans, shared tables once, plus the scratch of the largest, in bytes.
     pub memory_bytes: u64,
     /// Batch sizes that are worth their memory and reproduce the golden vectors, ascending.
     pub batches: Vec<usize>,
@@ -156,20 +160,6 @@ pub enum AdmissionError {
     },
 }
 
-/// The golden file.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawGolden {
-    cases: Vec<RawCase>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawCase {
-    input: Vec<f64>,
-    outputs: BTreeMap<String, Vec<f64>>,
-}
-
 impl Default for AdmissionLimits {
     fn default() -> Self {
         Self {
@@ -185,26 +175,30 @@ impl Default for AdmissionLimits {
     }
 }
 
-/// Examines every variant of a model. `files` gives the bytes of a file beside the manifest; `step` is told what
-/// is about to be done, so that a process that dies leaves word of where.
+/// Examines every variant of a model. `files` gives the bytes of a file beside the manifest, `encode` makes numbers of
+/// reports; `step` is told what is about to be done, so that a process that dies leaves word of where.
 pub fn examine(
     manifest_text: &str,
     files: &dyn Fn(&str) -> Option<Vec<u8>>,
     limits: &AdmissionLimits,
+    encode: Encode<'_>,
     step: &mut dyn FnMut(&str),
 ) -> Result<AdmissionReport, AdmissionError> {
     step("read the manifest");
     let manifest = Manifest::parse(manifest_text).map_err(|faults| AdmissionError::Manifest { faults })?;
     let manifest = Arc::new(manifest);
     step("check the digests");
-    let read = |file, expected| trusted(&manifest, file, expected, files, limits);
-    let golden_bytes = read(&manifest.golden.file, manifest.golden.sha256)?;
+    let read = |file, expected, most| trusted(&manifest, file, expected, files, most);
+    let golden_bytes = read(&manifest.golden.file, manifest.golden.sha256, limits.file_bytes)?;
     let mut graphs = Vec::new();
     for variant in &manifest.variants {
-        graphs.push(read(&variant.file, variant.sha256)?);
+        graphs.push(read(&variant.file, variant.sha256, limits.file_bytes)?);
+    }
+    for (companion, most) in manifest.companions() {
+        read(&companion.file, companion.sha256, most)?;
     }
     step("read the golden vectors");
-    let golden = golden(&manifest, &golden_bytes, limits)?;
+    let golden = Golden::read(&manifest, &golden_bytes, limits, encode)?;
     let mut variants = Vec::new();
     for (variant, bytes) in manifest.variants.iter().zip(&graphs) {
         variants.push(examine_variant(&manifest, variant, bytes, &golden, limits, step)?);
@@ -223,12 +217,12 @@ fn trusted(
     file: &Arc<str>,
     expected: Digest,
     files: &dyn Fn(&str) -> Option<Vec<u8>>,
-    limits: &AdmissionLimits,
+    bytes_max: u64,
 ) -> Result<Vec<u8>, AdmissionError> {
     let model = manifest.id();
     let missing = || AdmissionError::Missing { model: model.clone(), file: file.clone() };
     let bytes = files(file).ok_or_else(missing)?;
-    within(manifest, file, "bytes", bytes.len() as u64, limits.file_bytes)?;
+    within(manifest, file, "bytes", bytes.len() as u64, bytes_max)?;
     let found = Digest::of(&bytes);
     if found == expected {
         Ok(bytes)
@@ -254,7 +248,7 @@ fn examine_variant(
     manifest: &Arc<Manifest>,
     variant: &Variant,
     bytes: &[u8],
-    golden: &RawGolden,
+    golden: &Golden,
     limits: &AdmissionLimits,
     step: &mut dyn FnMut(&str),
 ) -> Result<VariantReport, AdmissionError> {
@@ -283,7 +277,7 @@ fn examine_variant(
     let mut golden_error_max = 0.0_f32;
     let mut proven = Vec::new();
     for &items in &batches {
-        match replay(manifest, variant, &mut model, golden, items) {
+        match golden.replay(manifest, variant, &mut model, Rounds::Batches(items)) {
             Ok(error) => {
                 golden_error_max = golden_error_max.max(error);
                 proven.push(items);
@@ -293,6 +287,15 @@ fn examine_variant(
             Err(_) => {}
         }
     }
+    if let Encoding::WordGrams(words) = &manifest.input.encoding {
+        let longest = Rounds::Padded(words.words_max() * words.grams);
+        golden_error_max = golden_error_max.max(golden.replay(manifest, variant, &mut model, longest)?);
+        let nothing = vec![0.0; words.rows().next().unwrap_or(0)];
+        model.replay(&[&nothing], &mut || false).map_err(|error| {
+            let why = format!("a report without words: {error}; divide by the number of words, at least 1");
+            golden_error(manifest, file, why)
+        })?;
+    }
     let cost = if proven.len() > 1 { whole } else { single };
     Ok(VariantReport {
         name: variant.name.to_string(),
@@ -301,7 +304,7 @@ fn examine_variant(
         operations: cost.operations,
         memory_bytes: cost.memory_bytes,
         batches: proven,
-        golden_cases: golden.cases.len() as u64,
+        golden_cases: golden.len() as u64,
         golden_error_max,
     })
 }
@@ -341,96 +344,19 @@ fn affordable(
 }
 
 fn predict(manifest: &Manifest, draft: &Draft, batches: &[usize]) -> Result<Cost, EngineError> {
-    let (mut parameters, mut operations, mut constants, mut scratch) = (0_u64, 0_u64, 0_u64, 0_u64);
+    let (mut parameters, mut operations, mut scratch) = (0_u64, 0_u64, 0_u64);
+    let (mut constants, mut tables) = (0_u64, 0_u64);
     for bucket in manifest.buckets(batches) {
         let footprint = draft.footprint(bucket)?;
-        constants = constants.saturating_add(footprint.parameter_bytes);
+        constants = constants.saturating_add(footprint.parameter_bytes - footprint.table_bytes);
+        tables = tables.max(footprint.table_bytes);
         scratch = scratch.max(footprint.scratch_bytes);
         parameters = parameters.max(footprint.parameters);
         let items = u64::try_from(bucket.items).unwrap_or(1).max(1);
         operations = operations.max(footprint.operations.div_ceil(items));
     }
-    Ok(Cost { parameters, operations, memory_bytes: constants.saturating_add(scratch) })
-}
-
-/// Reads the golden file and compares its form with the manifest.
-fn golden(manifest: &Manifest, bytes: &[u8], limits: &AdmissionLimits) -> Result<RawGolden, AdmissionError> {
-    let fault = |why: String| golden_error(manifest, &manifest.golden.file, why);
-    let golden: RawGolden = serde_json::from_slice(bytes).map_err(|error| fault(error.to_string()))?;
-    if !(1..=limits.golden_cases).contains(&golden.cases.len()) {
-        let (found, limit) = (golden.cases.len(), limits.golden_cases);
-        return Err(fault(format!("{found} cases, allowed are 1 to {limit}")));
-    }
-    let lengths = manifest.input.lengths();
-    for (index, case) in golden.cases.iter().enumerate() {
-        if !lengths.contains(&case.input.len()) {
-            return Err(fault(format!("case {index} has {} inputs, not {lengths:?}", case.input.len())));
-        }
-        for task in &manifest.tasks {
-            let found = case.outputs.get(&*task.output).map_or(0, Vec::len);
-            if found != task.labels.len() {
-                let (output, wanted) = (&task.output, task.labels.len());
-                return Err(fault(format!("case {index} has {found} values of {output}, not {wanted}")));
-            }
-        }
-    }
-    Ok(golden)
-}
-
-/// Replays every case in batches of a size; the largest difference if all are within the tolerance.
-fn replay(
-    manifest: &Manifest,
-    variant: &Variant,
-    model: &mut Model,
-    golden: &RawGolden,
-    batch: usize,
-) -> Result<f32, AdmissionError> {
-    let tolerance = manifest.tolerance(variant);
-    let mut error_max = 0.0_f32;
-    let mut done = 0;
-    for cases in golden
-        .cases
-        .chunk_by(|a, b| a.input.len() == b.input.len())
-        .flat_map(|same| same.chunks(batch.max(1)))
-    {
-        let mut inputs: Vec<&[f64]> = cases.iter().map(|case| case.input.as_slice()).collect();
-        if batch > 1 && inputs.len() == 1 {
-            // A single row would run in the plan for one.
-            inputs.extend_from_within(..);
-        }
-        let outputs = model.replay(&inputs, &mut || false);
-        let outputs = outputs
-            .map_err(|error| golden_error(manifest, &variant.file, format!("case {done}: {error}")))?;
-        for (item, case) in cases.iter().enumerate() {
-            for (index, task) in manifest.tasks.iter().enumerate() {
-                let found = outputs.f32(index, item).unwrap_or(&[]);
-                let expected = case.outputs.get(&*task.output).map_or(&[][..], Vec::as_slice);
-                let error = difference(found, expected);
-                if error > tolerance {
-                    let (case, output) = (done + item, &task.output);
-                    let why = format!("case {case}: {output} differs by {error}, allowed is {tolerance}");
-                    return Err(golden_error(manifest, &variant.file, why));
-                }
-                error_max = error_max.max(error);
-            }
-        }
-        done += cases.len();
-    }
-    Ok(error_max)
-}
-
-/// Largest difference of two rows, relative to the expected size where that is above 1.
-fn difference(found: &[f32], expected: &[f64]) -> f32 {
-    let pairs = found.iter().zip(expected);
-    let errors =
-        pairs.map(|(found, expected)| (f64::from(*found) - expected).abs() / expected.abs().max(1.0));
-    #[expect(clippy::cast_possible_truncation, reason = "a difference is compared, not accumulated")]
-    let largest = errors.fold(0.0_f64, f64::max) as f32;
-    if found.len() == expected.len() { largest } else { f32::INFINITY }
-}
-
-fn golden_error(manifest: &Manifest, file: &Arc<str>, why: String) -> AdmissionError {
-    AdmissionError::Golden { model: manifest.id().clone(), file: file.clone(), why }
+    let memory_bytes = constants.saturating_add(tables).saturating_add(scratch);
+    Ok(Cost { parameters, operations, memory_bytes })
 }
 
 fn list(faults: &[ManifestFault]) -> String {
@@ -445,6 +371,8 @@ mod tests {
     const GRAPH: &[u8] = include_bytes!("../../tests/golden/models/dense-pair/model.onnx");
     const GOLDEN: &str = include_str!("../../tests/golden/models/dense-pair/golden.json");
 
+    const NO_TEXT: Encode<'_> = &|_, _| None;
+
     /// Examines the good model with another golden file, its digest corrected.
     fn with_golden(golden: &str, limits: &AdmissionLimits) -> Result<AdmissionReport, AdmissionError> {
         let digest = |text: &str| Digest::of(text.as_bytes()).to_string();
@@ -454,7 +382,7 @@ mod tests {
             "golden.json" => Some(golden.as_bytes().to_vec()),
             _ => None,
         };
-        examine(&manifest, &files, limits, &mut |_| ())
+        examine(&manifest, &files, limits, NO_TEXT, &mut |_| ())
     }
 
     #[test]
@@ -505,7 +433,7 @@ mod tests {
             ),
         ] {
             let files = |name: &str| Some(if name == "model.onnx" { graph } else { golden }.to_vec());
-            let report = examine(manifest, &files, &default(), &mut |_| ()).unwrap();
+            let report = examine(manifest, &files, &default(), NO_TEXT, &mut |_| ()).unwrap();
             assert_eq!(report.variants[0].batches, [1], "{}", report.model);
         }
     }
@@ -537,7 +465,7 @@ mod tests {
                 Some(bytes)
             };
             let mut steps = Vec::new();
-            let refused = examine(MANIFEST, &files, &AdmissionLimits::default(), &mut |step| {
+            let refused = examine(MANIFEST, &files, &AdmissionLimits::default(), NO_TEXT, &mut |step| {
                 steps.push(step.to_owned());
             });
             let refused = refused.unwrap_err();
@@ -547,7 +475,7 @@ mod tests {
             );
             assert_eq!(steps, ["read the manifest", "check the digests"]);
         }
-        let missing = examine(MANIFEST, &|_| None, &AdmissionLimits::default(), &mut |_| ());
+        let missing = examine(MANIFEST, &|_| None, &AdmissionLimits::default(), NO_TEXT, &mut |_| ());
         assert!(matches!(missing, Err(AdmissionError::Missing { .. })));
     }
 

@@ -1,4 +1,4 @@
-//! Runs a graph: the only file that knows tract.
+//! Runs a graph: the only place that knows tract.
 //!
 //! # Invariants
 //! A graph comes from memory, never from a path: external tensors are refused and what was checked is what is run.
@@ -8,6 +8,9 @@
 //! One plan per fixed shape: symbolic plans take up to twice as long. The tract crates are pinned, because their
 //! interface is not stable.
 
+pub mod general;
+mod survey;
+
 use std::io::Cursor;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -15,10 +18,13 @@ use std::sync::Arc;
 use tract_onnx::prelude::*;
 use tract_onnx::tract_hir::infer::Factoid as _;
 use tract_onnx::tract_hir::internal::Cost;
+use tract_onnx::tract_hir::tract_core::ops::array::Gather;
 use tract_onnx::tract_hir::tract_core::ops::konst::Const;
 use tract_onnx::tract_hir::tract_core::plan;
 
 use crate::infer::tensor::{Bucket, Column, Dtype, Input, OutputPort, Outputs, Rows, Spec};
+
+pub use survey::{Declared, Operator, Survey, spec_at};
 
 /// Characters of a message of the library that are kept: some print a whole graph.
 const REASON_CHARS: usize = 300;
@@ -45,6 +51,12 @@ pub enum EngineError {
         items: usize,
         /// Numbers per row.
         length: usize,
+        /// The library's words.
+        reason: String,
+    },
+    /// The graph cannot be run on tensors of the given types and shapes.
+    #[error("run the graph: {reason}")]
+    General {
         /// The library's words.
         reason: String,
     },
@@ -86,6 +98,8 @@ pub struct Footprint {
     pub parameters: u64,
     /// Their bytes.
     pub parameter_bytes: u64,
+    /// Those of them that are only looked up in: all plans of a graph share them, others are packed for each.
+    pub table_bytes: u64,
     /// Multiply-adds and divisions of one run.
     pub operations: u64,
     /// Largest sum of tensors alive at once during a run, in bytes.
@@ -113,17 +127,15 @@ struct Prepared {
     state: TypedSimpleState,
     /// One tensor per graph input with the index of its port, kept from run to run.
     inputs: Vec<(usize, Arc<Tensor>)>,
+    /// Numbers per item of each output.
+    widths: Vec<usize>,
 }
 
 impl Draft {
     /// Parses a graph and compares its inputs and outputs with the spec.
     pub fn parse(spec: &Spec, bytes: &[u8]) -> Result<Self, EngineError> {
         guarded(|| {
-            let parse_error = |error: TractError| EngineError::Parse { reason: words(&error) };
-            let mut graph = onnx()
-                .with_ignore_value_info(true)
-                .model_for_read(&mut Cursor::new(bytes))
-                .map_err(parse_error)?;
+            let mut graph = parse(bytes)?;
             let order = match_inputs(&graph, spec)?;
             select_outputs(&mut graph, spec)?;
             Ok(Self { graph, spec: spec.clone(), order })
@@ -148,10 +160,7 @@ impl Draft {
                 .set_input_fact(index, InferenceFact::dt_shape(datum(port.dtype), shape))
                 .map_err(|error| prepare_error(bucket, &error))?;
         }
-        let typed = graph
-            .into_typed()
-            .and_then(TypedModel::into_decluttered)
-            .map_err(|error| prepare_error(bucket, &error))?;
+        let typed = simplified(graph).map_err(|error| prepare_error(bucket, &error))?;
         for (index, port) in self.spec.outputs.iter().enumerate() {
             let fact = typed.output_fact(index).map_err(|error| prepare_error(bucket, &error))?;
             check_output(port, fact, bucket)?;
@@ -160,11 +169,7 @@ impl Draft {
     }
 
     fn prepare(&self, bucket: Bucket) -> Result<Prepared, EngineError> {
-        let plan = self
-            .typed(bucket)?
-            .into_optimized()
-            .and_then(IntoRunnable::into_runnable)
-            .map_err(|error| prepare_error(bucket, &error))?;
+        let plan = planned(self.typed(bucket)?).map_err(|error| prepare_error(bucket, &error))?;
         let state = plan.spawn().map_err(|error| prepare_error(bucket, &error))?;
         let mut inputs = Vec::new();
         for &port in &self.order {
@@ -173,7 +178,8 @@ impl Draft {
                 .map_err(|error| prepare_error(bucket, &error))?;
             inputs.push((port, Arc::new(tensor)));
         }
-        Ok(Prepared { bucket, plan, state, inputs })
+        let widths = self.spec.outputs.iter().map(|port| port.width.at(bucket.length)).collect();
+        Ok(Prepared { bucket, plan, state, inputs, widths })
     }
 }
 
@@ -272,7 +278,9 @@ impl Prepared {
             Err(_) if late => return Err(RunError::Deadline),
             Err(_) => return Err(RunError::Failed),
         };
-        for (index, (value, (width, column))) in values.iter().zip(&mut outputs.columns).enumerate() {
+        let columns = outputs.columns.iter_mut().zip(&self.widths);
+        for (index, (value, ((width, column), of_plan))) in values.iter().zip(columns).enumerate() {
+            *width = *of_plan;
             take(value, items * *width, column).ok_or(RunError::Failed)?;
             match column {
                 Column::F32(values) if values.iter().any(|value| !value.is_finite()) => {
@@ -290,6 +298,22 @@ impl Prepared {
             self.state = state;
         }
     }
+}
+
+/// Reads a graph from memory: with no path, external tensors are refused.
+fn parse(bytes: &[u8]) -> Result<InferenceModel, EngineError> {
+    let graph = onnx().with_ignore_value_info(true).model_for_read(&mut Cursor::new(bytes));
+    graph.map_err(|error| EngineError::Parse { reason: words(&error) })
+}
+
+/// A graph whose inputs have a shape, typed and without what changes nothing.
+fn simplified(graph: InferenceModel) -> TractResult<TypedModel> {
+    graph.into_typed()?.into_decluttered()
+}
+
+/// The plan that is run.
+fn planned(typed: TypedModel) -> TractResult<Arc<TypedRunnableModel>> {
+    typed.into_optimized()?.into_runnable()
 }
 
 /// Runs a piece of the library and turns its panic into an error. The state it may leave half-made is dropped.
@@ -357,9 +381,9 @@ fn check_output(port: &OutputPort, fact: &TypedFact, bucket: Bucket) -> Result<(
     }
     let shape = fact.shape.as_concrete().unwrap_or(&[]);
     let volume = shape.iter().try_fold(1_usize, |volume, dim| volume.checked_mul(*dim));
-    let wanted = bucket.items.checked_mul(port.width);
+    let width = port.width.at(bucket.length);
+    let wanted = bucket.items.checked_mul(width);
     if shape.first() != Some(&bucket.items) || volume != wanted {
-        let width = port.width;
         return Err(interface(format!(
             "output {name:?} has shape {:?}, [items, {width}] is needed",
             fact.shape
@@ -376,13 +400,19 @@ fn footprint(typed: &TypedModel) -> TractResult<Footprint> {
     for &id in &order {
         let node = typed.node(id);
         let (inputs, _) = typed.node_facts(id)?;
+        let mut readers = node.outputs.iter().flat_map(|outlet| &outlet.successors);
+        let is_table = readers.all(|reader| typed.node(reader.node).op_is::<Gather>());
         for (cost, count) in node.op.cost(&inputs)? {
             let count = number(&count);
             match cost {
                 Cost::Params(datum) => {
                     let bytes = u64::try_from(datum.size_of()).unwrap_or(8);
                     sum.parameters = sum.parameters.saturating_add(count);
-                    sum.parameter_bytes = sum.parameter_bytes.saturating_add(count.saturating_mul(bytes));
+                    let bytes = count.saturating_mul(bytes);
+                    sum.parameter_bytes = sum.parameter_bytes.saturating_add(bytes);
+                    if is_table {
+                        sum.table_bytes = sum.table_bytes.saturating_add(bytes);
+                    }
                 }
                 Cost::FMA(_) | Cost::Div(_) | Cost::Custom(true, _) => {
                     sum.operations = sum.operations.saturating_add(count);
@@ -446,10 +476,10 @@ fn words(error: &TractError) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::infer::tensor::InputPort;
+    use crate::infer::tensor::{InputPort, Width};
 
     const DENSE: &[u8] = include_bytes!("../../tests/golden/models/dense-pair/model.onnx");
-    const EMBEDDING: &[u8] = include_bytes!("../../tests/golden/models/embedding/model.onnx");
+    const EMBEDDING: &[u8] = include_bytes!("../../tests/golden/models/looks-at-padding/model.onnx");
     const WITH_INDEX: &[u8] = include_bytes!("../../tests/golden/models/with-index/model.onnx");
     const LOGARITHM: &[u8] = include_bytes!("../../tests/golden/models/nan-below-zero/model.onnx");
     const GATHER: &[u8] = include_bytes!("../../tests/golden/models/panics-out-of-range/model.onnx");
@@ -458,8 +488,11 @@ mod tests {
     const EXTERNAL: &[u8] = include_bytes!("../../tests/golden/models/external-weights/model.onnx");
 
     fn spec(input: (&str, Dtype), outputs: &[(&str, usize, Dtype)]) -> Spec {
-        let port =
-            |&(name, width, dtype): &(&str, usize, Dtype)| OutputPort { name: name.into(), width, dtype };
+        let port = |&(name, width, dtype): &(&str, usize, Dtype)| OutputPort {
+            name: name.into(),
+            width: Width::Fixed(width),
+            dtype,
+        };
         Spec {
             inputs: vec![InputPort { name: input.0.into(), dtype: input.1 }],
             outputs: outputs.iter().map(port).collect(),
@@ -500,7 +533,7 @@ mod tests {
 
     #[test]
     fn integers_go_in_and_the_smallest_bucket_that_fits_is_padded_with_zeros() {
-        let spec = spec(("tokens", Dtype::I64), &[("class", 3, Dtype::F32)]);
+        let spec = spec(("words", Dtype::I64), &[("class", 3, Dtype::F32)]);
         let all: Vec<_> = [8, 16].into_iter().flat_map(|length| buckets(&[1, 2], length)).collect();
         let mut engine = Engine::load(&spec, EMBEDDING, &all).unwrap();
         let mut run = |ids: &[i64], items: usize| {
@@ -629,5 +662,9 @@ mod tests {
         assert!((85..90).contains(&footprint.parameters), "{footprint:?}");
         assert_eq!(footprint.parameter_bytes, footprint.parameters * 4);
         assert!((40..1000).contains(&footprint.scratch_bytes), "{footprint:?}");
+        assert_eq!(footprint.table_bytes, 0);
+        let spec = spec(("words", Dtype::I64), &[("class", 3, Dtype::F32)]);
+        let looked_up = Draft::parse(&spec, EMBEDDING).unwrap().footprint(Bucket { items: 1, length: 8 });
+        assert_eq!(looked_up.unwrap().table_bytes, 32 * 6 * 4);
     }
 }

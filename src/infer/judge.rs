@@ -19,13 +19,15 @@ pub struct Evidence {
     pub distance: Option<f32>,
     /// Share of n-grams seen in training, 0 to 1.
     pub known_share: Option<f32>,
+    /// Words of a report that were read.
+    pub words: usize,
 }
 
 /// Answers one task from its logits.
 pub fn judge(
     task: &Task,
     logits: &[f32],
-    scope: Option<Scope>,
+    scope: Option<&Scope>,
     min_completeness: f32,
     evidence: &Evidence,
 ) -> Judgement {
@@ -81,10 +83,11 @@ fn softmax(logits: &[f32], temperature: f32, out: &mut Vec<f32>) {
     }
 }
 
-fn out_of_scope(scope: Option<Scope>, evidence: &Evidence) -> bool {
+/// Whether the input is unlike what the model was made for.
+pub fn out_of_scope(scope: Option<&Scope>, evidence: &Evidence) -> bool {
     match scope {
-        Some(Scope::FeatureDistance { limit }) => evidence.distance.is_some_and(|distance| distance > limit),
-        Some(Scope::KnownGrams { limit }) => evidence.known_share.is_some_and(|share| share < limit),
+        Some(Scope::FeatureDistance { limit }) => evidence.distance.is_some_and(|distance| distance > *limit),
+        Some(Scope::KnownGrams { limit, .. }) => evidence.known_share.is_some_and(|share| share < *limit),
         None => false,
     }
 }
@@ -92,6 +95,8 @@ fn out_of_scope(scope: Option<Scope>, evidence: &Evidence) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::infer::digest::Digest;
+    use crate::infer::manifest::FileDigest;
 
     fn task(temperature: f32, threshold: f32) -> Task {
         Task {
@@ -104,7 +109,7 @@ mod tests {
         }
     }
 
-    fn verdict(threshold: f32, scope: Option<Scope>, evidence: Evidence) -> Verdict {
+    fn verdict(threshold: f32, scope: Option<&Scope>, evidence: Evidence) -> Verdict {
         judge(&task(1.0, threshold), &[2.0, 0.0, 0.0], scope, 0.5, &evidence).verdict
     }
 
@@ -136,12 +141,22 @@ mod tests {
         assert_eq!(verdict(0.5, None, Evidence { missing_share: 0.25, ..sure }), Verdict::Accepted);
         assert_eq!(verdict(0.5, None, Evidence { missing_share: 0.26, ..sure }), Verdict::Uncertain);
         let near = Some(Scope::FeatureDistance { limit: 9.0 });
-        assert_eq!(verdict(0.5, near, Evidence { distance: Some(9.0), ..sure }), Verdict::Accepted);
-        assert_eq!(verdict(0.5, near, Evidence { distance: Some(9.1), ..sure }), Verdict::OutOfScope);
-        assert_eq!(verdict(0.9, near, Evidence { distance: Some(9.1), ..holes }), Verdict::OutOfScope);
-        let known = Some(Scope::KnownGrams { limit: 0.4 });
-        assert_eq!(verdict(0.5, known, Evidence { known_share: Some(0.3), ..sure }), Verdict::OutOfScope);
-        assert_eq!(verdict(0.5, known, Evidence { known_share: None, ..sure }), Verdict::Accepted);
+        assert_eq!(verdict(0.5, near.as_ref(), Evidence { distance: Some(9.0), ..sure }), Verdict::Accepted);
+        assert_eq!(
+            verdict(0.5, near.as_ref(), Evidence { distance: Some(9.1), ..sure }),
+            Verdict::OutOfScope
+        );
+        assert_eq!(
+            verdict(0.9, near.as_ref(), Evidence { distance: Some(9.1), ..holes }),
+            Verdict::OutOfScope
+        );
+        let file = FileDigest { file: "known.bin".into(), sha256: Digest::of(&[]) };
+        let known = Some(Scope::KnownGrams { n: 4, known: file, limit: 0.4 });
+        assert_eq!(
+            verdict(0.5, known.as_ref(), Evidence { known_share: Some(0.3), ..sure }),
+            Verdict::OutOfScope
+        );
+        assert_eq!(verdict(0.5, known.as_ref(), Evidence { known_share: None, ..sure }), Verdict::Accepted);
     }
 
     #[test]

@@ -3,7 +3,10 @@
 //! # Invariants
 //! A [`Manifest`] cannot be wrong in itself; whether the graph keeps its promises is for `admission` to find out.
 
+mod answers;
 mod check;
+mod faults;
+mod input;
 mod raw;
 
 use std::fmt;
@@ -11,10 +14,19 @@ use std::sync::Arc;
 
 use crate::flow::StreamKind;
 use crate::infer::digest::Digest;
-use crate::infer::tensor::{Bucket, Dtype, InputPort, OutputPort, Spec};
+use crate::infer::tensor::{Bucket, Dtype, InputPort, OutputPort, Spec, Width};
 
 /// Bytes of a manifest that are read at all: the largest of ours is about 20 kB, most of it normalisation.
 pub const MANIFEST_BYTES_MAX: usize = 256 * 1024;
+
+/// Bytes of a bit set of known n-grams: beyond half a million bits it says nothing that a smaller one does not.
+pub const KNOWN_BYTES_MAX: u64 = 64 * 1024;
+
+/// Bytes of a vocabulary: 8,192 terms of 64 characters, and as many other ways to write them.
+pub const VOCABULARY_BYTES_MAX: u64 = 2 << 20;
+
+/// Kinds that rules can find in a text beside the tags of a model.
+pub const RULES: [&str; 9] = ["iban", "card", "imo", "mmsi", "phone", "email", "ip", "mac", "coordinates"];
 
 /// A valid manifest.
 #[derive(Clone, Debug, PartialEq)]
@@ -30,8 +42,10 @@ pub struct Manifest {
     pub description: String,
     /// What goes in.
     pub input: InputLayout,
-    /// What it answers, in the order of its judgements.
+    /// What it answers, in the order of its judgements; empty for a model that marks entities.
     pub tasks: Vec<Task>,
+    /// What it marks in a report; `None` for a model that answers tasks.
+    pub tags: Option<Tags>,
     /// What lies outside its scope.
     pub scope: Option<Scope>,
     /// The same network in one or more forms; the first is the default.
@@ -78,13 +92,36 @@ pub enum Encoding {
         /// Longest n-gram.
         n_max: u8,
     },
-    /// Token ids of a report, `i64`, padded with 0 to one of the lengths.
-    Tokens {
-        /// Lengths a plan is made for, ascending; a longer report is cut.
-        lengths: Vec<usize>,
-        /// Number of ids; a larger id becomes 0.
-        vocabulary: u32,
-    },
+    /// Hashed ids of the words of a report and of their n-grams, `i64`, made by the `text` room.
+    WordGrams(WordGrams),
+}
+
+/// How a report becomes words and words become ids: a row is `words * grams` ids, word after word, 0 for nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WordGrams {
+    /// Where words begin and end.
+    pub split: WordSplit,
+    /// Number of ids, that of nothing included; a larger id becomes 0.
+    pub dims: u32,
+    /// Shortest n-gram.
+    pub n_min: u8,
+    /// Longest n-gram.
+    pub n_max: u8,
+    /// Ids of one word at most.
+    pub grams: usize,
+    /// Numbers of words a plan is made for, ascending.
+    pub lengths: Vec<usize>,
+}
+
+/// Where words begin and end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WordSplit {
+    /// At white space.
+    Space,
+    /// At white space, and every other mark stands alone.
+    Punctuation,
+    /// Like punctuation, and letters part from digits.
+    Classes,
 }
 
 /// `(x - mean) / std`, clipped to `±clip`; NaN becomes 0, the training mean.
@@ -126,16 +163,48 @@ pub struct Task {
     pub alarm: Vec<u16>,
 }
 
+/// What a model marks in a report: each word is outside, begins or continues an entity of a type.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tags {
+    /// Graph output with its logits, shape `[items, words, 1 + 2 * types]`: outside, then begin and inside of each type.
+    pub output: Arc<str>,
+    /// Types of entities, in the order of the output.
+    pub types: Vec<Arc<str>>,
+    /// Calibration: logits are divided by this before the softmax.
+    pub temperature: f32,
+    /// Calibrated probability of an entity below which the extraction is uncertain, 0 to 1.
+    pub threshold: f32,
+    /// Added to the logit of outside: below 0, more is marked than is likely.
+    pub outside_bias: f32,
+    /// The closed list of words an entity's value may be.
+    pub vocabulary: Option<FileDigest>,
+    /// What rules find beside the tags: of [`RULES`].
+    pub rules: Vec<Arc<str>>,
+}
+
+/// A file beside the manifest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileDigest {
+    /// Its name.
+    pub file: Arc<str>,
+    /// Digest of its bytes.
+    pub sha256: Digest,
+}
+
 /// What lies outside a model's scope.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Scope {
     /// Mean squared normalised feature above this.
     FeatureDistance {
         /// Largest mean still in scope.
         limit: f32,
     },
-    /// Share of n-grams seen in training below this.
+    /// Share of character n-grams seen in training below this.
     KnownGrams {
+        /// Length of the n-grams.
+        n: u8,
+        /// Bit set of those seen.
+        known: FileDigest,
         /// Smallest share still in scope, 0 to 1.
         limit: f32,
     },
@@ -228,16 +297,25 @@ impl Manifest {
     pub fn spec(&self) -> Spec {
         Spec {
             inputs: vec![InputPort { name: self.input.tensor.clone(), dtype: self.input.dtype() }],
-            outputs: self
-                .tasks
-                .iter()
-                .map(|task| OutputPort {
-                    name: task.output.clone(),
-                    width: task.labels.len(),
-                    dtype: Dtype::F32,
-                })
-                .collect(),
+            outputs: self.tasks.iter().map(task_output).chain(self.tags_output()).collect(),
         }
+    }
+
+    /// Each word has its own numbers.
+    fn tags_output(&self) -> Option<OutputPort> {
+        let tags = self.tags.as_ref()?;
+        let width = Width::PerWord { ids: self.input.grams(), numbers: tags.classes() };
+        Some(OutputPort { name: tags.output.clone(), width, dtype: Dtype::F32 })
+    }
+
+    /// The files that are neither graph nor golden vectors, with the bytes each may have.
+    pub fn companions(&self) -> impl Iterator<Item = (&FileDigest, u64)> {
+        let known = match &self.scope {
+            Some(Scope::KnownGrams { known, .. }) => Some((known, KNOWN_BYTES_MAX)),
+            Some(Scope::FeatureDistance { .. }) | None => None,
+        };
+        let vocabulary = self.tags.as_ref().and_then(|tags| tags.vocabulary.as_ref());
+        known.into_iter().chain(vocabulary.map(|file| (file, VOCABULARY_BYTES_MAX)))
     }
 
     /// The shapes plans are made for: each batch size at each input length.
@@ -259,7 +337,15 @@ impl InputLayout {
         match &self.encoding {
             Encoding::Features { quantisation: Some(quantisation), .. } => quantisation.dtype,
             Encoding::Features { quantisation: None, .. } | Encoding::CharNgrams { .. } => Dtype::F32,
-            Encoding::Tokens { .. } => Dtype::I64,
+            Encoding::WordGrams(_) => Dtype::I64,
+        }
+    }
+
+    /// Numbers of a row that belong to one word; 1 where there are no words.
+    pub fn grams(&self) -> usize {
+        match &self.encoding {
+            Encoding::Features { .. } | Encoding::CharNgrams { .. } => 1,
+            Encoding::WordGrams(words) => words.grams,
         }
     }
 
@@ -268,9 +354,32 @@ impl InputLayout {
         match &self.encoding {
             Encoding::Features { features, .. } => vec![features.len()],
             Encoding::CharNgrams { dims, .. } => vec![*dims as usize],
-            Encoding::Tokens { lengths, .. } => lengths.clone(),
+            Encoding::WordGrams(words) => words.rows().collect(),
         }
     }
+}
+
+impl WordGrams {
+    /// The row lengths a plan is made for, in ids.
+    pub fn rows(&self) -> impl Iterator<Item = usize> {
+        self.lengths.iter().map(|words| words * self.grams)
+    }
+
+    /// Words of the longest row.
+    pub fn words_max(&self) -> usize {
+        self.lengths.last().copied().unwrap_or(0)
+    }
+}
+
+impl Tags {
+    /// Numbers of one word in the output.
+    pub fn classes(&self) -> usize {
+        1 + 2 * self.types.len()
+    }
+}
+
+fn task_output(task: &Task) -> OutputPort {
+    OutputPort { name: task.output.clone(), width: Width::Fixed(task.labels.len()), dtype: Dtype::F32 }
 }
 
 #[cfg(test)]
@@ -278,13 +387,14 @@ mod tests {
     use super::*;
 
     const GOOD: &str = include_str!("../../tests/golden/models/dense-pair/manifest.toml");
-    const TOKENS: &str = include_str!("../../tests/golden/models/embedding/manifest.toml");
+    const WORDS: &str = include_str!("../../tests/golden/models/embedding/manifest.toml");
+    const TAGGER: &str = include_str!("../../tests/golden/models/tagger/manifest.toml");
     const BYTES: &str = include_str!("../../tests/golden/models/bytes-in/manifest.toml");
 
-    /// The keys of the faults after one replacement in the good manifest.
-    fn faults(from: &str, to: &str) -> Vec<String> {
-        assert!(GOOD.contains(from), "{from:?} is not in the manifest");
-        let parsed = Manifest::parse(&GOOD.replacen(from, to, 1));
+    /// The keys of the faults after one replacement in a good manifest.
+    fn faults(good: &str, from: &str, to: &str) -> Vec<String> {
+        assert!(good.contains(from), "{from:?} is not in the manifest");
+        let parsed = Manifest::parse(&good.replacen(from, to, 1));
         parsed.err().unwrap_or_default().into_iter().map(|fault| fault.key).collect()
     }
 
@@ -296,11 +406,11 @@ mod tests {
         assert_eq!(manifest.scope, Some(Scope::FeatureDistance { limit: 9.0 }));
         let spec = manifest.spec();
         assert_eq!((&*spec.inputs[0].name, spec.inputs[0].dtype), ("features", Dtype::F32));
-        assert_eq!((&*spec.outputs[1].name, spec.outputs[1].width), ("leak", 2));
+        assert_eq!((&*spec.outputs[1].name, spec.outputs[1].width), ("leak", Width::Fixed(2)));
         let shapes = manifest.buckets(&[1, 8]);
         assert_eq!(shapes, [Bucket { items: 1, length: 4 }, Bucket { items: 8, length: 4 }]);
-        let tokens = Manifest::parse(TOKENS).unwrap();
-        assert_eq!((tokens.input.dtype(), tokens.input.lengths()), (Dtype::I64, vec![8, 16]));
+        let words = Manifest::parse(WORDS).unwrap();
+        assert_eq!((words.input.dtype(), words.input.lengths()), (Dtype::I64, vec![8, 16]));
         assert_eq!(Manifest::parse(BYTES).unwrap().input.dtype(), Dtype::U8);
     }
 
@@ -309,8 +419,8 @@ mod tests {
         let grams = |dims: u32| {
             let encoder =
                 format!("encoder = {{ type = \"char-ngrams\", dims = {dims}, n_min = 1, n_max = 4 }}");
-            let old = "encoder = { type = \"tokens\", lengths = [8, 16], vocabulary = 32 }";
-            Manifest::parse(&TOKENS.replace(old, &encoder))
+            let old = WORDS.lines().find(|line| line.starts_with("encoder")).unwrap();
+            Manifest::parse(&WORDS.replace(old, &encoder))
         };
         assert_eq!(
             grams(2048).unwrap().input.encoding,
@@ -346,11 +456,60 @@ mod tests {
             ("tolerance = 1e-4", "tolerance = -1.0", "golden.tolerance"),
             ("tolerance = 1e-4", "tolerance = 1e-4\nunknown = 1", ""),
         ] {
-            let found = faults(from, to);
+            let found = faults(GOOD, from, to);
             assert!(found.iter().any(|found| found == key), "{to:?}: {found:?}");
         }
         let digest = Manifest::parse(&GOOD.replace("sha256 = \"", "sha256 = \"x"));
         assert_eq!(digest.unwrap_err().len(), 2);
+    }
+
+    #[test]
+    fn a_tagger_says_what_it_marks_and_which_files_it_needs() {
+        let manifest = Manifest::parse(TAGGER).unwrap();
+        let tags = manifest.tags.as_ref().unwrap();
+        assert!(manifest.tasks.is_empty() && tags.classes() == 5);
+        let [output] = manifest.spec().outputs.try_into().unwrap();
+        assert_eq!((&*output.name, output.width.at(16), output.width.at(32)), ("tags", 20, 40));
+        let files: Vec<_> = manifest.companions().map(|(beside, most)| (&*beside.file, most)).collect();
+        assert_eq!(files, [("known.bin", KNOWN_BYTES_MAX), ("vocabulary.json", VOCABULARY_BYTES_MAX)]);
+    }
+
+    #[test]
+    fn each_wrong_key_of_a_tagger_is_named() {
+        let task = "[[tasks]]\noutput = \"y\"\nlabels = [\"a\", \"b\"]\nthreshold = 0.5\n[scope]";
+        for (from, to, key) in [
+            ("split = \"space\"", "split = \"none\"", "input.encoder.split"),
+            ("dims = 1024", "dims = 2", "input.encoder.dims"),
+            ("n_min = 3", "n_min = 4", "input.encoder"),
+            ("grams = 4", "grams = 2", "input.encoder.grams"),
+            ("grams = 4", "grams = 65", "input.encoder.grams"),
+            ("lengths = [4, 8]", "lengths = [8, 4]", "input.encoder.lengths"),
+            ("lengths = [4, 8]", "lengths = [4, 513]", "input.encoder.lengths"),
+            ("lengths = [4, 8]", "lengths = [4, 8], vocabulary = 3", ""),
+            ("\"Activity\"]", "\"Item\"]", "tags.types[1]"),
+            (
+                "types = [",
+                "types = [\"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\", ",
+                "tags.types[0]",
+            ),
+            ("types = [\"Item\", \"Activity\"]", "types = []", "tags.types"),
+            ("threshold = 0.6", "threshold = 1.6", "tags.threshold"),
+            ("threshold = 0.6", "temperature = 0.0\nthreshold = 0.6", "tags.temperature"),
+            ("threshold = 0.6", "threshold = 0.6\noutside_bias = nan", "tags.outside_bias"),
+            ("[\"email\"]", "[\"e-mail\"]", "tags.rules"),
+            ("[\"email\"]", "[\"email\", \"email\"]", "tags.rules"),
+            ("\"vocabulary.json\"", "\"../vocabulary.json\"", "tags.vocabulary.file"),
+            ("output = \"tags\"\n", "", "tags.output"),
+            ("[scope]", task, "tags"),
+            ("\nn = 3", "\nn = 9", "scope.n"),
+            ("file = \"known.bin\"\n", "", "scope.file"),
+            ("kind = \"report\"", "kind = \"sensor\"", "tags"),
+            ("\"word-grams\"", "\"char-ngrams\"", "tags"),
+            ("\"word-grams\"", "\"tokens\"", "input.encoder.type"),
+        ] {
+            let found = faults(TAGGER, from, to);
+            assert!(found.iter().any(|found| found == key), "{to:?}: {found:?}");
+        }
     }
 
     #[test]

@@ -16,12 +16,12 @@ pub mod registry;
 pub mod tensor;
 
 pub use admission::{
-    AdmissionError, AdmissionLimits, AdmissionReport, BATCH_MAX, BATCH_MIN, VariantReport, examine,
+    AdmissionError, AdmissionLimits, AdmissionReport, BATCH_MAX, BATCH_MIN, Encode, VariantReport, examine,
 };
 pub use digest::Digest;
-pub use engine::{Draft, Engine, EngineError, Footprint, RunError};
-pub use judge::{Evidence, judge};
+pub use engine::{Draft, Engine, EngineError, Footprint, RunError, Survey, spec_at};
+pub use judge::{Evidence, judge, out_of_scope};
 pub use manifest::{Manifest, ManifestFault};
 pub use model::{Model, ModelInput};
 pub use queue::{Pushed, Work, WorkInput, WorkQueue};
-pub use registry::{ModelState, ModelStatus, Registry};
+pub use registry::{ModelState, ModelStatus, Registry, ReportCounts};

@@ -1,7 +1,7 @@
 //! One loaded model: its manifest, its engine and the way from inputs to judgements.
 //!
 //! # Invariants
-//! An input gets the same judgement in a batch as alone. One that makes the graph fail takes no other with it.
+//! An input gets the same answer in a batch as alone. One that makes the graph fail takes no other with it.
 
 use std::sync::Arc;
 
@@ -28,8 +28,13 @@ pub enum ModelInput<'a> {
         /// Share of its n-grams seen in training, where that is known, 0 to 1.
         known_share: Option<f32>,
     },
-    /// Token ids of a report.
-    Tokens(&'a [i64]),
+    /// Ids of the words of a report and of their n-grams, as many for each word as the manifest says.
+    Words {
+        /// Word after word.
+        ids: &'a [i64],
+        /// Share of the report's n-grams seen in training, where that is known, 0 to 1.
+        known_share: Option<f32>,
+    },
 }
 
 /// A model that is loaded and ready.
@@ -41,10 +46,13 @@ pub struct Model {
     batch_max: usize,
 }
 
+/// What is made of one item of a run.
+type Read<T> = fn(&Manifest, &Outputs, usize, &Evidence) -> Result<T, FailureReason>;
+
 /// What several inputs in one run came to.
-enum Together {
+enum Together<T> {
     /// One result per input.
-    Judged(Vec<Result<Vec<Judgement>, FailureReason>>),
+    Judged(Vec<Result<T, FailureReason>>),
     /// They do not fit into one run: one of them is not what the manifest asks for, or their lengths differ.
     Apart,
     /// The run failed, and nobody knows by whose fault.
@@ -54,7 +62,7 @@ enum Together {
 /// The rows of a run in whatever type the graph takes, kept from run to run.
 #[derive(Default)]
 struct RowBuffers {
-    /// Numbers per row; 0 before the first one.
+    /// Numbers per row.
     length: usize,
     dtype: Option<Dtype>,
     normalised: Vec<f32>,
@@ -87,11 +95,7 @@ impl Model {
         input: &ModelInput<'_>,
         expired: &mut dyn FnMut() -> bool,
     ) -> Result<Vec<Judgement>, FailureReason> {
-        let Self { manifest, engine, rows, .. } = self;
-        rows.start(manifest);
-        let evidence = rows.add(manifest, input).ok_or(FailureReason::Errored)?;
-        let outputs = rows.run(engine, 1, expired).map_err(failure)?;
-        judge_item(manifest, outputs, 0, &evidence)
+        self.answer(input, judge_item, expired)
     }
 
     /// Judges several inputs, in one run where they fit into one: a result for each, in their order. Asks `late` of
@@ -103,13 +107,48 @@ impl Model {
         inputs: &[ModelInput<'_>],
         late: &mut dyn FnMut(usize) -> bool,
     ) -> Vec<Result<Vec<Judgement>, FailureReason>> {
-        let together = if inputs.len() > 1 { self.judge_together(inputs, late) } else { Together::Apart };
+        self.answer_batch(inputs, judge_item, late)
+    }
+
+    /// The logits of the tags of several rows of words, as [`Self::judge_batch`] judges: for each word of a row as
+    /// many as [`Tags::classes`](crate::infer::manifest::Tags::classes) says.
+    pub fn tag_batch(
+        &mut self,
+        inputs: &[ModelInput<'_>],
+        late: &mut dyn FnMut(usize) -> bool,
+    ) -> Vec<Result<Vec<f32>, FailureReason>> {
+        self.answer_batch(inputs, tag_item, late)
+    }
+
+    fn answer<T>(
+        &mut self,
+        input: &ModelInput<'_>,
+        read: Read<T>,
+        expired: &mut dyn FnMut() -> bool,
+    ) -> Result<T, FailureReason> {
+        let Self { manifest, engine, rows, .. } = self;
+        let length = row_length(manifest, input).ok_or(FailureReason::Errored)?;
+        rows.start(manifest, length);
+        let evidence = rows.add(manifest, input).ok_or(FailureReason::Errored)?;
+        let outputs = rows.run(engine, 1, expired).map_err(failure)?;
+        read(manifest, outputs, 0, &evidence)
+    }
+
+    fn answer_batch<T: Clone>(
+        &mut self,
+        inputs: &[ModelInput<'_>],
+        read: Read<T>,
+        late: &mut dyn FnMut(usize) -> bool,
+    ) -> Vec<Result<T, FailureReason>> {
+        let together =
+            if inputs.len() > 1 { self.answer_together(inputs, read, late) } else { Together::Apart };
         let failed = match together {
             Together::Judged(judged) => return judged,
             Together::Apart => false,
             Together::Failed => true,
         };
-        let alone = inputs.iter().enumerate().map(|(item, input)| self.judge(input, &mut || late(item)));
+        let alone =
+            inputs.iter().enumerate().map(|(item, input)| self.answer(input, read, &mut || late(item)));
         let judged: Vec<_> = alone.collect();
         let blameless = |result: &Result<_, _>| matches!(result, Ok(_) | Err(FailureReason::Deadline));
         if failed && judged.iter().all(blameless) {
@@ -119,12 +158,22 @@ impl Model {
         judged
     }
 
-    fn judge_together(&mut self, inputs: &[ModelInput<'_>], late: &mut dyn FnMut(usize) -> bool) -> Together {
+    fn answer_together<T: Clone>(
+        &mut self,
+        inputs: &[ModelInput<'_>],
+        read: Read<T>,
+        late: &mut dyn FnMut(usize) -> bool,
+    ) -> Together<T> {
         let Self { manifest, engine, rows, batch_max } = self;
         if inputs.len() > *batch_max {
             return Together::Apart;
         }
-        rows.start(manifest);
+        // All in the plan of the longest: admission has seen that padding changes nothing.
+        let lengths: Option<Vec<_>> = inputs.iter().map(|input| row_length(manifest, input)).collect();
+        let Some(length) = lengths.and_then(|lengths| lengths.into_iter().max()) else {
+            return Together::Apart;
+        };
+        rows.start(manifest, length);
         let evidence: Option<Vec<_>> = inputs.iter().map(|input| rows.add(manifest, input)).collect();
         let Some(evidence) = evidence else { return Together::Apart };
         // As long as one of them is in time, the run is worth its end.
@@ -139,16 +188,12 @@ impl Model {
             }
         };
         let judged = evidence.iter().enumerate().map(|(item, evidence)| {
-            if late(item) {
-                Err(FailureReason::Deadline)
-            } else {
-                judge_item(manifest, outputs, item, evidence)
-            }
+            if late(item) { Err(FailureReason::Deadline) } else { read(manifest, outputs, item, evidence) }
         });
         Together::Judged(judged.collect())
     }
 
-    /// Runs inputs that are already normalised (or token ids), all of one length, in one batch. For golden
+    /// Runs inputs that are already normalised (or ids), all of one length, in one batch. For golden
     /// vectors and measurements.
     pub fn replay(
         &mut self,
@@ -156,8 +201,7 @@ impl Model {
         expired: &mut dyn FnMut() -> bool,
     ) -> Result<&Outputs, RunError> {
         let Self { manifest, engine, rows, .. } = self;
-        rows.start(manifest);
-        rows.length = inputs.first().map_or(0, |input| input.len());
+        rows.start(manifest, inputs.first().map_or(0, |input| input.len()));
         for input in inputs {
             match &manifest.input.encoding {
                 Encoding::Features { quantisation, .. } => {
@@ -169,11 +213,8 @@ impl Model {
                     #[expect(clippy::cast_possible_truncation, reason = "golden inputs are f32 in decimal")]
                     rows.normalised.extend(input.iter().map(|value| *value as f32));
                 }
-                Encoding::Tokens { .. } => {
-                    #[expect(
-                        clippy::cast_possible_truncation,
-                        reason = "golden token ids are small integers"
-                    )]
+                Encoding::WordGrams(_) => {
+                    #[expect(clippy::cast_possible_truncation, reason = "golden ids are small integers")]
                     rows.ids.extend(input.iter().map(|value| *value as i64));
                 }
             }
@@ -192,14 +233,53 @@ fn judge_item(
     let mut judgements = Vec::with_capacity(manifest.tasks.len());
     for (index, task) in manifest.tasks.iter().enumerate() {
         let logits = outputs.f32(index, item).ok_or(FailureReason::Errored)?;
-        judgements.push(judge(task, logits, manifest.scope, manifest.input.min_completeness, evidence));
+        judgements.push(judge(
+            task,
+            logits,
+            manifest.scope.as_ref(),
+            manifest.input.min_completeness,
+            evidence,
+        ));
     }
     Ok(judgements)
 }
 
+/// The logits of the words of one item, without those of the padding.
+fn tag_item(
+    manifest: &Manifest,
+    outputs: &Outputs,
+    item: usize,
+    evidence: &Evidence,
+) -> Result<Vec<f32>, FailureReason> {
+    let numbers = manifest.tags.as_ref().map(|tags| evidence.words * tags.classes());
+    let logits = outputs.f32(0, item).zip(numbers).and_then(|(logits, numbers)| logits.get(..numbers));
+    logits.map(<[f32]>::to_vec).ok_or(FailureReason::Errored)
+}
+
+/// The length of the row an input needs; `None` if it is not what the manifest asks for.
+fn row_length(manifest: &Manifest, input: &ModelInput<'_>) -> Option<usize> {
+    match (&manifest.input.encoding, input) {
+        (Encoding::Features { features, .. }, ModelInput::Features { values, .. }) => {
+            (values.len() == features.len()).then_some(values.len())
+        }
+        (Encoding::CharNgrams { dims, .. }, ModelInput::Vector { values, .. }) => {
+            (values.len() == *dims as usize).then_some(values.len())
+        }
+        (Encoding::WordGrams(words), ModelInput::Words { ids, .. }) => {
+            let needed = ids.len().min(words.words_max() * words.grams).max(1);
+            words.rows().find(|row| *row >= needed && ids.len().is_multiple_of(words.grams))
+        }
+        (
+            Encoding::Features { .. } | Encoding::CharNgrams { .. } | Encoding::WordGrams(_),
+            ModelInput::Features { .. } | ModelInput::Vector { .. } | ModelInput::Words { .. },
+        ) => None,
+    }
+}
+
 impl RowBuffers {
-    fn start(&mut self, manifest: &Manifest) {
-        self.length = 0;
+    /// Forgets what it held; rows of `length` numbers follow.
+    fn start(&mut self, manifest: &Manifest, length: usize) {
+        self.length = length;
         self.dtype = Some(manifest.input.dtype());
         self.normalised.clear();
         self.ids.clear();
@@ -207,54 +287,36 @@ impl RowBuffers {
         self.unsigned.clear();
     }
 
-    /// Sets the length with the first row; `None` if another row has another.
-    fn fit(&mut self, length: usize) -> Option<()> {
-        if self.length == 0 {
-            self.length = length;
-        }
-        (self.length == length).then_some(())
-    }
-
-    /// Adds an input as the graph takes it; `None` if it is not what the manifest asks for or unlike those before.
+    /// Adds an input as the graph takes it, padded; `None` if it is not what the manifest asks for.
     fn add(&mut self, manifest: &Manifest, input: &ModelInput<'_>) -> Option<Evidence> {
         match (&manifest.input.encoding, input) {
             (
-                Encoding::Features { features, normalisation, quantisation, .. },
+                Encoding::Features { normalisation, quantisation, .. },
                 ModelInput::Features { values, completeness },
             ) => {
-                if values.len() != features.len() {
-                    return None;
-                }
-                self.fit(values.len())?;
                 let distance = normalise(values, normalisation, &mut self.normalised);
                 self.quantise(*quantisation);
                 let missing = values.iter().filter(|value| value.is_nan()).count();
                 let missing_share = missing as f32 / values.len().max(1) as f32;
-                let distance = Some(distance);
-                Some(Evidence { completeness: *completeness, missing_share, distance, known_share: None })
+                let (completeness, distance) = (*completeness, Some(distance));
+                Some(Evidence { completeness, missing_share, distance, ..Evidence::default() })
             }
-            (Encoding::CharNgrams { dims, .. }, ModelInput::Vector { values, known_share }) => {
-                if values.len() != *dims as usize {
-                    return None;
-                }
-                self.fit(values.len())?;
+            (Encoding::CharNgrams { .. }, ModelInput::Vector { values, known_share }) => {
                 self.normalised.extend_from_slice(values);
                 Some(Evidence { known_share: *known_share, ..Evidence::default() })
             }
-            (Encoding::Tokens { lengths, vocabulary }, ModelInput::Tokens(ids)) => {
-                let kept = ids.len().min(lengths.last().copied().unwrap_or(0));
-                // Padded to the length of the plan, as the engine would do, so that those of one plan fit together.
-                let length = lengths.iter().copied().find(|length| *length >= kept.max(1))?;
-                self.fit(length)?;
+            (Encoding::WordGrams(words), ModelInput::Words { ids, known_share }) => {
+                let kept = ids.len().min(self.length);
                 // An id beyond the table would panic inside the graph.
-                let known = |id: &i64| (0..i64::from(*vocabulary)).contains(id);
+                let known = |id: &i64| (0..i64::from(words.dims)).contains(id);
                 self.ids.extend(ids.iter().take(kept).map(|id| if known(id) { *id } else { 0 }));
-                self.ids.extend(std::iter::repeat_n(0, length - kept));
-                Some(Evidence::default())
+                self.ids.extend(std::iter::repeat_n(0, self.length - kept));
+                let words = kept / words.grams.max(1);
+                Some(Evidence { known_share: *known_share, words, ..Evidence::default() })
             }
             (
-                Encoding::Features { .. } | Encoding::CharNgrams { .. } | Encoding::Tokens { .. },
-                ModelInput::Features { .. } | ModelInput::Vector { .. } | ModelInput::Tokens(_),
+                Encoding::Features { .. } | Encoding::CharNgrams { .. } | Encoding::WordGrams(_),
+                ModelInput::Features { .. } | ModelInput::Vector { .. } | ModelInput::Words { .. },
             ) => None,
         }
     }
@@ -355,7 +417,7 @@ mod tests {
         let mut model = dense();
         for wrong in [
             features(&[1.0]),
-            ModelInput::Tokens(&[1]),
+            ModelInput::Words { ids: &[1], known_share: None },
             ModelInput::Vector { values: &[0.0; 4], known_share: None },
         ] {
             assert_eq!(model.judge(&wrong, &mut || false).err(), Some(FailureReason::Errored));
@@ -398,18 +460,18 @@ mod tests {
     }
 
     #[test]
-    fn token_ids_beyond_the_vocabulary_are_read_as_unknown_and_long_reports_are_cut() {
+    fn ids_beyond_the_table_are_read_as_nothing_and_long_reports_are_cut() {
         let mut model = load(
             include_str!("../../tests/golden/models/embedding/manifest.toml"),
             include_bytes!("../../tests/golden/models/embedding/model.onnx"),
         );
         let mut scores = |ids: &[i64]| {
-            model
-                .judge(&ModelInput::Tokens(ids), &mut || false)
-                .map(|judgements| judgements[0].scores.clone())
+            let input = ModelInput::Words { ids, known_share: None };
+            model.judge(&input, &mut || false).map(|judgements| judgements[0].scores.clone())
         };
         assert_eq!(scores(&[1, 32, -1, i64::MAX]), scores(&[1, 0, 0, 0]));
         assert_eq!(scores(&[3; 40]), scores(&[3; 16]));
+        assert_eq!(scores(&[3; 5]), Err(FailureReason::Errored), "not whole words");
         assert!(scores(&[]).is_ok());
     }
 

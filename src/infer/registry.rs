@@ -41,10 +41,23 @@ pub struct ModelStatus {
     pub judged: u64,
     /// Inputs it failed on.
     pub failed: u64,
+    /// What it found in reports.
+    pub reports: ReportCounts,
     /// Half of the recent runs took at most about this long.
     pub p50: Option<Duration>,
     /// 99 of 100 recent runs took at most about this long.
     pub p99: Option<Duration>,
+}
+
+/// What a model found in reports and what it did not read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ReportCounts {
+    /// Entities found.
+    pub entities: u64,
+    /// Words beyond the longest report it reads.
+    pub cut_words: u64,
+    /// Reports told without the entities it should have marked: it failed, or was too late.
+    pub unmarked: u64,
 }
 
 /// The models by [`ModelId`], in the order of the configuration.
@@ -63,6 +76,15 @@ struct Slot {
 struct Latency {
     counts: [u32; (STEPS * OCTAVES) as usize],
     total: u32,
+}
+
+impl ReportCounts {
+    /// Adds others.
+    pub fn add(&mut self, more: Self) {
+        self.entities += more.entities;
+        self.cut_words += more.cut_words;
+        self.unmarked += more.unmarked;
+    }
 }
 
 impl Registry {
@@ -103,14 +125,33 @@ impl Registry {
         inputs: &[ModelInput<'_>],
         late: &mut dyn FnMut(usize) -> bool,
     ) -> Vec<Result<Vec<Judgement>, FailureReason>> {
+        self.ask(id, inputs.len(), |model| model.judge_batch(inputs, late))
+    }
+
+    /// Asks a model for the tags of rows of words, as [`Self::judge`] asks for judgements.
+    pub fn tag(
+        &mut self,
+        id: ModelId,
+        inputs: &[ModelInput<'_>],
+        late: &mut dyn FnMut(usize) -> bool,
+    ) -> Vec<Result<Vec<f32>, FailureReason>> {
+        self.ask(id, inputs.len(), |model| model.tag_batch(inputs, late))
+    }
+
+    fn ask<T: Clone>(
+        &mut self,
+        id: ModelId,
+        count: usize,
+        answer: impl FnOnce(&mut Model) -> Vec<Result<T, FailureReason>>,
+    ) -> Vec<Result<T, FailureReason>> {
         let slot = self.slots.get_mut(usize::from(id.0));
         let Some(Slot { model: Some(model), status, .. }) = slot else {
-            return vec![Err(FailureReason::Quarantined); inputs.len()];
+            return vec![Err(FailureReason::Quarantined); count];
         };
         if status.state != ModelState::Ready {
-            return vec![Err(FailureReason::Quarantined); inputs.len()];
+            return vec![Err(FailureReason::Quarantined); count];
         }
-        let judged = model.judge_batch(inputs, late);
+        let judged = answer(model);
         for result in &judged {
             match result {
                 Ok(_) => status.judged += 1,
@@ -126,6 +167,13 @@ impl Registry {
             }
         }
         judged
+    }
+
+    /// Counts what a model found in reports and what it did not read.
+    pub fn count(&mut self, id: ModelId, more: ReportCounts) {
+        if let Some(slot) = self.slots.get_mut(usize::from(id.0)) {
+            slot.status.reports.add(more);
+        }
     }
 
     /// Records how long a judgement took, features and the others of its batch included.
@@ -158,8 +206,17 @@ impl Registry {
         state: ModelState,
     ) -> Option<ModelId> {
         let next = ModelId(u16::try_from(self.slots.len()).ok()?);
-        let status =
-            ModelStatus { id, sha256, memory_bytes, state, judged: 0, failed: 0, p50: None, p99: None };
+        let status = ModelStatus {
+            id,
+            sha256,
+            memory_bytes,
+            state,
+            judged: 0,
+            failed: 0,
+            reports: ReportCounts::default(),
+            p50: None,
+            p99: None,
+        };
         self.slots.push(Slot { model, status, latency: Latency::new() });
         Some(next)
     }

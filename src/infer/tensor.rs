@@ -22,7 +22,7 @@ pub enum Dtype {
 pub struct Bucket {
     /// Rows: the batch.
     pub items: usize,
-    /// Numbers per row: the feature count, or the token count of this bucket.
+    /// Numbers per row: the feature count, or the ids of the words of this bucket.
     pub length: usize,
 }
 
@@ -35,15 +35,29 @@ pub struct InputPort {
     pub dtype: Dtype,
 }
 
-/// An output of the graph, shape `[items, width]`.
+/// An output of the graph, shape `[items, width]`, or `[items, words, numbers]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OutputPort {
     /// Name in the graph.
     pub name: Arc<str>,
     /// Numbers per item.
-    pub width: usize,
+    pub width: Width,
     /// Its number type: `F32` or `I64`.
     pub dtype: Dtype,
+}
+
+/// Numbers of an output per item.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Width {
+    /// Always so many.
+    Fixed(usize),
+    /// So many for each word of the input row.
+    PerWord {
+        /// Numbers of the row that belong to one word.
+        ids: usize,
+        /// Numbers of the output for it.
+        numbers: usize,
+    },
 }
 
 /// Everything an engine must know of a graph before it opens it.
@@ -89,10 +103,20 @@ pub enum Column {
     I64(Vec<i64>),
 }
 
-/// The values of every wanted output, in the order of [`Spec::outputs`]. Reused from run to run.
+/// The values of every wanted output, in the order of [`Spec::outputs`], each with its width. Reused from run to run.
 #[derive(Clone, Default)]
 pub struct Outputs {
     pub(crate) columns: Vec<(usize, Column)>,
+}
+
+impl Width {
+    /// For a row of a length.
+    pub fn at(self, length: usize) -> usize {
+        match self {
+            Self::Fixed(width) => width,
+            Self::PerWord { ids, numbers } => (length / ids.max(1)).saturating_mul(numbers),
+        }
+    }
 }
 
 impl Dtype {
@@ -135,13 +159,13 @@ impl Rows<'_> {
 }
 
 impl Outputs {
-    /// Empty columns of the right kinds.
+    /// Empty columns of the right kinds. Their widths are those of the last run.
     pub fn for_spec(spec: &Spec) -> Self {
         let column = |dtype| match dtype {
             Dtype::I64 => Column::I64(Vec::new()),
             Dtype::F32 | Dtype::I8 | Dtype::U8 => Column::F32(Vec::new()),
         };
-        Self { columns: spec.outputs.iter().map(|port| (port.width, column(port.dtype))).collect() }
+        Self { columns: spec.outputs.iter().map(|port| (0, column(port.dtype))).collect() }
     }
 
     /// The floating-point values of an item at an output; `None` if there is no such item or it holds integers.

@@ -28,6 +28,15 @@ pub enum FileError {
         #[source]
         source: io::Error,
     },
+    /// It cannot be written.
+    #[error("write {}", path.display())]
+    Write {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
     /// It is longer than such a file can be.
     #[error("read {}: longer than {limit} bytes", path.display())]
     TooLong {
@@ -66,6 +75,21 @@ pub fn read_secret(path: &Path) -> Result<String, FileError> {
 /// The bytes of a file with certificates or a key.
 pub fn read_pem(path: &Path) -> Result<Vec<u8>, FileError> {
     read_bytes(path, PEM_BYTES_MAX)
+}
+
+/// Makes a folder, and those above it; one that holds something is left alone.
+pub fn create_folder(path: &Path) -> Result<(), FileError> {
+    let failed = |source| FileError::Write { path: path.to_owned(), source };
+    std::fs::create_dir_all(path).map_err(failed)?;
+    match std::fs::read_dir(path).map_err(failed)?.next() {
+        Some(_) => Err(failed(io::ErrorKind::DirectoryNotEmpty.into())),
+        None => Ok(()),
+    }
+}
+
+/// Writes a file, over one that is there.
+pub fn write_file(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
+    std::fs::write(path, bytes).map_err(|source| FileError::Write { path: path.to_owned(), source })
 }
 
 /// Opens a file for streaming.
@@ -107,7 +131,8 @@ pub(crate) fn read_capped(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     if bytes.len() as u64 > limit { Err(io::ErrorKind::FileTooLarge.into()) } else { Ok(bytes) }
 }
 
-fn read_bytes(path: &Path, limit: u64) -> Result<Vec<u8>, FileError> {
+/// The bytes of a plain file of at most this length.
+pub fn read_bytes(path: &Path, limit: u64) -> Result<Vec<u8>, FileError> {
     let path = || path.to_owned();
     read_capped(&path(), limit).map_err(|source| {
         if source.kind() == io::ErrorKind::FileTooLarge {

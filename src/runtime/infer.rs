@@ -7,12 +7,15 @@ use tokio::sync::{mpsc, watch};
 
 use crate::clock::{Clock, SystemClock, Uptime};
 use crate::features::{Extractor, FeatureLayout};
-use crate::flow::{FailureReason, FeatureVector, Inference, Judgement, ModelId, Outcome, Verdict, Window};
-use crate::infer::{ModelInput, ModelStatus, Registry, Work, WorkInput};
+use crate::flow::{
+    Extraction, FailureReason, FeatureVector, Inference, Judgement, ModelId, Outcome, Verdict, Window,
+};
+use crate::infer::{ModelInput, ModelStatus, Registry, ReportCounts, Work, WorkInput};
 use crate::runtime::batches::Batches;
+use crate::runtime::extraction::{Pieces, Unmarked};
+use crate::runtime::reading::{Reading, TextInput};
 use crate::runtime::retry::IDLE_TURN;
 use crate::telemetry::{Progress, Task};
-use crate::text::NgramEncoder;
 
 /// A result, with the window whose buffers can be used again.
 pub(in crate::runtime) struct Judged {
@@ -22,8 +25,10 @@ pub(in crate::runtime) struct Judged {
 
 /// How the input of one stream is made.
 pub(in crate::runtime) struct StreamInput {
-    /// The model, if there is one; otherwise only features are computed.
+    /// The model that answers tasks, if there is one; otherwise features are computed or entities marked.
     pub(in crate::runtime) model: Option<ModelId>,
+    /// The model that marks entities, if there is one.
+    pub(in crate::runtime) extractor: Option<ModelId>,
     /// What the model asks for, then what else is shown; `None` for reports.
     pub(in crate::runtime) layout: Option<FeatureLayout>,
     /// How many of the layout's features the model takes.
@@ -42,7 +47,7 @@ pub(in crate::runtime) struct InferWorker {
     pub(in crate::runtime) registry: Registry,
     pub(in crate::runtime) streams: Vec<StreamInput>,
     /// By model; `None` where it takes features.
-    pub(in crate::runtime) encoders: Vec<Option<NgramEncoder>>,
+    pub(in crate::runtime) readings: Vec<Option<Reading>>,
     pub(in crate::runtime) clock: SystemClock,
     pub(in crate::runtime) progress: Arc<Progress>,
     pub(in crate::runtime) scratch: Scratch,
@@ -54,24 +59,28 @@ pub(in crate::runtime) struct Scratch {
     extractor: Extractor,
     /// One per piece of work of the largest batch so far.
     rows: Vec<Row>,
+    pieces: Pieces,
 }
 
 /// What the model is given for one piece of work.
 #[derive(Default)]
 struct Row {
     features: FeatureVector,
-    dense: Vec<f32>,
+    text: TextInput,
 }
 
 /// What of a row the model is given.
 enum Filled {
     /// So many of the features.
     Features(usize),
-    /// The dense vector.
-    Vector,
-    /// Nothing: the stream has no model.
+    /// The input made of the text, by the reading of this model.
+    Text(ModelId),
+    /// Nothing: the stream has no model that answers tasks.
     NotAsked,
 }
+
+/// What one piece of work came to.
+type Answer = Result<Outcome, FailureReason>;
 
 impl InferWorker {
     /// Runs until no more work can come and everything has been answered.
@@ -109,10 +118,16 @@ impl InferWorker {
     /// end: that is what the plant waits, not a share of it.
     fn judge(&mut self, batch: &mut Vec<Work>) -> Vec<Judged> {
         let started = self.clock.uptime();
-        let outcomes = self.outcomes(batch);
+        let mut outcomes = self.outcomes(batch);
+        let took = self.clock.uptime().since(started);
+        let is_asked = |work: &&Work| {
+            let stream = self.streams.get(usize::from(work.subject.stream.0));
+            stream.is_some_and(|stream| stream.model == Some(work.model))
+        };
+        batch.iter().filter(is_asked).for_each(|work| self.registry.record(work.model, took));
+        self.mark(batch, &mut outcomes);
         let took = self.clock.uptime().since(started);
         let judged = batch.drain(..).zip(outcomes).map(|(work, outcome)| {
-            self.registry.record(work.model, took);
             let outcome = outcome.unwrap_or_else(Outcome::Failed);
             let window = match work.input {
                 WorkInput::Window(window) => Some(window),
@@ -124,14 +139,15 @@ impl InferWorker {
         judged.collect()
     }
 
-    /// One outcome per piece of work, in their order.
-    fn outcomes(&mut self, batch: &[Work]) -> Vec<Result<Outcome, FailureReason>> {
-        let Self { streams, scratch: Scratch { extractor, rows }, registry, clock, encoders, .. } = self;
+    /// One outcome per piece of work, in their order, entities left out.
+    fn outcomes(&mut self, batch: &[Work]) -> Vec<Answer> {
+        let Self { streams, scratch: Scratch { extractor, rows, .. }, registry, clock, readings, .. } = self;
         if rows.len() < batch.len() {
             rows.resize_with(batch.len(), Row::default);
         }
         let of = |work: &Work| streams.get(usize::from(work.subject.stream.0)).ok_or(FailureReason::Errored);
-        let fill = |(work, row): (&Work, &mut Row)| row.fill(of(work)?, work, extractor, encoders);
+        let fill =
+            |(work, row): (&Work, &mut Row)| row.fill(of(work)?, work, extractor, (readings, registry));
         let filled: Vec<_> = batch.iter().zip(rows.iter_mut()).map(fill).collect();
         let (mut inputs, mut deadlines) = (Vec::with_capacity(batch.len()), Vec::with_capacity(batch.len()));
         for ((work, row), filled) in batch.iter().zip(rows.iter()).zip(&filled) {
@@ -141,7 +157,10 @@ impl InferWorker {
                     let values = row.features.values.get(..*count).unwrap_or(&[]);
                     Some(ModelInput::Features { values, completeness })
                 }
-                Ok(Filled::Vector) => Some(ModelInput::Vector { values: &row.dense, known_share: None }),
+                Ok(Filled::Text(model)) => {
+                    let reading = readings.get(usize::from(model.0)).and_then(Option::as_ref);
+                    reading.map(|reading| reading.input(&row.text))
+                }
                 Ok(Filled::NotAsked) | Err(_) => None,
             });
             deadlines.resize(inputs.len(), work.deadline);
@@ -152,15 +171,66 @@ impl InferWorker {
         let mut judged = judged.into_iter().flatten();
         let outcome = |((work, row), filled): ((&Work, &Row), Result<Filled, FailureReason>)| {
             let judgements = match filled? {
-                Filled::Features(_) | Filled::Vector => judged.next().ok_or(FailureReason::Errored)??,
+                Filled::Features(_) | Filled::Text(_) => judged.next().ok_or(FailureReason::Errored)??,
                 Filled::NotAsked => Vec::new(),
             };
             let stream = of(work)?;
             let features = row.shown(stream);
-            Ok(Outcome::Judged { judgements: stricter(judgements, stream.uncertain_below), features })
+            let judgements = stricter(judgements, stream.uncertain_below);
+            Ok(Outcome::Judged { judgements, features, extraction: None })
         };
         batch.iter().zip(rows.iter()).zip(filled).map(outcome).collect()
     }
+
+    /// Adds the entities of reports whose stream has somebody to mark them. Where that fails, what was judged stays;
+    /// a report that nobody else judges fails.
+    fn mark(&mut self, batch: &[Work], outcomes: &mut [Answer]) {
+        let Self { streams, scratch: Scratch { pieces, .. }, registry, clock, readings, .. } = self;
+        let stream_of = |work: &Work| streams.get(usize::from(work.subject.stream.0));
+        let mut waiting: Vec<(usize, &Work, &StreamInput, ModelId)> = Vec::new();
+        for (index, work) in batch.iter().enumerate() {
+            let stream = stream_of(work).filter(|_| outcomes.get(index).is_some_and(Result::is_ok));
+            waiting.extend(stream.and_then(|stream| Some((index, work, stream, stream.extractor?))));
+        }
+        while let Some(&(_, _, _, model)) = waiting.first() {
+            let (now, later): (Vec<_>, Vec<_>) = waiting.into_iter().partition(|(.., of)| *of == model);
+            waiting = later;
+            let reports = now.iter().map(|(_, work, stream, _)| Unmarked {
+                text: work.subject.report.as_ref().map_or("", |report| report.text.expose()),
+                uncertain_below: stream.uncertain_below,
+            });
+            let reports: Vec<_> = reports.collect();
+            let started = clock.uptime();
+            let mut late =
+                |item: usize| now.get(item).is_some_and(|(_, work, ..)| clock.uptime() > work.deadline);
+            let marked = match readings.get_mut(usize::from(model.0)).and_then(Option::as_mut) {
+                Some(reading) => pieces.mark(registry, (model, reading), &reports, &mut late),
+                // The model was refused.
+                None => vec![Err(FailureReason::Quarantined); reports.len()],
+            };
+            let took = clock.uptime().since(started);
+            for ((index, _, stream, _), marked) in now.iter().zip(marked) {
+                registry.record(model, took);
+                let Some(outcome) = outcomes.get_mut(*index) else { continue };
+                registry.count(model, attach(outcome, marked, stream.model.is_some()));
+            }
+        }
+    }
+}
+
+/// Adds entities to what was judged, and says what to count.
+fn attach(outcome: &mut Answer, marked: Result<Extraction, FailureReason>, is_judged: bool) -> ReportCounts {
+    let mut counts = ReportCounts::default();
+    match (outcome, marked) {
+        (Ok(Outcome::Judged { extraction, .. }), Ok(marked)) => {
+            counts.entities = marked.found.len() as u64;
+            *extraction = Some(marked);
+        }
+        (Ok(_), Err(_)) if is_judged => counts.unmarked = 1,
+        (outcome @ Ok(_), Err(reason)) => *outcome = Err(reason),
+        (Ok(Outcome::Failed(_)) | Err(_), _) => {}
+    }
+    counts
 }
 
 impl Row {
@@ -170,7 +240,7 @@ impl Row {
         stream: &StreamInput,
         work: &Work,
         extractor: &mut Extractor,
-        encoders: &mut [Option<NgramEncoder>],
+        (readings, registry): (&mut [Option<Reading>], &mut Registry),
     ) -> Result<Filled, FailureReason> {
         match &work.input {
             WorkInput::Window(window) => {
@@ -186,13 +256,15 @@ impl Row {
                 }
             }
             WorkInput::Report => {
-                let model = stream.model.ok_or(FailureReason::Errored)?;
-                let report = work.subject.report.as_ref().ok_or(FailureReason::Errored)?;
-                let encoder = encoders.get_mut(usize::from(model.0)).and_then(Option::as_mut);
-                // Without an encoder the model was refused. What is in the buffer then belongs to another model.
-                encoder.ok_or(FailureReason::Quarantined)?.encode(report.text.expose(), &mut self.dense);
                 self.features.values.clear();
-                Ok(Filled::Vector)
+                let Some(model) = stream.model else { return Ok(Filled::NotAsked) };
+                let report = work.subject.report.as_ref().ok_or(FailureReason::Errored)?;
+                let reading = readings.get_mut(usize::from(model.0)).and_then(Option::as_mut);
+                // Without a reading the model was refused.
+                let reading = reading.ok_or(FailureReason::Quarantined)?;
+                let cut_words = reading.fill(report.text.expose(), &mut self.text) as u64;
+                registry.count(model, ReportCounts { cut_words, ..ReportCounts::default() });
+                Ok(Filled::Text(model))
             }
         }
     }
@@ -237,6 +309,7 @@ mod tests {
             let patterns = ["a.min".to_owned(), "a.max".to_owned()];
             StreamInput {
                 model,
+                extractor: None,
                 layout: Some(FeatureLayout::resolve(&patterns, &["a".to_owned()]).unwrap()),
                 model_features: 2,
                 shown: shown.to_vec(),
@@ -250,7 +323,7 @@ mod tests {
             status: watch::channel(Vec::new()).0,
             registry,
             streams: vec![stream(judging, &[0]), stream(judging, &[1]), stream(None, &[0, 1])],
-            encoders: vec![None],
+            readings: vec![None],
             clock: SystemClock::start(),
             progress: Arc::new(Progress::new(Uptime::ZERO)),
             scratch: Scratch::default(),
@@ -296,7 +369,7 @@ mod tests {
             took.push(time);
             found.push(match outcome {
                 Outcome::Failed(reason) => (subject.asset.0, Err(reason)),
-                Outcome::Judged { judgements, features } => {
+                Outcome::Judged { judgements, features, .. } => {
                     // Scores of two logarithms are as their arguments.
                     let second = judgements.first().map_or(0.0, |task| task.scores[1]);
                     (subject.asset.0, Ok(((second * 100.0).round(), features.values)))

@@ -130,7 +130,8 @@ mod tests {
             assert!(text.contains(from), "{from}");
             text = text.replace(from, to);
         }
-        let models = Models { registry: Registry::new(), manifests: Vec::new(), faults: Vec::new() };
+        let (registry, manifests, readings, faults) = (Registry::new(), Vec::new(), Vec::new(), Vec::new());
+        let models = Models { registry, manifests, readings, faults };
         let plan = memory_plan(&Config::parse(&text).unwrap(), &models);
         plan.iter().find(|part| part.what.starts_with("windows")).map_or(0, |part| part.bytes.0)
     }

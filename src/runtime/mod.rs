@@ -19,6 +19,7 @@ mod common;
 mod complaints;
 mod crowd;
 mod decisions;
+mod extraction;
 mod forward;
 mod governor;
 mod infer;
@@ -29,10 +30,12 @@ mod options;
 mod outbox;
 mod plan;
 mod plant;
+mod reading;
 mod retry;
 mod status;
 mod supervisor;
 mod target;
+mod text_row;
 mod threads;
 mod wiring;
 
@@ -41,9 +44,12 @@ pub use commands::{
     SubscribePlan, replay, subscribe,
 };
 pub use common::WiringError;
+pub use extraction::{Pieces, Unmarked};
 pub use governor::board_profile;
 pub use memory::{MemoryPart, memory_plan};
 pub use models::{ADMISSION_MEMORY, ADMISSION_SECONDS, ModelFault, Models, load_models};
 pub use options::{Options, Pace};
 pub use plan::{Plan, plan};
+pub use reading::{Reading, ReadingError, TextInput, word_config};
 pub use supervisor::{DRAIN_TOTAL, RunError, run};
+pub use text_row::text_row;

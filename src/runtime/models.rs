@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use crate::config::ModelEntry;
-use crate::infer::{Manifest, Registry};
+use crate::infer::{Digest, Manifest, Model, Registry};
 use crate::io::admission::Admission;
+use crate::runtime::reading::Reading;
 use crate::units::Bytes;
 
 /// Address space of the admission child. The program itself maps about 30 MiB, and loading takes about twice the
@@ -29,6 +30,8 @@ pub struct Models {
     pub registry: Registry,
     /// What each model is; `None` where it was refused.
     pub manifests: Vec<Option<Arc<Manifest>>>,
+    /// How reports are read for each; `None` where it takes features or was refused.
+    pub readings: Vec<Option<Reading>>,
     /// Why those were refused.
     pub faults: Vec<ModelFault>,
 }
@@ -36,16 +39,19 @@ pub struct Models {
 /// Admits each model in a child process and loads the bytes that were examined.
 pub fn load_models(entries: &[ModelEntry]) -> std::io::Result<Models> {
     let admission = Admission::by_this_program(ADMISSION_MEMORY, ADMISSION_SECONDS)?;
-    let mut models = Models { registry: Registry::new(), manifests: Vec::new(), faults: Vec::new() };
+    let (registry, manifests, readings, faults) = (Registry::new(), Vec::new(), Vec::new(), Vec::new());
+    let mut models = Models { registry, manifests, readings, faults };
     for (index, entry) in entries.iter().enumerate() {
         match load(&admission, entry) {
-            Ok((model, digest, memory)) => {
+            Ok(Loaded { model, reading, sha256, memory_bytes }) => {
                 models.manifests.push(Some(Arc::clone(model.manifest())));
-                models.registry.add(model, digest, memory);
+                models.readings.push(reading);
+                models.registry.add(model, sha256, memory_bytes);
             }
             Err(why) => {
                 models.registry.refuse(&entry.name, why.clone());
                 models.manifests.push(None);
+                models.readings.push(None);
                 models.faults.push(ModelFault { index, why });
             }
         }
@@ -53,10 +59,15 @@ pub fn load_models(entries: &[ModelEntry]) -> std::io::Result<Models> {
     Ok(models)
 }
 
-fn load(
-    admission: &Admission,
-    entry: &ModelEntry,
-) -> Result<(crate::infer::Model, crate::infer::Digest, u64), String> {
+/// A model ready to be asked.
+struct Loaded {
+    model: Model,
+    reading: Option<Reading>,
+    sha256: Digest,
+    memory_bytes: u64,
+}
+
+fn load(admission: &Admission, entry: &ModelEntry) -> Result<Loaded, String> {
     let admitted = admission.admit(&entry.path).map_err(|error| chain(&error))?;
     if *admitted.manifest().name != *entry.name {
         let found = &admitted.manifest().name;
@@ -67,9 +78,12 @@ fn load(
         ));
     }
     let variant = admitted.variant(None).ok_or("the manifest names no variant")?;
-    let (digest, memory) = (variant.sha256, variant.memory_bytes);
+    let (sha256, memory_bytes) = (variant.sha256, variant.memory_bytes);
+    let reading = Reading::new(admitted.manifest(), &|file| admitted.file(file).map(<[u8]>::to_vec));
+    let reading =
+        reading.map_err(|error| format!("model {}: {}", admitted.manifest().id(), chain(&error)))?;
     match admitted.load(None) {
-        Ok(Some(model)) => Ok((model, digest, memory)),
+        Ok(Some(model)) => Ok(Loaded { model, reading, sha256, memory_bytes }),
         Ok(None) => Err("the manifest names no variant".to_owned()),
         Err(error) => Err(chain(&error)),
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::config::{Config, Fault, StreamSettings};
+use crate::config::{Config, Fault, ModelEntry, StreamSettings};
 use crate::distill::{DistillConfig, ModelNames, StreamPolicy, TaskNames};
 use crate::egress::{Declared, ModelWords, Policy, TaskWords};
 use crate::features::FeatureLayout;
@@ -13,7 +13,7 @@ use crate::ingest::{IngestConfig, StreamInput as TopicInput};
 use crate::pipeline::{PipelinePlan, StreamPlan};
 use crate::runtime::infer::StreamInput;
 use crate::runtime::memory::queue_max;
-use crate::text::{NgramConfig, NgramEncoder};
+use crate::runtime::reading::Reading;
 
 /// Stands in events of streams that forward features without a model.
 const NO_MODEL: &str = "features@0";
@@ -23,7 +23,6 @@ pub struct Plan {
     pub(in crate::runtime) ingest: IngestConfig,
     pub(in crate::runtime) pipeline: PipelinePlan,
     pub(in crate::runtime) inputs: Vec<StreamInput>,
-    pub(in crate::runtime) encoders: Vec<Option<NgramEncoder>>,
 }
 
 /// Ties streams to models.
@@ -31,29 +30,41 @@ pub struct Plan {
 /// # Errors
 /// Every stream that does not fit its model. Streams of refused models are no fault here: their work is counted as
 /// quarantined.
-pub fn plan(config: &Config, manifests: &[Option<Arc<Manifest>>], epoch: u32) -> Result<Plan, Vec<Fault>> {
+pub fn plan(
+    config: &Config,
+    manifests: &[Option<Arc<Manifest>>],
+    readings: &[Option<Reading>],
+    epoch: u32,
+) -> Result<Plan, Vec<Fault>> {
     let mut faults = Vec::new();
     let mut plan = Plan {
         ingest: IngestConfig { streams: Vec::new(), limits: config.limits },
         pipeline: PipelinePlan {
             streams: Vec::new(),
             distill: DistillConfig { streams: Vec::new() },
-            models: names(config, manifests),
+            models: names(config, manifests, readings),
             policies: Vec::new(),
-            words: words(config, manifests),
+            words: words(config, manifests, readings),
             epoch,
             queue_max: queue_max(config),
         },
         inputs: Vec::new(),
-        encoders: manifests.iter().map(|manifest| encoder(manifest.as_deref())).collect(),
     };
     let no_model = ModelId(u16::try_from(config.models.len()).unwrap_or(u16::MAX));
     for (index, stream) in config.streams.iter().enumerate() {
-        let manifest = stream.model.and_then(|model| manifests.get(usize::from(model))?.as_deref());
+        let manifest_of = |model: Option<u16>| manifests.get(usize::from(model?))?.as_deref();
+        let manifest = manifest_of(stream.model);
+        if let Some(wrong) = manifest_of(stream.extractor).and_then(no_extractor) {
+            faults.push(fault(stream, "extractor", wrong));
+        }
         let shown = match layouts(stream, manifest) {
             Ok(layouts) => layouts,
             Err(wrong) => {
-                faults.push(fault(stream, wrong));
+                faults.push(fault(
+                    stream,
+                    if stream.kind == StreamKind::Sensor { "model" } else { "classifier" },
+                    wrong,
+                ));
                 continue;
             }
         };
@@ -65,7 +76,7 @@ pub fn plan(config: &Config, manifests: &[Option<Arc<Manifest>>], epoch: u32) ->
         });
         plan.pipeline.streams.push(StreamPlan {
             window: stream.window,
-            model: stream.model.map_or(no_model, ModelId),
+            model: stream.model.or(stream.extractor).map_or(no_model, ModelId),
             priority: stream.priority,
             deadline: stream.deadline,
         });
@@ -73,6 +84,7 @@ pub fn plan(config: &Config, manifests: &[Option<Arc<Manifest>>], epoch: u32) ->
         plan.pipeline.policies.push(egress_policy(stream));
         plan.inputs.push(StreamInput {
             model: stream.model.map(ModelId),
+            extractor: stream.extractor.map(ModelId),
             layout: shown.layout,
             model_features: shown.model_features,
             shown: shown.positions,
@@ -102,8 +114,8 @@ fn layouts(stream: &StreamSettings, manifest: Option<&Manifest>) -> Result<Shown
     }
     if stream.kind == StreamKind::Report {
         return match manifest {
-            Some(manifest) if encoder(Some(manifest)).is_none() => {
-                Err(format!("model {} wants an input that this version cannot make", manifest.id()))
+            Some(manifest) if manifest.tags.is_some() => {
+                Err(format!("model {} marks entities: name it as extractor", manifest.id()))
             }
             Some(_) | None => Ok(Shown::default()),
         };
@@ -111,7 +123,7 @@ fn layouts(stream: &StreamSettings, manifest: Option<&Manifest>) -> Result<Shown
     let channels = stream.payload.values();
     let wanted: Vec<String> = match manifest.map(|manifest| &manifest.input.encoding) {
         Some(Encoding::Features { features, .. }) => features.iter().map(ToString::to_string).collect(),
-        Some(Encoding::CharNgrams { .. } | Encoding::Tokens { .. }) | None => Vec::new(),
+        Some(Encoding::CharNgrams { .. } | Encoding::WordGrams(_)) | None => Vec::new(),
     };
     let mut shown = if stream.features.is_empty() { wanted.clone() } else { stream.features.clone() };
     shown.extend(stream.forward.features.iter().map(|feature| feature.name.clone()));
@@ -147,10 +159,21 @@ fn layouts(stream: &StreamSettings, manifest: Option<&Manifest>) -> Result<Shown
     Ok(Shown { layout: Some(layout), model_features: wanted.len(), positions, names })
 }
 
-fn fault(stream: &StreamSettings, wrong: String) -> Fault {
-    let (key, allowed) = match stream.kind {
-        StreamKind::Sensor => ("model", "a sensor model whose channels are all in payload.values"),
-        StreamKind::Report => ("classifier", "a report model"),
+/// What is wrong with a model as an extractor.
+fn no_extractor(manifest: &Manifest) -> Option<String> {
+    let id = manifest.id();
+    match (&manifest.tags, manifest.kind) {
+        (Some(_), _) => None,
+        (None, StreamKind::Sensor) => Some(format!("model {id} is for sensor streams")),
+        (None, StreamKind::Report) => Some(format!("model {id} answers tasks: name it as classifier")),
+    }
+}
+
+fn fault(stream: &StreamSettings, key: &str, wrong: String) -> Fault {
+    let allowed = match key {
+        "model" => "a sensor model whose channels are all in payload.values",
+        "classifier" => "a report model with [[tasks]]",
+        _ => "a report model with [tags]",
     };
     Fault { key: format!("streams[{}].{key}", stream.index), wrong, allowed: allowed.to_owned() }
 }
@@ -171,6 +194,7 @@ fn stream_policy(stream: &StreamSettings, shown: &[Arc<str>]) -> StreamPolicy {
         every: every.collect(),
         shown: shown.to_vec(),
         show_text: stream.show_text,
+        extractor: stream.extractor.map(ModelId),
     }
 }
 
@@ -188,8 +212,18 @@ fn egress_policy(stream: &StreamSettings) -> Policy {
 }
 
 /// Closed words by `ModelId`; the last entry is for streams without a model.
-fn names(config: &Config, manifests: &[Option<Arc<Manifest>>]) -> Vec<ModelNames> {
-    let of = |(entry, manifest): (&crate::config::ModelEntry, &Option<Arc<Manifest>>)| match manifest {
+fn names(
+    config: &Config,
+    manifests: &[Option<Arc<Manifest>>],
+    readings: &[Option<Reading>],
+) -> Vec<ModelNames> {
+    let bare = |id: &Arc<str>| ModelNames {
+        id: Arc::clone(id),
+        tasks: Vec::new(),
+        entity_types: Vec::new(),
+        vocabulary: Vec::new(),
+    };
+    let of = |(index, entry): (usize, &ModelEntry)| match manifests.get(index).and_then(Option::as_ref) {
         Some(manifest) => ModelNames {
             id: Arc::clone(manifest.id()),
             tasks: manifest
@@ -201,14 +235,24 @@ fn names(config: &Config, manifests: &[Option<Arc<Manifest>>]) -> Vec<ModelNames
                     alarm: task.alarm.clone(),
                 })
                 .collect(),
+            entity_types: entities(readings, index, Reading::entity_types),
+            vocabulary: entities(readings, index, Reading::terms),
         },
-        None => ModelNames { id: Arc::clone(&entry.name), tasks: Vec::new() },
+        None => bare(&entry.name),
     };
-    let none = ModelNames { id: Arc::from(NO_MODEL), tasks: Vec::new() };
-    config.models.iter().zip(manifests).map(of).chain([none]).collect()
+    config.models.iter().enumerate().map(of).chain([bare(&Arc::from(NO_MODEL))]).collect()
 }
 
-fn words(config: &Config, manifests: &[Option<Arc<Manifest>>]) -> Vec<ModelWords> {
+/// A list of words of the model with this index.
+fn entities(readings: &[Option<Reading>], index: usize, list: fn(&Reading) -> &[Arc<str>]) -> Vec<Arc<str>> {
+    readings.get(index).and_then(Option::as_ref).map_or_else(Vec::new, |reading| list(reading).to_vec())
+}
+
+fn words(
+    config: &Config,
+    manifests: &[Option<Arc<Manifest>>],
+    readings: &[Option<Reading>],
+) -> Vec<ModelWords> {
     let of = |names: ModelNames| ModelWords {
         id: names.id,
         tasks: names
@@ -216,19 +260,10 @@ fn words(config: &Config, manifests: &[Option<Arc<Manifest>>]) -> Vec<ModelWords
             .into_iter()
             .map(|task| TaskWords { task: task.task, labels: task.labels })
             .collect(),
-        entity_types: Vec::new(),
-        vocabulary: Vec::new(),
+        entity_types: names.entity_types,
+        vocabulary: names.vocabulary,
     };
-    names(config, manifests).into_iter().map(of).collect()
-}
-
-fn encoder(manifest: Option<&Manifest>) -> Option<NgramEncoder> {
-    match &manifest?.input.encoding {
-        &Encoding::CharNgrams { dims, n_min, n_max } => {
-            NgramConfig::new(dims, n_min, n_max).ok().map(NgramEncoder::new)
-        }
-        Encoding::Features { .. } | Encoding::Tokens { .. } => None,
-    }
+    names(config, manifests, readings).into_iter().map(of).collect()
 }
 
 #[cfg(test)]
@@ -247,7 +282,7 @@ mod tests {
     fn planned(from: &str, to: &str, manifests: &[Option<Arc<Manifest>>]) -> Result<Plan, Vec<String>> {
         let text = DEFAULT_CONFIG.replace(from, to);
         assert!(from.is_empty() || text != DEFAULT_CONFIG, "{from} is not there");
-        plan(&Config::parse(&text).unwrap(), manifests, 7)
+        plan(&Config::parse(&text).unwrap(), manifests, &[], 7)
             .map_err(|faults| faults.iter().map(ToString::to_string).collect())
     }
 
@@ -271,7 +306,6 @@ mod tests {
         assert_eq!(shown, policy.shown);
         // The feature with a cadence of its own is among those shown, at the place named.
         assert_eq!(policy.every.iter().map(|(at, _)| &*policy.shown[*at]).collect::<Vec<_>>(), ["vs1.rms"]);
-        assert!(plan.encoders[0].is_none() && plan.encoders[1].is_some());
         assert_eq!((plan.pipeline.epoch, plan.pipeline.models.len()), (7, 3));
     }
 
@@ -280,7 +314,7 @@ mod tests {
         let Ok(plan) = planned("", "", &[None, None]) else { panic!("was refused") };
         assert_eq!(plan.inputs[0].model_features, 0);
         assert!(plan.inputs[0].layout.is_some(), "what is shown is still computed");
-        assert!(plan.inputs[1].layout.is_none() && plan.encoders.iter().all(Option::is_none));
+        assert!(plan.inputs[1].layout.is_none());
     }
 
     #[test]

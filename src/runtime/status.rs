@@ -11,7 +11,7 @@ use crate::clock::{Clock, SystemClock, Uptime};
 use crate::flow::{Budget, Priority, StreamId};
 use crate::forward::{LinkState, Status};
 use crate::governor::GovernorStatus;
-use crate::infer::{ModelState, ModelStatus};
+use crate::infer::{ModelState, ModelStatus, ReportCounts};
 use crate::io::mqtt::{Delivery, Publisher};
 use crate::outbox::Lane;
 use crate::runtime::outbox::OutboxReport;
@@ -135,9 +135,7 @@ impl StatusReport {
             let now = self.clock.uptime();
             let full = last_metrics.is_none_or(|at| now.since(at) >= self.every);
             if full {
-                let quarantined = |model: &&ModelStatus| matches!(model.state, ModelState::Quarantined(_));
-                let count = self.sources.models.borrow().iter().filter(quarantined).count();
-                self.sources.metrics.set(Metric::QuarantinedModels, count as u64);
+                self.sum_up_models();
                 last_metrics = Some(now);
                 let metrics = self.metrics_json().to_string();
                 // One that finds no room is not missed: the next says more.
@@ -170,6 +168,23 @@ impl StatusReport {
         let payload = if name == AVAILABLE { text.to_owned() } else { self.stamped(name, text) };
         if self.say(name, payload.into_bytes(), true) {
             told.insert(name, text.to_owned());
+        }
+    }
+
+    /// What all models have counted.
+    fn sum_up_models(&self) {
+        let (mut quarantined, mut reports) = (0, ReportCounts::default());
+        for model in self.sources.models.borrow().iter() {
+            quarantined += u64::from(matches!(model.state, ModelState::Quarantined(_)));
+            reports.add(model.reports);
+        }
+        for (metric, count) in [
+            (Metric::QuarantinedModels, quarantined),
+            (Metric::Entities, reports.entities),
+            (Metric::CutWords, reports.cut_words),
+            (Metric::UnmarkedReports, reports.unmarked),
+        ] {
+            self.sources.metrics.set(metric, count);
         }
     }
 
@@ -263,7 +278,8 @@ impl StatusReport {
             json!({
                 "model": &*model.id, "sha256": model.sha256.map(|digest| digest.to_string()),
                 "memory": model.memory_bytes, "state": state, "reason": reason,
-                "judged": model.judged, "failed": model.failed,
+                "judged": model.judged, "failed": model.failed, "entities": model.reports.entities,
+                "cut_words": model.reports.cut_words, "unmarked": model.reports.unmarked,
                 "latency_us": {"p50": micros(model.p50), "p99": micros(model.p99)},
             })
         };
@@ -350,6 +366,7 @@ mod tests {
             state,
             judged: 3,
             failed: 1,
+            reports: ReportCounts { entities: 5, cut_words: 2, unmarked: 1 },
             p50,
             p99,
         }

@@ -35,11 +35,12 @@ use crate::runtime::forward::{Forward, Wires};
 use crate::runtime::governor::prepare_governor;
 use crate::runtime::infer::{InferWorker, Scratch};
 use crate::runtime::limits::{INPUTS_MAX, REQUESTS_MAX};
-use crate::runtime::models::load_models;
+use crate::runtime::models::{Models, load_models};
 use crate::runtime::options::{Options, Pace};
 use crate::runtime::outbox::{OutboxReport, OutboxRequest, OutboxWorker};
 use crate::runtime::plan::{Plan, plan};
 use crate::runtime::plant::{PlantInput, PlantLink};
+use crate::runtime::reading::Reading;
 use crate::runtime::status::{Sources, StatusReport, Topics};
 use crate::runtime::target::Target;
 use crate::runtime::threads::thread;
@@ -91,15 +92,13 @@ pub(in crate::runtime) fn wire(config: &Config, options: &Options) -> Result<Ser
     let (publisher, publisher_seen) = watch::channel(None);
 
     let governor = prepare_governor(config, &options.root, stopping_seen.clone(), &common)?;
-    let models = load_models(&config.models).map_err(WiringError::Thread)?;
-    for fault in &models.faults {
-        error!(why = %fault.why, "refused a model");
-    }
+    let models = admitted_models(config)?;
     let outbox = start_outbox(config, &common)?;
-    let plan =
-        plan(config, &models.manifests, outbox.epoch).map_err(|faults| WiringError::Plan { faults })?;
+    let plan = plan(config, &models.manifests, &models.readings, outbox.epoch)
+        .map_err(|faults| WiringError::Plan { faults })?;
     let (forward, link) = start_forward(config, &common, &outbox, grace_seen, health_seen)?;
-    let brain = start_brain(plan, models.registry, outbox.requests, governor.budget.subscribe(), &common)?;
+    let models = (models.registry, models.readings);
+    let brain = start_brain(plan, models, outbox.requests, governor.budget.subscribe(), &common)?;
     let sources = Sources {
         outbox: outbox.report,
         link,
@@ -147,6 +146,15 @@ pub(in crate::runtime) fn wire(config: &Config, options: &Options) -> Result<Ser
         progress: common.progress,
         clock: common.clock,
     })
+}
+
+/// The models; those that are refused are logged.
+fn admitted_models(config: &Config) -> Result<Models, WiringError> {
+    let models = load_models(&config.models).map_err(WiringError::Thread)?;
+    for fault in &models.faults {
+        error!(why = %fault.why, "refused a model");
+    }
+    Ok(models)
 }
 
 /// The outbox's thread and the ways to it.
@@ -224,7 +232,7 @@ struct BrainSide {
 
 fn start_brain(
     plan: Plan,
-    registry: Registry,
+    (registry, readings): (Registry, Vec<Option<Reading>>),
     outbox: mpsc::Sender<OutboxRequest>,
     budget: watch::Receiver<Budget>,
     common: &Common,
@@ -240,7 +248,7 @@ fn start_brain(
         status,
         registry,
         streams: plan.inputs,
-        encoders: plan.encoders,
+        readings,
         clock: common.clock.clone(),
         progress: Arc::clone(&common.progress),
         scratch: Scratch::default(),

@@ -49,6 +49,12 @@ metrics! {
     QueuedWork = "tidegate_infer_queued_items",
     /// Models in quarantine.
     QuarantinedModels = "tidegate_infer_quarantined_models",
+    /// Entities marked in reports.
+    Entities = "tidegate_infer_entities_total",
+    /// Words of reports beyond the longest that the models read.
+    CutWords = "tidegate_infer_cut_words_total",
+    /// Reports told without the entities they should have.
+    UnmarkedReports = "tidegate_infer_unmarked_reports_total",
     /// Decisions published on the plant broker.
     Decisions = "tidegate_plant_decisions_total",
     /// Records made durable.

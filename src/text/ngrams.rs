@@ -9,10 +9,7 @@
 use unicode_normalization::UnicodeNormalization;
 
 use crate::text::config::NgramConfig;
-
-/// Start and factor of FNV-1a with 32 bits (draft-eastlake-fnv, section 5).
-const FNV_START: u32 = 0x811c_9dc5;
-const FNV_FACTOR: u32 = 0x0100_0193;
+use crate::text::hash::{FNV_START, follow_char};
 
 /// Turns texts into vectors; owns the buffers, so that the steady state allocates nothing.
 pub struct NgramEncoder {
@@ -77,9 +74,7 @@ impl NgramEncoder {
             let mut hash = FNV_START;
             let rest = self.text.get(start..).unwrap_or_default();
             for (length, character) in (1..=self.config.n_max()).zip(rest.chars()) {
-                for byte in character.encode_utf8(&mut [0; 4]).bytes() {
-                    hash = (hash ^ u32::from(byte)).wrapping_mul(FNV_FACTOR);
-                }
+                hash = follow_char(hash, character);
                 if length < self.config.n_min() {
                     continue;
                 }
@@ -96,7 +91,7 @@ impl NgramEncoder {
 }
 
 /// Writes the normalised text with its two spaces to `out`; nothing if no character is left.
-fn normalise(text: &str, out: &mut String) {
+pub(in crate::text) fn normalise(text: &str, out: &mut String) {
     out.clear();
     out.push(' ');
     for character in text.nfkc().flat_map(char::to_lowercase) {

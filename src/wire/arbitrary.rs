@@ -6,8 +6,8 @@ use proptest::prelude::*;
 
 use crate::clock::{ClockQuality, EventTime};
 use crate::flow::{
-    Change, Entity, EventId, Facts, Named, Outbound, Priority, StreamKind, TaskResult, TimeSpan, Verdict,
-    When,
+    Change, Entity, EventId, Extracted, Facts, Named, Outbound, Priority, StreamKind, TaskResult, TimeSpan,
+    Verdict, When,
 };
 use crate::wire::codes::unscaled;
 use crate::wire::origin::Origin;
@@ -51,10 +51,13 @@ fn named(value: impl Strategy<Value = f32>) -> impl Strategy<Value = Named> {
     (word(), value).prop_map(|(name, value)| Named { name, value })
 }
 
+fn verdict() -> impl Strategy<Value = Verdict> {
+    prop::sample::select(vec![Verdict::Accepted, Verdict::Uncertain, Verdict::OutOfScope])
+}
+
 fn result() -> impl Strategy<Value = TaskResult> {
-    let verdicts = vec![Verdict::Accepted, Verdict::Uncertain, Verdict::OutOfScope];
     let scores = prop::collection::vec(named(share()), 0..3);
-    (word(), word(), share(), prop::sample::select(verdicts), scores)
+    (word(), word(), share(), verdict(), scores)
         .prop_map(|(task, label, score, verdict, scores)| TaskResult { task, label, score, verdict, scores })
 }
 
@@ -82,12 +85,16 @@ prop_compose! {
         features in prop::collection::vec(named(number()), 0..4),
         entities in prop::collection::vec((word(), prop::option::of(word())), 0..3),
         (kind, clock, change, priority, historical, completeness) in states(),
+        extraction in prop::option::of((word(), verdict())),
     ) -> Facts {
+        // Without a task the extraction is that of the event's own model.
+        let own = |other| if results.is_empty() { Arc::clone(&model) } else { other };
+        let extraction = extraction.map(|(other, verdict)| Extracted { model: own(other), verdict });
         let entities = entities.into_iter().map(|(kind, value)| Entity { kind, value }).collect();
         let id = EventId { epoch, number };
         Facts {
-            id, stream, kind, when, clock, model, results, features, entities, completeness, change, priority,
-            historical,
+            id, stream, kind, when, clock, model, results, features, entities, extraction, completeness, change,
+            priority, historical,
         }
     }
 }

@@ -442,6 +442,7 @@ mod tests {
             }],
             features: vec![Named { name: "f".into(), value: 0.123_456_7 }],
             entities: vec![],
+            extraction: None,
             completeness: Some(0.5),
             change: Change::New,
             priority: Priority::Normal,

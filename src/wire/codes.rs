@@ -19,6 +19,12 @@ pub(crate) const SHAPE_REPORT: u8 = 1;
 /// Shape flag: an instant, not a span.
 pub(crate) const SHAPE_INSTANT: u8 = 2;
 
+/// Shape flag: the last task is the extraction of entities.
+pub(crate) const SHAPE_EXTRACTED: u8 = 4;
+
+/// All shape flags.
+pub(crate) const SHAPE_FLAGS: u8 = SHAPE_REPORT | SHAPE_INSTANT | SHAPE_EXTRACTED;
+
 /// Largest scaled feature: beyond it single precision has no decimal places left to keep.
 const SCALED_MAX: f64 = 1e12;
 
@@ -116,7 +122,7 @@ pub(crate) fn completeness_of(code: u8) -> Result<Option<f32>, WireError> {
     code.checked_sub(1).map(share_of).transpose()
 }
 
-/// Kind of stream and kind of time.
+/// Kind of stream, kind of time, and whether there is an extraction.
 pub(crate) fn shape_flags(facts: &Facts) -> u8 {
     let kind = match facts.kind {
         StreamKind::Sensor => 0,
@@ -126,7 +132,7 @@ pub(crate) fn shape_flags(facts: &Facts) -> u8 {
         When::Span(_) => 0,
         When::At(_) => SHAPE_INSTANT,
     };
-    kind | when
+    kind | when | if facts.extraction.is_some() { SHAPE_EXTRACTED } else { 0 }
 }
 
 /// Start of a window or time of a report, in milliseconds.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::flow::{Facts, Outbound, TaskResult};
+use crate::flow::{Facts, Outbound};
 use crate::wire::codes::{
     TIME_UNITS_MS, coding, completeness_code, feature_code, hundredths, length_ms, shape_flags, start_ms,
     state_bits, verdict_code,
@@ -15,6 +15,7 @@ use crate::wire::limits::{EVENTS_MAX, ITEMS_MAX, NAMES_MAX, TASKS_MAX, WORDS_MAX
 use crate::wire::origin::Origin;
 use crate::wire::row::word;
 use crate::wire::schema::put;
+use crate::wire::tasks::{TaskView, task_count, tasks_of};
 
 /// Number of `Body::Many` among the bodies.
 const MANY: u32 = 1;
@@ -111,10 +112,10 @@ impl Columns {
         put(out, &shape_flags(example))?;
         put(out, &index.word(&example.stream))?;
         put(out, &index.word(&example.model))?;
-        put(out, &example.results.len())?;
-        for (task, result) in example.results.iter().enumerate() {
-            let results = members.clone().filter_map(|facts| facts.results.get(task));
-            index.write_task(result, &results, scratch, out)?;
+        put(out, &task_count(example))?;
+        for (number, task) in tasks_of(example).enumerate() {
+            let tasks = members.clone().filter_map(|facts| tasks_of(facts).nth(number));
+            index.write_task(&task, &tasks, scratch, out)?;
         }
         put(out, &example.features.len())?;
         for (at, feature) in example.features.iter().enumerate() {
@@ -198,13 +199,13 @@ impl Index {
                 self.shapes.push(index);
                 self.list(&facts.stream);
                 self.list(&facts.model);
-                for result in &facts.results {
-                    self.list(&result.task);
-                    result.scores.iter().for_each(|score| self.list(&score.name));
+                for task in tasks_of(facts) {
+                    self.list(task.name);
+                    task.scores.iter().for_each(|score| self.list(&score.name));
                 }
                 facts.features.iter().for_each(|feature| self.list(&feature.name));
             }
-            facts.results.iter().for_each(|result| self.list(&result.label));
+            tasks_of(facts).filter_map(|task| task.label).for_each(|label| self.list(label));
             for entity in &facts.entities {
                 self.list(&entity.kind);
                 entity.value.iter().for_each(|value| self.list(value));
@@ -233,24 +234,25 @@ impl Index {
 
     fn write_task<'a>(
         &self,
-        example: &TaskResult,
-        results: &(impl Iterator<Item = &'a TaskResult> + Clone),
+        example: &TaskView<'_>,
+        tasks: &(impl Iterator<Item = TaskView<'a>> + Clone),
         scratch: &mut Scratch,
         out: &mut Vec<u8>,
     ) -> Result<(), WireError> {
         let Scratch { codes, words, .. } = scratch;
-        put(out, &self.word(&example.task))?;
-        refill(words, results.clone().map(|result| self.word(&result.label)));
+        put(out, &self.word(example.name))?;
+        // An extraction has no label: its own name stands in.
+        refill(words, tasks.clone().map(|task| self.word(task.label.unwrap_or(task.name))));
         put_column(out, words)?;
-        refill(codes, results.clone().map(|result| hundredths(result.score)));
+        refill(codes, tasks.clone().map(|task| hundredths(task.score)));
         put_column(out, codes)?;
-        refill(codes, results.clone().map(|result| verdict_code(result.verdict)));
+        refill(codes, tasks.clone().map(|task| verdict_code(task.verdict)));
         put_column(out, codes)?;
         refill(words, example.scores.iter().map(|score| self.word(&score.name)));
         put(out, words)?;
         codes.clear();
         for at in 0..example.scores.len() {
-            let scores = results.clone().filter_map(|result| result.scores.get(at));
+            let scores = tasks.clone().filter_map(|task| task.scores.get(at));
             codes.extend(scores.map(|score| hundredths(score.value)));
         }
         put(out, codes)
@@ -278,18 +280,18 @@ fn same_shape(a: &Facts, b: &Facts) -> bool {
     shape_flags(a) == shape_flags(b)
         && a.stream == b.stream
         && a.model == b.model
-        && a.results.len() == b.results.len()
+        && task_count(a) == task_count(b)
         && a.features.len() == b.features.len()
         && a.features.iter().zip(&b.features).all(|(a, b)| a.name == b.name)
-        && a.results.iter().zip(&b.results).all(|(a, b)| {
-            a.task == b.task
+        && tasks_of(a).zip(tasks_of(b)).all(|(a, b)| {
+            a.name == b.name
                 && a.scores.len() == b.scores.len()
-                && a.scores.iter().zip(&b.scores).all(|(a, b)| a.name == b.name)
+                && a.scores.iter().zip(b.scores).all(|(a, b)| a.name == b.name)
         })
 }
 
 fn within_limits(facts: &Facts) -> bool {
-    facts.results.len() <= TASKS_MAX
+    task_count(facts) <= TASKS_MAX
         && facts.features.len() <= NAMES_MAX
         && facts.results.iter().all(|result| result.scores.len() <= NAMES_MAX)
 }
@@ -297,5 +299,5 @@ fn within_limits(facts: &Facts) -> bool {
 /// What the reader will need memory for.
 fn items(facts: &Facts) -> usize {
     let scores: usize = facts.results.iter().map(|result| result.scores.len()).sum();
-    facts.results.len() + scores + facts.features.len() + facts.entities.len()
+    task_count(facts) + scores + facts.features.len() + facts.entities.len()
 }

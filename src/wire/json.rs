@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::flow::{EventId, Facts, Local, Named, Outbound, StreamKind, TaskResult, When};
+use crate::flow::{EventId, Facts, Local, Named, Outbound, TaskResult, When};
 use crate::wire::origin::Origin;
 use crate::wire::time::put_time;
 
@@ -29,10 +29,17 @@ pub fn write_event(out: &mut Vec<u8>, origin: &Origin, facts: &Facts, local: Opt
     }
     out.extend_from_slice(b",\"model\":");
     put_json(out, &*facts.model);
-    put_results(out, &facts.results);
+    if !facts.results.is_empty() || facts.extraction.is_none() {
+        put_results(out, &facts.results);
+    }
     put_word(out, "verdict", facts.verdict().as_str());
     put_named(out, "features", &facts.features);
-    if !facts.entities.is_empty() || facts.kind == StreamKind::Report {
+    if let Some(extracted) = facts.extraction.as_ref().filter(|_| !facts.results.is_empty()) {
+        put_key(out, "extractor");
+        put_json(out, &*extracted.model);
+        put_word(out, "extraction", extracted.verdict.as_str());
+    }
+    if !facts.entities.is_empty() || facts.extraction.is_some() {
         put_entities(out, facts, local.map(|(local, _)| local));
     }
     if let Some(completeness) = facts.completeness {
@@ -162,6 +169,8 @@ fn put_entities(out: &mut Vec<u8>, facts: &Facts, local: Option<&Local>) {
             put_json(out, &place.start);
             out.extend_from_slice(b",\"end\":");
             put_json(out, &place.end);
+            out.extend_from_slice(b",\"score\":");
+            put_number(out, place.score);
         }
         out.push(b'}');
     }
@@ -220,7 +229,10 @@ mod tests {
 
     use super::*;
     use crate::clock::{ClockQuality, EventTime};
-    use crate::flow::{AssetId, Change, Entity, LocalEntity, Priority, Private, StreamId, TimeSpan, Verdict};
+    use crate::flow::{
+        AssetId, Change, Entity, Extracted, LocalEntity, Priority, Private, StreamId, StreamKind, TimeSpan,
+        Verdict,
+    };
     use crate::wire::arbitrary::{event, origin};
     use crate::wire::parse::parse_event;
 
@@ -249,6 +261,7 @@ mod tests {
             results: vec![result],
             features: vec![named("vs1.rms", 0.61), named("ce.max", 47.0), named("x", 1e-9)],
             entities: vec![],
+            extraction: None,
             completeness: Some(0.98),
             change: Change::New,
             priority: Priority::Normal,
@@ -266,7 +279,12 @@ mod tests {
         let entity =
             |kind: &str, value: Option<&str>| Entity { kind: kind.into(), value: value.map(Arc::from) };
         facts.entities = vec![entity("Item", Some("hydraulic pump")), entity("Observation", None)];
-        let place = |text: &str, start, end| LocalEntity { text: Private::new(text.to_owned()), start, end };
+        facts.extraction =
+            Some(Extracted { model: "work-order-entities@1.0.0".into(), verdict: Verdict::Uncertain });
+        let place = |text: &str, start, end| {
+            let text = Private::new(text.to_owned());
+            LocalEntity { text, start, end, score: 0.75 }
+        };
         let local = Local {
             stream: StreamId(1),
             asset: AssetId(0),
@@ -318,8 +336,9 @@ mod tests {
         let inside = line(&facts, Some((&local, "crane/2")));
         assert!(inside.contains(expected), "{inside}");
         let entities = concat!(
-            r#""entities":[{"type":"Item","value":"hydraulic pump","text":"hyd. pump","start":0,"end":9},"#,
-            r#"{"type":"Observation","value":null,"text":"leaks","start":11,"end":16}]"#
+            r#""verdict":"accepted","extractor":"work-order-entities@1.0.0","extraction":"uncertain","#,
+            r#""entities":[{"type":"Item","value":"hydraulic pump","text":"hyd. pump","start":0,"end":9,"score":0.75},"#,
+            r#"{"type":"Observation","value":null,"text":"leaks","start":11,"end":16,"score":0.75}]"#
         );
         assert!(inside.contains(entities), "{inside}");
         let outside = line(&facts, None);
@@ -330,6 +349,21 @@ mod tests {
         for private in ["asset", "WO-1881", "leaks", "crane", "hyd.", "start"] {
             assert!(!outside.contains(private), "{private}");
         }
+    }
+
+    #[test]
+    fn a_report_without_a_classifier_has_no_label_and_one_without_an_extraction_no_entities() {
+        let (mut facts, _) = report();
+        facts.entities.clear();
+        let extraction = facts.extraction.take();
+        let labelled = line(&facts, None);
+        assert!(labelled.contains("label") && !labelled.contains("entities"), "{labelled}");
+        facts.extraction = extraction.map(|found| Extracted { model: facts.model.clone(), ..found });
+        facts.results.clear();
+        let marked = line(&facts, None);
+        let expected = r#""model":"hydraulic-condition@1.2.0","verdict":"uncertain","entities":[],"change""#;
+        assert!(marked.contains(expected), "{marked}");
+        assert_eq!(parse_event(marked.as_bytes()).unwrap().1, facts);
     }
 
     proptest! {

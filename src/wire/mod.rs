@@ -28,6 +28,7 @@ mod record;
 mod row;
 mod rows;
 mod schema;
+mod tasks;
 mod time;
 
 pub use batch::{Batch, Encoder, decode_batch};

@@ -8,7 +8,8 @@ use serde::{Deserialize, Deserializer};
 
 use crate::clock::ClockQuality;
 use crate::flow::{
-    Change, Entity, EventId, Facts, Named, Priority, StreamKind, TaskResult, TimeSpan, Verdict, When,
+    Change, Entity, EventId, Extracted, Facts, Named, Priority, StreamKind, TaskResult, TimeSpan, Verdict,
+    When,
 };
 use crate::wire::error::WireError;
 use crate::wire::limits::BODY_BYTES_MAX;
@@ -29,6 +30,7 @@ pub fn parse_event(line: &[u8]) -> Result<(Origin, Facts), WireError> {
     }
     let (origin, id) = parse_id(&raw.id)?;
     let verdict = word(&raw.verdict, "verdict", &VERDICTS, Verdict::as_str)?;
+    let unlabelled = raw.label.is_none() && raw.labels.is_none();
     let results = match (raw.label, raw.labels) {
         (Some(label), None) => vec![TaskResult {
             task: Arc::from(""),
@@ -38,7 +40,20 @@ pub fn parse_event(line: &[u8]) -> Result<(Origin, Facts), WireError> {
             scores: named(raw.scores),
         }],
         (None, Some(labels)) => labels.0.into_iter().map(task_result).collect::<Result<_, _>>()?,
-        (Some(_), Some(_)) | (None, None) => return Err(refused("needs either label or labels")),
+        // Nothing but entities, by the event's own model.
+        (None, None) if raw.entities.is_some() => Vec::new(),
+        (Some(_), Some(_)) | (None, None) => {
+            return Err(refused("needs either label or labels, or entities"));
+        }
+    };
+    let extraction = match (raw.extractor, raw.extraction) {
+        (Some(model), Some(verdict)) => Some(Extracted {
+            model: Arc::from(model),
+            verdict: word(&verdict, "extraction", &VERDICTS, Verdict::as_str)?,
+        }),
+        (None, None) if unlabelled => Some(Extracted { model: Arc::from(&*raw.model), verdict }),
+        (None, None) => None,
+        (_, _) => return Err(refused("needs both extractor and extraction or neither")),
     };
     let facts = Facts {
         id,
@@ -55,7 +70,8 @@ pub fn parse_event(line: &[u8]) -> Result<(Origin, Facts), WireError> {
         model: Arc::from(raw.model),
         results,
         features: named(raw.features),
-        entities: raw.entities.into_iter().map(entity).collect(),
+        entities: raw.entities.into_iter().flatten().map(entity).collect(),
+        extraction,
         completeness: raw.completeness,
         change: word(&raw.change, "change", &CHANGES, Change::as_str)?,
         priority: word(&raw.priority, "priority", &Priority::ALL, Priority::as_str)?,
@@ -90,8 +106,9 @@ struct RawEvent {
     verdict: String,
     #[serde(default)]
     features: Pairs<Option<f32>>,
-    #[serde(default)]
-    entities: Vec<RawEntity>,
+    extractor: Option<String>,
+    extraction: Option<String>,
+    entities: Option<Vec<RawEntity>>,
     completeness: Option<f32>,
     change: String,
     priority: String,

@@ -7,13 +7,14 @@ use crate::flow::{
     Change, Entity, EventId, Facts, Named, Outbound, Priority, StreamKind, TaskResult, TimeSpan, When,
 };
 use crate::wire::codes::{
-    SHAPE_INSTANT, SHAPE_REPORT, coding, completeness_code, completeness_of, feature_code, feature_of,
-    hundredths, instant, length_ms, set_state, shape_flags, share_of, start_ms, state_bits, verdict_code,
-    verdict_of,
+    SHAPE_FLAGS, SHAPE_INSTANT, SHAPE_REPORT, coding, completeness_code, completeness_of, feature_code,
+    feature_of, hundredths, instant, length_ms, set_state, shape_flags, share_of, start_ms, state_bits,
+    verdict_code, verdict_of,
 };
 use crate::wire::error::WireError;
 use crate::wire::limits::WORD_BYTES_MAX;
 use crate::wire::schema::{Limited, Row, RowFeature, RowTask};
+use crate::wire::tasks::{TaskView, take_extraction, task_count, tasks_of};
 
 /// The row of an event; refuses what a reader would refuse.
 pub(crate) fn row_of(facts: &Facts) -> Result<Row<'_>, WireError> {
@@ -27,32 +28,35 @@ pub(crate) fn row_of(facts: &Facts) -> Result<Row<'_>, WireError> {
         length: length_ms(facts.when).unwrap_or(0),
         stream: word(&facts.stream)?,
         model: word(&facts.model)?,
-        tasks: limited(facts.results.iter().map(row_task))?,
-        features: limited(facts.features.iter().map(|feature| {
-            let decimals = coding(&std::iter::once(feature.value));
-            let value = feature_code(feature.value, decimals);
-            Ok(RowFeature { name: word(&feature.name)?, decimals, value })
-        }))?,
-        entities: limited(facts.entities.iter().map(|entity| {
-            let value = entity.value.as_deref().map(word).transpose()?;
-            Ok((word(&entity.kind)?, value))
-        }))?,
+        tasks: limited(tasks_of(facts).map(|task| row_task(&task)), task_count(facts))?,
+        features: limited(facts.features.iter().map(row_feature), facts.features.len())?,
+        entities: limited(facts.entities.iter().map(row_entity), facts.entities.len())?,
     })
 }
 
-fn row_task(result: &TaskResult) -> Result<RowTask<'_>, WireError> {
+fn row_feature(feature: &Named) -> Result<RowFeature<'_>, WireError> {
+    let decimals = coding(&std::iter::once(feature.value));
+    Ok(RowFeature { name: word(&feature.name)?, decimals, value: feature_code(feature.value, decimals) })
+}
+
+fn row_entity(entity: &Entity) -> Result<(&str, Option<&str>), WireError> {
+    Ok((word(&entity.kind)?, entity.value.as_deref().map(word).transpose()?))
+}
+
+fn row_task<'a>(task: &TaskView<'a>) -> Result<RowTask<'a>, WireError> {
+    let scores = task.scores.iter().map(|named| Ok((word(&named.name)?, hundredths(named.value))));
     Ok(RowTask {
-        name: word(&result.task)?,
-        label: word(&result.label)?,
-        score: hundredths(result.score),
-        verdict: verdict_code(result.verdict),
-        scores: limited(result.scores.iter().map(|named| Ok((word(&named.name)?, hundredths(named.value)))))?,
+        name: word(task.name)?,
+        label: word(task.label.map_or("", |label| label))?,
+        score: hundredths(task.score),
+        verdict: verdict_code(task.verdict),
+        scores: limited(scores, task.scores.len())?,
     })
 }
 
 /// The event of a row.
 pub(crate) fn event_of(row: &Row<'_>) -> Result<Outbound, WireError> {
-    if row.shape & !(SHAPE_REPORT | SHAPE_INSTANT) != 0 {
+    if row.shape & !SHAPE_FLAGS != 0 {
         return Err(WireError::Invalid { what: "kind of an event" });
     }
     let from = instant(Some(row.start))?;
@@ -88,12 +92,14 @@ pub(crate) fn event_of(row: &Row<'_>) -> Result<Outbound, WireError> {
         results: row.tasks.0.iter().map(result).collect::<Result<_, WireError>>()?,
         features: row.features.0.iter().map(feature).collect::<Result<_, WireError>>()?,
         entities: row.entities.0.iter().map(entity).collect::<Result<_, WireError>>()?,
+        extraction: None,
         completeness: completeness_of(row.completeness)?,
         change: Change::Same,
         priority: Priority::Normal,
         historical: false,
     };
     set_state(&mut facts, row.state).ok_or(WireError::Invalid { what: "state of an event" })?;
+    take_extraction(&mut facts, row.shape)?;
     Ok(Outbound::passed(facts))
 }
 
@@ -103,9 +109,10 @@ pub(crate) fn word(text: &str) -> Result<&str, WireError> {
 }
 
 fn limited<T, const MAX: usize>(
-    items: impl ExactSizeIterator<Item = Result<T, WireError>>,
+    items: impl Iterator<Item = Result<T, WireError>>,
+    count: usize,
 ) -> Result<Limited<T, MAX>, WireError> {
-    if items.len() > MAX {
+    if count > MAX {
         return Err(WireError::Limit { what: "number of results, features and entities" });
     }
     items.collect::<Result<_, _>>().map(Limited)

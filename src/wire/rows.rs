@@ -7,13 +7,14 @@ use crate::flow::{
     Change, Entity, EventId, Facts, Named, Outbound, Priority, StreamKind, TaskResult, TimeSpan, When,
 };
 use crate::wire::codes::{
-    SHAPE_INSTANT, SHAPE_REPORT, TIME_UNITS_MS, completeness_of, feature_of, instant, set_state, share_of,
-    verdict_of,
+    SHAPE_FLAGS, SHAPE_INSTANT, SHAPE_REPORT, TIME_UNITS_MS, completeness_of, feature_of, instant, set_state,
+    share_of, verdict_of,
 };
 use crate::wire::error::WireError;
 use crate::wire::limits::{EVENTS_MAX, ITEMS_MAX};
 use crate::wire::row::word;
 use crate::wire::schema::{Many, Shape};
+use crate::wire::tasks::take_extraction;
 
 const TOO_MANY: WireError = WireError::Limit { what: "number of results, features and entities" };
 
@@ -76,7 +77,7 @@ impl Rows {
     }
 
     fn blank(&self, shape: &Shape) -> Result<Facts, WireError> {
-        if shape.flags & !(SHAPE_REPORT | SHAPE_INSTANT) != 0 {
+        if shape.flags & !SHAPE_FLAGS != 0 {
             return Err(WireError::Invalid { what: "kind of a shape" });
         }
         let start = EventTime(0);
@@ -94,6 +95,7 @@ impl Rows {
             results: Vec::with_capacity(shape.tasks.0.len()),
             features: Vec::with_capacity(shape.features.0.len()),
             entities: Vec::new(),
+            extraction: None,
             completeness: None,
             change: Change::Same,
             priority: Priority::Normal,
@@ -194,6 +196,11 @@ impl Rows {
                         result.scores.push(Named { name: Arc::clone(&name), value });
                     }
                 }
+            }
+        }
+        for member in members {
+            if let Some(event) = self.events.get_mut(*member) {
+                take_extraction(event, shape.flags)?;
             }
         }
         Ok(())

@@ -57,7 +57,7 @@ pub(crate) struct One<'a> {
 pub(crate) struct Row<'a> {
     pub(crate) epoch: u32,
     pub(crate) number: u64,
-    /// Bit 0: report; bit 1: instant.
+    /// Bit 0: report; bit 1: instant; bit 2: the last task is the extraction.
     pub(crate) shape: u8,
     /// Clock, change, priority, historical.
     pub(crate) state: u8,
@@ -137,7 +137,7 @@ pub(crate) struct Many<'a> {
 /// What the events of a stream have in common, and the columns of those that have it.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Shape {
-    /// Bit 0: report; bit 1: instant.
+    /// Bit 0: report; bit 1: instant; bit 2: the last task is the extraction.
     pub(crate) flags: u8,
     /// Word.
     pub(crate) stream: u32,

@@ -6,13 +6,16 @@ Needs onnx, numpy and onnxruntime. The files it writes are committed; tests do n
 import hashlib
 import json
 import pathlib
+import sys
 
 import numpy as np
-import onnx
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
 ROOT = pathlib.Path(__file__).parent / "models"
+sys.path.insert(0, str(ROOT.parents[2] / "models" / "train"))
+from words import Config, encode, known_bits, word_ids  # noqa: E402
+
 RANDOM = np.random.default_rng(7)
 SCOPE = '[scope]\nkind = "feature-distance"\nlimit = 9.0'
 F32, I64, I8, U8 = TensorProto.FLOAT, TensorProto.INT64, TensorProto.INT8, TensorProto.UINT8
@@ -59,16 +62,65 @@ def dense(hidden=8):
     )  # fmt: skip
 
 
-def embedding():
+def embedding(pooled="ReduceSum"):
+    """A bag of ids; its mean instead of its sum would look at padding."""
+    table = RANDOM.normal(0, 0.7, (32, 6)).astype(np.float32)
+    table[0] = 0
+    sum_axes = "e one" if pooled == "ReduceSum" else "e"
     return model(
-        [value("tokens", I64, "N", "L")],
+        [value("words", I64, "N", "L")],
         [value("class", F32, "N", 3)],
         [
-            node("Gather", "table tokens", "e", axis=0),
-            node("ReduceMean", "e", "m", axes=[1], keepdims=0),
+            node("Gather", "table words", "e", axis=0),
+            node(pooled, sum_axes, "m", keepdims=0, **({} if pooled == "ReduceSum" else {"axes": [1]})),
             node("MatMul", "m w", "class"),
         ],
-        [weights("table", 32, 6), weights("w", 6, 3)],
+        [numpy_helper.from_array(table, "table"), weights("w", 6, 3)]
+        + ([constant("one", [1], np.int64)] if pooled == "ReduceSum" else []),
+    )
+
+
+MARKED = {
+    "Item": "pump valve seal PUMP",
+    "Activity": "replace check",
+    "+Item": "hydraulic hyd.",
+}
+TAG_TYPES = ["Item", "Activity"]
+WORDS = Config(split="space", dims=1024, n_min=3, n_max=3, grams=4, lengths=(4, 8))
+DOUBTFUL = "gasket"  # marked as an item, with a probability below the threshold
+FATAL = "storm"  # an id of it lies beyond the table of tagger-panics
+
+
+def tagger(rows=WORDS.dims):
+    """Marks a few whole words: the row of a word's first id holds its logits."""
+    table = np.zeros((rows, 5), np.float32)
+
+    def mark(word, tag, logit):
+        table[word_ids(word, WORDS)[0] % rows, tag] = logit
+
+    # O, B-Item, I-Item, B-Activity, I-Activity
+    for word in MARKED["Item"].split():
+        mark(word, 1, 8), mark(word, 2, 9)
+    for word in MARKED["+Item"].split():
+        mark(word, 1, 8)
+    for word in MARKED["Activity"].split():
+        mark(word, 3, 8)
+    mark(DOUBTFUL, 1, 3.2)
+    return model(
+        [value("words", I64, "N", "L")],
+        [value("tags", F32, "N", "W", 5)],
+        [
+            node("Reshape", "words shape", "w"),
+            node("Gather", "table w", "e", axis=0),
+            node("ReduceSum", "e two", "s", keepdims=0),
+            node("Add", "s bias", "tags"),
+        ],
+        [
+            constant("shape", [0, -1, WORDS.grams], np.int64),
+            numpy_helper.from_array(table, "table"),
+            constant("two", [2], np.int64),
+            constant("bias", [3, 0, 0, 0, 0], np.float32),
+        ],
     )
 
 
@@ -180,7 +232,7 @@ def replayed(made, inputs):
     cases = []
     for written, tensor in inputs:
         outputs = session.run(names, {session.get_inputs()[0].name: tensor})
-        floats = {n: o[0].tolist() for n, o in zip(names, outputs) if o.dtype == np.float32}
+        floats = {n: o[0].ravel().tolist() for n, o in zip(names, outputs) if o.dtype == np.float32}
         cases.append({"input": written, "outputs": floats})
     return cases
 
@@ -190,9 +242,53 @@ def rows(width, count=6, low=-2.0, high=2.0):
     return [([float(f"{x:.3f}") for x in row], row[None, :]) for row in made]
 
 
-def tokens(count=6):
-    ids = [RANDOM.integers(0, 32, 8 if k % 2 else 16) for k in range(count)]
-    return [(row.tolist(), row[None, :].astype(np.int64)) for row in ids]
+def ids(count=6):
+    made = [np.maximum(RANDOM.integers(0, 32, 8 if k % 2 else 16), 1) for k in range(count)]
+    return [(row.tolist(), row[None, :].astype(np.int64)) for row in made]
+
+
+def texts(*written):
+    encoded = [encode([text], WORDS)[0].reshape(1, -1) for text in written]
+    return [(row[0].tolist(), row) for row in encoded]
+
+
+def word_encoder(config):
+    numbers = f"dims = {config.dims}, n_min = {config.n_min}, n_max = {config.n_max}, grams = {config.grams}"
+    lengths = list(config.lengths)
+    return f'{{ type = "word-grams", split = "{config.split}", {numbers}, lengths = {lengths} }}'
+
+
+def beside(name, file, blob):
+    """Writes a further file of a model; returns how a manifest names it."""
+    (ROOT / name).mkdir(parents=True, exist_ok=True)
+    (ROOT / name / file).write_bytes(blob)
+    return f'file = "{file}", sha256 = "{hashlib.sha256(blob).hexdigest()}"'
+
+
+def tags_of(name):
+    """`[tags]` and `[scope]` of the taggers."""
+    vocabulary = {
+        "terms": ["hydraulic pump", "pump", "valve"],
+        "aliases": {"hyd pump": "hydraulic pump"},
+        "words": {"hyd.": "hydraulic"},
+    }
+    known = known_bits(["replace hydraulic pump", "check hyd. valve", "seal gasket replaced, checked"], 3, 2048)
+    terms = beside(name, "vocabulary.json", json.dumps(vocabulary).encode())
+    return "\n".join(
+        [
+            "[tags]",
+            'output = "tags"',
+            f"types = {json.dumps(TAG_TYPES)}",
+            "threshold = 0.6",
+            f"vocabulary = {{ {terms} }}",
+            'rules = ["email"]',
+            "[scope]",
+            'kind = "known-grams"',
+            "n = 3",
+            beside(name, "known.bin", known).replace(", ", "\n"),
+            "limit = 0.5",
+        ]
+    )
 
 
 def as_bytes(inputs, dtype, zero):
@@ -217,7 +313,7 @@ def write(name, blob, cases, tasks, sensor=None, extra="", encoder=None, paramet
         "[input]",
     ]
     if encoder:
-        lines += ['tensor = "tokens"', f"encoder = {encoder}"]
+        lines += ['tensor = "words"', f"encoder = {encoder}"]
     else:
         features = ", ".join(f'"a.f{k}"' for k in range(sensor))
         lines += [
@@ -263,9 +359,10 @@ def main():
     write("wrong-golden", blob, wrong, pair, 4)
     write("external-weights", external().SerializeToString(), cases, pair, 4)
 
+    encoder = word_encoder(Config(dims=32, n_min=3, n_max=3, grams=4, lengths=(2, 4)))
+    one_class = [("", "class", 3)]
     made = embedding()
-    encoder = '{ type = "tokens", lengths = [8, 16], vocabulary = 32 }'
-    write("embedding", made.SerializeToString(), replayed(made, tokens()), [("", "class", 3)], encoder=encoder)
+    write("embedding", made.SerializeToString(), replayed(made, ids()), one_class, encoder=encoder)
     for name, kind, dtype, zero in [("bytes-in", U8, np.uint8, 128), ("signed-bytes-in", I8, np.int8, -3)]:
         made = quantised(kind, zero)
         made_cases = replayed(made, as_bytes(rows(4), dtype, zero))
@@ -290,6 +387,19 @@ def main():
 
     write("deep-dimension", deep().SerializeToString(), positive, one, 2)
     write("huge-constant", huge().SerializeToString(), positive, one, 2)
+
+    made = embedding("ReduceMean")
+    write("looks-at-padding", made.SerializeToString(), replayed(made, ids()), one_class, encoder=encoder)
+    words = word_encoder(WORDS)
+    inside = texts("replace hydraulic pump", "check valve seal of pump today", "gasket")
+    made = tagger()
+    extra = tags_of("tagger")
+    write("tagger", made.SerializeToString(), replayed(made, inside), [], extra=extra, encoder=words)
+    fatal = max(word_ids(FATAL, WORDS))
+    assert max(row.max() for _, row in inside) < fatal, "choose another word"
+    made = tagger(fatal)
+    extra = tags_of("tagger-panics")
+    write("tagger-panics", made.SerializeToString(), replayed(made, inside), [], extra=extra, encoder=words)
 
 
 if __name__ == "__main__":

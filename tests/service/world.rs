@@ -162,8 +162,8 @@ pub(crate) fn model(name: &str, folder: &Path) -> String {
     let from = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden/models").join(name);
     let to = folder.join(name);
     std::fs::create_dir_all(&to).unwrap();
-    for file in ["model.onnx", "golden.json"] {
-        std::fs::copy(from.join(file), to.join(file)).unwrap();
+    for file in std::fs::read_dir(&from).unwrap().map(Result::unwrap) {
+        std::fs::copy(file.path(), to.join(file.file_name())).unwrap();
     }
     let manifest = std::fs::read_to_string(from.join("manifest.toml")).unwrap();
     let channels = if manifest.contains("a.f1") { "channels = [\"a\", \"b\"]" } else { "channels = [\"a\"]" };

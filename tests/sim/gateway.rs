@@ -157,6 +157,7 @@ pub(crate) fn plan(settings: &Settings, epoch: u32) -> PipelinePlan {
         shown: if index == 2 { vec![] } else { vec![FEATURE.into()] },
         every: if index == 2 { vec![] } else { vec![(0, settings.every)] },
         show_text: false,
+        extractor: None,
     };
     PipelinePlan {
         streams: (0..).zip(priorities).map(stream).collect(),
@@ -164,6 +165,8 @@ pub(crate) fn plan(settings: &Settings, epoch: u32) -> PipelinePlan {
         models: vec![ModelNames {
             id: MODEL.into(),
             tasks: vec![TaskNames { task: "".into(), labels: labels(), alarm: vec![1] }],
+            entity_types: vec![],
+            vocabulary: vec![],
         }],
         policies: names
             .iter()
@@ -207,7 +210,7 @@ pub(crate) fn judge(work: &Work, failure: Option<FailureReason>) -> Outcome {
         verdict: if score < 0.6 { Verdict::Uncertain } else { Verdict::Accepted },
     };
     let features = FeatureVector { values: mean.into_iter().collect(), missing: 0 };
-    Outcome::Judged { judgements: vec![judgement], features }
+    Outcome::Judged { judgements: vec![judgement], features, extraction: None }
 }
 
 /// The inference of a piece of work.

@@ -12,6 +12,7 @@ pub(crate) struct RawManifest {
     pub(crate) description: Option<String>,
     pub(crate) input: Option<RawInput>,
     pub(crate) tasks: Option<Vec<RawTask>>,
+    pub(crate) tags: Option<RawTags>,
     pub(crate) scope: Option<RawScope>,
     pub(crate) variants: Option<Vec<RawVariant>>,
     pub(crate) golden: Option<RawGolden>,
@@ -45,8 +46,9 @@ pub(crate) struct RawEncoder {
     pub(crate) dims: Option<u32>,
     pub(crate) n_min: Option<u8>,
     pub(crate) n_max: Option<u8>,
+    pub(crate) split: Option<String>,
+    pub(crate) grams: Option<usize>,
     pub(crate) lengths: Option<Vec<usize>>,
-    pub(crate) vocabulary: Option<u32>,
 }
 
 /// `[[tasks]]`.
@@ -62,11 +64,36 @@ pub(crate) struct RawTask {
     pub(crate) threshold: Option<f32>,
 }
 
+/// `[tags]`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawTags {
+    pub(crate) output: Option<String>,
+    pub(crate) types: Option<Vec<String>>,
+    pub(crate) temperature: Option<f32>,
+    pub(crate) threshold: Option<f32>,
+    pub(crate) outside_bias: Option<f32>,
+    pub(crate) vocabulary: Option<RawFile>,
+    #[serde(default)]
+    pub(crate) rules: Vec<String>,
+}
+
+/// A file with its digest.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawFile {
+    pub(crate) file: Option<String>,
+    pub(crate) sha256: Option<String>,
+}
+
 /// `[scope]`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RawScope {
     pub(crate) kind: Option<String>,
+    pub(crate) n: Option<u8>,
+    pub(crate) file: Option<String>,
+    pub(crate) sha256: Option<String>,
     pub(crate) limit: Option<f32>,
 }
 

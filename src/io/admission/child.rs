@@ -8,7 +8,7 @@ use rustix::process::{Resource, Rlimit, setrlimit};
 use serde::{Deserialize, Serialize};
 
 use crate::infer::manifest::MANIFEST_BYTES_MAX;
-use crate::infer::{AdmissionLimits, AdmissionReport, examine};
+use crate::infer::{AdmissionLimits, AdmissionReport, Encode, examine};
 use crate::io::files::read_capped;
 use crate::units::Bytes;
 
@@ -28,16 +28,16 @@ pub(crate) enum Line {
 }
 
 /// Runs the hidden subcommand `admit --dir DIR --memory BYTES --seconds N`: `memory` is the heap beyond what the
-/// program itself takes, `seconds` the processor time.
-pub fn child_main(dir: &Path, memory: Bytes, seconds: u32) -> ExitCode {
+/// program itself takes, `seconds` the processor time. `encode` makes numbers of the reports in golden vectors.
+pub fn child_main(dir: &Path, memory: Bytes, seconds: u32, encode: Encode<'_>) -> ExitCode {
     let said = match limit(memory, seconds) {
-        Ok(()) => say(&examined(dir, memory)),
+        Ok(()) => say(&examined(dir, memory, encode)),
         Err(error) => say(&Line::Refused(format!("limit the admission child: {error}"))),
     };
     if said.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn examined(dir: &Path, memory: Bytes) -> Line {
+fn examined(dir: &Path, memory: Bytes, encode: Encode<'_>) -> Line {
     let limits = AdmissionLimits { memory_bytes: memory.0, ..AdmissionLimits::default() };
     let manifest = read_capped(&dir.join("manifest.toml"), MANIFEST_BYTES_MAX as u64);
     let Some(text) = manifest.ok().and_then(|bytes| String::from_utf8(bytes).ok()) else {
@@ -46,7 +46,7 @@ fn examined(dir: &Path, memory: Bytes) -> Line {
     let files = |name: &str| read_capped(&dir.join(name), limits.file_bytes).ok();
     // A step that cannot be told is no reason to stop; the last line is the one that counts.
     let mut step = |what: &str| drop(say(&Line::Step(what.to_owned())));
-    match examine(&text, &files, &limits, &mut step) {
+    match examine(&text, &files, &limits, encode, &mut step) {
         Ok(report) => Line::Report(Box::new(report)),
         Err(error) => Line::Refused(chain(&error)),
     }

@@ -41,7 +41,8 @@ pub struct Admission {
 pub struct Admitted {
     manifest: Arc<Manifest>,
     report: AdmissionReport,
-    graphs: Vec<Vec<u8>>,
+    /// Bytes of every file that the manifest names.
+    files: BTreeMap<Arc<str>, Vec<u8>>,
 }
 
 /// Why a model is not admitted.
@@ -113,11 +114,13 @@ impl Admission {
         let text = read("manifest.toml", MANIFEST_BYTES_MAX as u64)?;
         let manifest_sha256 = Digest::of(&text);
         let manifest = parse(&name, &text)?;
-        let mut files = BTreeMap::from([(manifest.golden.file.clone(), manifest.golden.sha256)]);
-        files.extend(manifest.variants.iter().map(|variant| (variant.file.clone(), variant.sha256)));
-        let mut graphs = BTreeMap::new();
-        for (file, expected) in files {
-            let bytes = read(&file, limits.file_bytes)?;
+        let most = limits.file_bytes;
+        let mut files = vec![(&manifest.golden.file, manifest.golden.sha256, most)];
+        files.extend(manifest.variants.iter().map(|variant| (&variant.file, variant.sha256, most)));
+        files.extend(manifest.companions().map(|(beside, most)| (&beside.file, beside.sha256, most)));
+        let mut kept = BTreeMap::new();
+        for (file, expected, most) in files {
+            let bytes = read(file, most)?;
             let found = Digest::of(&bytes);
             if found != expected {
                 let why = format!(
@@ -126,7 +129,7 @@ impl Admission {
                 );
                 return Err(AdmitError::Refused { why });
             }
-            graphs.insert(file, bytes);
+            kept.insert(Arc::clone(file), bytes);
         }
         let report = self.examine(dir, &name)?;
         let same = report.manifest_sha256 == manifest_sha256
@@ -136,9 +139,7 @@ impl Admission {
         if !same {
             return Err(AdmitError::Changed { model: name.into_owned() });
         }
-        let take = |file| graphs.get(file).cloned().unwrap_or_default();
-        let graphs = manifest.variants.iter().map(|variant| take(&variant.file)).collect();
-        Ok(Admitted { manifest: Arc::new(manifest), report, graphs })
+        Ok(Admitted { manifest: Arc::new(manifest), report, files: kept })
     }
 
     /// Runs the child to its end, natural or not.
@@ -226,6 +227,11 @@ impl Admitted {
         &self.report
     }
 
+    /// The bytes of a file that the manifest names, as they were examined.
+    pub fn file(&self, name: &str) -> Option<&[u8]> {
+        self.files.get(name).map(Vec::as_slice)
+    }
+
     /// What was found out about a variant; the first one if `None` is asked for.
     pub fn variant(&self, name: Option<&str>) -> Option<&VariantReport> {
         let mut variants = self.report.variants.iter();
@@ -235,9 +241,10 @@ impl Admitted {
     /// Loads a variant from the bytes that were examined; the first one if `None` is asked for. `Ok(None)` if there
     /// is none of that name.
     pub fn load(&self, name: Option<&str>) -> Result<Option<Model>, EngineError> {
-        let mut variants = self.manifest.variants.iter().zip(&self.graphs).zip(&self.report.variants);
-        let found = variants.find(|((variant, _), _)| name.is_none_or(|name| *variant.name == *name));
-        let Some(((_, bytes), report)) = found else { return Ok(None) };
+        let mut variants = self.manifest.variants.iter().zip(&self.report.variants);
+        let found = variants.find(|(variant, _)| name.is_none_or(|name| *variant.name == *name));
+        let Some((variant, report)) = found else { return Ok(None) };
+        let bytes = self.file(&variant.file).unwrap_or_default();
         // Of our own sizes those it was examined at: the child is not trusted with any other, nor to take the first.
         let own = AdmissionLimits::default().batches.into_iter().enumerate();
         let examined = own.filter(|(index, items)| *index == 0 || report.batches.contains(items));

@@ -1,0 +1,70 @@
+"""Decoding of word tags and lookup of terms: the twins of src/text/tags.rs and src/text/vocabulary.rs.
+
+    entities = decode(logits, words=7, temperature=1.2, outside_bias=-0.5)   # [(type, first word, end word, score)]
+"""
+
+import numpy as np
+
+from ngrams import normalise
+
+
+def path(logits, outside_bias=0.0):
+    """The best sequence of tags (O, B-0, I-0, B-1, I-1 …) in which I only follows B or I of its type."""
+    logits = np.array(logits, np.float64)
+    if not len(logits):
+        return []
+    logits[:, 0] += outside_bias
+    tags = logits.shape[1]
+    inside = np.arange(2, tags, 2)
+    best, back = logits[0].copy(), []
+    best[inside] = -np.inf
+    for row in logits[1:]:
+        before = np.full(tags, best.argmax())
+        before[inside] = np.where(best[inside - 1] >= best[inside], inside - 1, inside)
+        back.append(before)
+        best = best[before] + row
+    out = [int(best.argmax())]
+    for before in reversed(back):
+        out.append(int(before[out[-1]]))
+    return out[::-1]
+
+
+def decode(logits, words=None, temperature=1.0, outside_bias=0.0):
+    """Entities of one text as (type, first word, word after the last, score), from logits [words or more, tags]."""
+    logits = np.asarray(logits)[:words]
+    found, start = [], None
+    tags = path(logits, outside_bias)
+    for word, tag in enumerate([*tags, 0]):
+        if start is not None and not (tag and tag % 2 == 0):
+            kind = (tags[start] - 1) // 2
+            found.append((kind, start, word, score(logits[start:word], kind, temperature)))
+            start = None
+        if tag % 2 == 1:
+            start = word
+    return found
+
+
+def score(logits, kind, temperature):
+    """Mean probability over the words, without bias, of B or I of the type."""
+    scaled = logits / temperature
+    power = np.exp(scaled - scaled.max(1, keepdims=True))
+    return float((power[:, 1 + 2 * kind : 3 + 2 * kind].sum(1) / power.sum(1)).mean())
+
+
+def lookup(text, vocabulary):
+    """The term of {"terms", "aliases", "words"} that stands for a text, or None."""
+
+    def plain(entry):
+        return normalise(entry).strip(" ")
+
+    # Tables are made once per vocabulary.
+    if "_tables" not in vocabulary:
+        terms = {plain(term): term for term in vocabulary["terms"]}
+        aliases = {plain(key): terms[plain(term)] for key, term in vocabulary.get("aliases", {}).items()}
+        words = {plain(key): plain(other) for key, other in vocabulary.get("words", {}).items()}
+        vocabulary["_tables"] = terms, aliases, words
+    terms, aliases, words = vocabulary["_tables"]
+    key = plain(text)
+    if key in aliases:
+        return aliases[key]
+    return terms.get(" ".join(filter(None, (words.get(word, word) for word in key.split(" ")))))

@@ -1,0 +1,164 @@
+//! Reports with the entities that are in them: words with a tag each, or a text with spans.
+
+use serde_json::{Map, Value};
+
+use crate::quality::{Entity, of_tags};
+
+/// Keys of a span's first character, of the one after its last, and of its type, as data sets write them.
+const START_KEYS: [&str; 2] = ["start", "start_position"];
+const END_KEYS: [&str; 2] = ["end", "end_position"];
+const TYPE_KEYS: [&str; 3] = ["type", "label", "entity_type"];
+
+/// A text with its entities, places in bytes. Entities of types that are left out on purpose are not among them.
+pub(in crate::cli::model::eval) struct Marked {
+    pub(in crate::cli::model::eval) text: String,
+    pub(in crate::cli::model::eval) entities: Vec<Entity>,
+    /// Entities that were left out.
+    pub(in crate::cli::model::eval) left_out: u64,
+}
+
+/// What a type means: `Ok(None)` if it is left out on purpose.
+pub(in crate::cli::model::eval) type KindOf<'a> = &'a dyn Fn(&str) -> Result<Option<usize>, String>;
+
+/// Reads one object: `tokens` and `tags` of one length, the text being the tokens with a space between them; or a text
+/// and `spans`, places in characters.
+///
+/// # Errors
+/// What is wrong, in words.
+pub(in crate::cli::model::eval) fn read(
+    object: &Map<String, Value>,
+    text: &str,
+    kind_of: KindOf<'_>,
+) -> Result<Marked, String> {
+    match (object.get("tokens"), object.get("tags"), object.get(text), object.get("spans")) {
+        (Some(tokens), Some(tags), _, _) => {
+            let words = strings(tokens).ok_or("\"tokens\" is no list of texts")?;
+            let tags = strings(tags).ok_or("\"tags\" is no list of texts")?;
+            of_words(&words, &tags, kind_of)
+        }
+        (_, _, Some(Value::String(text)), Some(Value::Array(spans))) => of_spans(text, spans, kind_of),
+        (_, _, _, _) => Err(format!("neither \"tokens\" and \"tags\" nor {text:?} and \"spans\"")),
+    }
+}
+
+fn of_words(words: &[&str], tags: &[&str], kind_of: KindOf<'_>) -> Result<Marked, String> {
+    if words.len() != tags.len() {
+        return Err(format!("{} tokens, but {} tags", words.len(), tags.len()));
+    }
+    // Types in the order of their first tag, so that a type is asked for once.
+    let mut names: Vec<&str> = Vec::new();
+    for tag in tags {
+        if let Some((_, name)) = tag.split_once('-')
+            && !names.contains(&name)
+        {
+            names.push(name);
+        }
+    }
+    let kinds = names.iter().map(|name| kind_of(name)).collect::<Result<Vec<_>, _>>()?;
+    let tagged = of_tags(tags, &|name| names.iter().position(|known| *known == name))
+        .map_err(|tag| format!("{tag:?} is none of O, B-type and I-type"))?;
+    let mut starts = Vec::with_capacity(words.len());
+    let mut text = String::new();
+    for word in words {
+        if !starts.is_empty() {
+            text.push(' ');
+        }
+        starts.push(text.len());
+        text.push_str(word);
+    }
+    let mut marked = Marked { text, entities: Vec::new(), left_out: 0 };
+    for entity in tagged {
+        let last = entity.end.saturating_sub(1);
+        let place = starts.get(entity.start).zip(starts.get(last)).zip(words.get(last));
+        let Some(((start, last), word)) = place else { continue };
+        match kinds.get(entity.kind).copied().flatten() {
+            Some(kind) => marked.entities.push(Entity { kind, start: *start, end: last + word.len() }),
+            None => marked.left_out += 1,
+        }
+    }
+    Ok(marked)
+}
+
+fn of_spans(text: &str, spans: &[Value], kind_of: KindOf<'_>) -> Result<Marked, String> {
+    let mut bytes: Vec<usize> = text.char_indices().map(|(at, _)| at).collect();
+    bytes.push(text.len());
+    let mut marked = Marked { text: text.to_owned(), entities: Vec::new(), left_out: 0 };
+    for span in spans {
+        let find = |keys: &[&str]| keys.iter().find_map(|key| span.get(*key));
+        let place = |keys: &[&str]| {
+            let at = find(keys).and_then(Value::as_u64).and_then(|at| usize::try_from(at).ok())?;
+            bytes.get(at).copied()
+        };
+        let whole = place(&START_KEYS).zip(place(&END_KEYS)).zip(find(&TYPE_KEYS).and_then(Value::as_str));
+        let Some(((start, end), name)) = whole.filter(|((start, end), _)| start < end) else {
+            return Err(format!(
+                "a span is {{\"{}\", \"{}\", \"{}\"}}, places in characters of the text, not {span}",
+                TYPE_KEYS.join("|"),
+                START_KEYS.join("|"),
+                END_KEYS.join("|")
+            ));
+        };
+        match kind_of(name)? {
+            Some(kind) => marked.entities.push(Entity { kind, start, end }),
+            None => marked.left_out += 1,
+        }
+    }
+    Ok(marked)
+}
+
+fn strings(value: &Value) -> Option<Vec<&str>> {
+    value.as_array()?.iter().map(Value::as_str).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn kind_of(name: &str) -> Result<Option<usize>, String> {
+        match name {
+            "Item" => Ok(Some(0)),
+            "Person" => Ok(Some(1)),
+            "Date" => Ok(None),
+            other => Err(format!("no {other}")),
+        }
+    }
+
+    fn marked(value: &Value) -> Result<(String, Vec<(usize, usize, usize)>), String> {
+        let marked = read(value.as_object().unwrap(), "text", &kind_of)?;
+        let entities = marked.entities.iter().map(|it| (it.kind, it.start, it.end)).collect();
+        Ok((marked.text, entities))
+    }
+
+    #[test]
+    fn places_are_bytes_of_the_text_whatever_the_data_counts() {
+        let words =
+            json!({ "tokens": ["kühle", "oil", "pump", "1/2"], "tags": ["O", "B-Item", "I-Item", "B-Date"] });
+        assert_eq!(marked(&words), Ok(("kühle oil pump 1/2".to_owned(), vec![(0, 7, 15)])));
+        let spans = json!({ "text": "für Änne", "spans": [{ "entity_type": "Person", "start_position": 4, "end_position": 8 }] });
+        assert_eq!(marked(&spans), Ok(("für Änne".to_owned(), vec![(1, 5, 10)])));
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_report_is_said() {
+        for (value, words) in [
+            (json!({ "tokens": ["a"], "tags": [] }), "1 tokens, but 0 tags"),
+            (json!({ "tokens": ["a"], "tags": ["Item"] }), "none of O, B-type"),
+            (json!({ "tokens": ["a"], "tags": ["B-Pump"] }), "no Pump"),
+            (json!({ "tokens": [1], "tags": ["O"] }), "no list of texts"),
+            (json!({ "text": "a" }), "neither"),
+            (
+                json!({ "text": "a", "spans": [{ "type": "Item", "start": 0, "end": 2 }] }),
+                "places in characters",
+            ),
+            (
+                json!({ "text": "ab", "spans": [{ "type": "Item", "start": 1, "end": 1 }] }),
+                "places in characters",
+            ),
+        ] {
+            let error = marked(&value).unwrap_err();
+            assert!(error.contains(words), "{error} lacks {words:?}");
+        }
+    }
+}

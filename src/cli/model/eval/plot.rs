@@ -1,0 +1,144 @@
+//! The figures of an evaluation: for each task the risk–coverage curve and the confusion matrix.
+
+use std::sync::Arc;
+
+use crate::cli::model::eval::svg::{Anchor, Svg};
+use crate::cli::model::eval::tally::Tally;
+use crate::infer::Manifest;
+use crate::quality::{Confusion, Scored, risk_coverage};
+
+/// Width of the drawing.
+const WIDTH: f64 = 1000.0;
+/// Side of the curve's frame.
+const CURVE: f64 = 300.0;
+/// Where the matrix begins, left of it its labels.
+const MATRIX_LEFT: f64 = 620.0;
+/// Its side.
+const MATRIX: f64 = 330.0;
+/// Room above a figure for its words, and for labels that stand upright.
+const TOP: f64 = 150.0;
+/// Characters of a label that are shown.
+const LABEL_CHARS: usize = 26;
+/// Sizes of letters.
+const LARGE: f64 = 16.0;
+const SMALL: f64 = 11.0;
+/// Colours: axes, curve, threshold.
+const INK: &str = "#333333";
+const BLUE: &str = "#1f5fa8";
+const RED: &str = "#b03030";
+
+/// What is drawn of one task.
+struct Figure<'a> {
+    name: &'a str,
+    labels: &'a [Arc<str>],
+    threshold: f32,
+    answers: &'a [Scored],
+    confusion: &'a Confusion,
+}
+
+/// Draws all tasks that have labelled answers, one below the other; for entities their types where the place is right.
+pub(in crate::cli::model::eval) fn plot(manifest: &Manifest, tally: &Tally) -> String {
+    let tasks = manifest.tasks.iter().zip(&tally.tasks).map(|(task, tally)| Figure {
+        name: &task.name,
+        labels: &task.labels,
+        threshold: task.threshold,
+        answers: &tally.answers,
+        confusion: &tally.confusion,
+    });
+    let entities = tally.entities.as_ref().zip(manifest.tags.as_ref()).map(|(tally, tags)| Figure {
+        name: "entities",
+        labels: &tally.types,
+        threshold: tags.threshold,
+        answers: &tally.answers,
+        confusion: tally.all.same_place(),
+    });
+    let mut svg = Svg::new(WIDTH);
+    svg.text((20.0, 28.0), manifest.id(), Anchor::Start, (LARGE, 0.0));
+    let mut top = TOP;
+    for figure in tasks.chain(entities).filter(|figure| !figure.answers.is_empty()) {
+        curve(&mut svg, top, &figure);
+        matrix(&mut svg, top, &figure);
+        top += MATRIX + TOP + 40.0;
+    }
+    svg.finish(30.0)
+}
+
+/// Risk over coverage, with the point the threshold chooses.
+fn curve(svg: &mut Svg, top: f64, figure: &Figure<'_>) {
+    let left = 70.0;
+    let points = risk_coverage(figure.answers);
+    let highest = points.iter().map(|point| point.risk).fold(0.05, f64::max);
+    let place = |coverage: f64, risk: f64| (left + coverage * CURVE, top + CURVE * (1.0 - risk / highest));
+    let name = if figure.name.is_empty() { "label" } else { figure.name };
+    svg.text((left, top - 14.0), name, Anchor::Start, (LARGE, 0.0));
+    svg.line(&[(left, top), (left, top + CURVE), (left + CURVE, top + CURVE)], INK, 1.0);
+    for step in 0..=4_u8 {
+        let share = f64::from(step) / 4.0;
+        let (x, y) = place(share, 0.0);
+        svg.text((x, y + 16.0), &format!("{share:.2}"), Anchor::Middle, (SMALL, 0.0));
+        let (x, y) = place(0.0, share * highest);
+        svg.text((x - 6.0, y + 4.0), &format!("{:.3}", share * highest), Anchor::End, (SMALL, 0.0));
+    }
+    let middle = left + CURVE / 2.0;
+    svg.text((middle, top + CURVE + 36.0), "share of answers kept", Anchor::Middle, (SMALL, 0.0));
+    svg.text((18.0, top + CURVE / 2.0), "share of them wrong", Anchor::Middle, (SMALL, -90.0));
+    let line: Vec<(f64, f64)> = points.iter().map(|point| place(point.coverage, point.risk)).collect();
+    svg.line(&line, BLUE, 2.0);
+    let chosen = points.iter().rfind(|point| point.score >= f64::from(figure.threshold));
+    if let Some(point) = chosen {
+        let (x, y) = place(point.coverage, point.risk);
+        svg.line(&[(x, top), (x, top + CURVE)], RED, 1.0);
+        svg.area((x - 4.0, y - 4.0), (8.0, 8.0), RED);
+        let words =
+            format!("threshold {:.2}: {:.3} kept, {:.3} wrong", figure.threshold, point.coverage, point.risk);
+        svg.text((middle, top + 12.0), &words, Anchor::Middle, (SMALL, 0.0));
+    }
+}
+
+/// One box per pair of labels that occur, darker where more; rows are the truth and add up to one.
+fn matrix(svg: &mut Svg, top: f64, figure: &Figure<'_>) {
+    let confusion = figure.confusion;
+    let seen: Vec<usize> =
+        (0..confusion.labels()).filter(|label| confusion.class(*label).is_seen()).collect();
+    let side = MATRIX / seen.len().max(1) as f64;
+    let size = SMALL.min(side * 0.7).max(5.0);
+    for (row, &truth) in seen.iter().enumerate() {
+        let y = top + side * row as f64;
+        let support = confusion.class(truth).support;
+        let name = format!("{} ({support})", label(figure.labels, truth));
+        svg.text((MATRIX_LEFT - 6.0, y + side / 2.0 + size / 3.0), &name, Anchor::End, (size, 0.0));
+        for (column, &predicted) in seen.iter().enumerate() {
+            let x = MATRIX_LEFT + side * column as f64;
+            let count = confusion.count(truth, predicted);
+            let share = if support == 0 { 0.0 } else { count as f64 / support as f64 };
+            let fill = shade(share, truth == predicted);
+            svg.area((x, y), (side - 0.5, side - 0.5), &fill);
+            if count > 0 {
+                let at = (x + side / 2.0, y + side / 2.0 + size / 3.0);
+                svg.text(at, &count.to_string(), Anchor::Middle, (size, 0.0));
+            }
+        }
+    }
+    for (column, &predicted) in seen.iter().enumerate() {
+        let x = MATRIX_LEFT + side * (column as f64 + 0.5) + size / 3.0;
+        svg.text((x, top - 6.0), &label(figure.labels, predicted), Anchor::Start, (size, -90.0));
+    }
+    let below = (MATRIX_LEFT + MATRIX / 2.0, top + MATRIX + 18.0);
+    svg.text(below, "rows: true (count), columns: answered", Anchor::Middle, (SMALL, 0.0));
+}
+
+fn label(labels: &[Arc<str>], index: usize) -> String {
+    let label = labels.get(index).map_or("", |label| &**label);
+    if label.chars().count() <= LABEL_CHARS {
+        return label.to_owned();
+    }
+    label.chars().take(LABEL_CHARS - 1).chain(['…']).collect()
+}
+
+/// White to blue for what is right, to red for what is wrong.
+fn shade(share: f64, right: bool) -> String {
+    let light = 255.0 - 165.0 * share;
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "from 90 to 255")]
+    let light = light.round() as u8;
+    if right { format!("#{light:02x}{light:02x}ff") } else { format!("#ff{light:02x}{light:02x}") }
+}
