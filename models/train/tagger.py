@@ -12,7 +12,6 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-import tags
 import words
 from graph import Graph
 from onnx import TensorProto
