@@ -9,7 +9,7 @@ use crate::cli::exit::{Failure, print, say};
 use crate::cli::model::cases::Cases;
 use crate::cli::model::folder::admit;
 use crate::cli::model::graph::Graph;
-use crate::cli::model::list::{labels_in_short, say_all, short, task_entry};
+use crate::cli::model::list::{labels_in_short, say_all, short, tags_entry, task_entry, types_in_short};
 use crate::cli::model::measure::memory;
 use crate::cli::table::table;
 use crate::infer::engine::Operator;
@@ -78,7 +78,7 @@ fn inspection(manifest: &Manifest, variants: &[Examined<'_>]) -> Value {
     let tasks: Vec<Value> = manifest.tasks.iter().map(task_entry).collect();
     json!({
         "v": 1, "model": &**manifest.id(), "kind": manifest.kind.as_str(), "description": manifest.description,
-        "input": input, "tasks": tasks, "variants": variants,
+        "input": input, "tasks": tasks, "tags": manifest.tags.as_ref().map(tags_entry), "variants": variants,
     })
 }
 
@@ -101,6 +101,11 @@ fn describe(manifest: &Manifest, variants: &[Examined<'_>]) {
                 task.labels.join(" | ")
             ),
         );
+    }
+    if let Some(tags) = &manifest.tags {
+        let (types, count) = (tags.types.join(" | "), tags.classes());
+        let marked = types_in_short(tags);
+        line("output", format!("{} [items, words, {count}] f32, {marked}: {types}", tags.output));
     }
     for found in variants {
         let report = found.report;

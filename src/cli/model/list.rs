@@ -8,7 +8,7 @@ use crate::cli::exit::{Failure, print, say};
 use crate::cli::model::folder::{graph_bytes, read_manifest};
 use crate::cli::table::table;
 use crate::infer::Manifest;
-use crate::infer::manifest::Task;
+use crate::infer::manifest::{Tags, Task};
 use crate::units::Bytes;
 
 /// Prints one line per model and one per score; models with a wrong manifest are named at the end.
@@ -31,7 +31,8 @@ pub(in crate::cli::model) fn list(folders: &[PathBuf], json: bool) -> Result<(),
             continue;
         }
         let id = manifest.id().to_string();
-        let tasks: Vec<String> = manifest.tasks.iter().map(labels_in_short).collect();
+        let marked = manifest.tags.iter().map(types_in_short);
+        let tasks: Vec<String> = manifest.tasks.iter().map(labels_in_short).chain(marked).collect();
         let place = folder.display().to_string();
         models.push(vec![
             id.clone(),
@@ -76,7 +77,8 @@ fn entry(folder: &Path, manifest: &Manifest, bytes: u64) -> Value {
     json!({
         "v": 1, "model": &**manifest.id(), "name": &*manifest.name, "version": &*manifest.version,
         "kind": manifest.kind.as_str(), "description": manifest.description, "folder": folder.display().to_string(),
-        "bytes": bytes, "variants": variants, "tasks": tasks, "scores": scores.collect::<Vec<_>>(),
+        "bytes": bytes, "variants": variants, "tasks": tasks,
+        "tags": manifest.tags.as_ref().map(tags_entry), "scores": scores.collect::<Vec<_>>(),
     })
 }
 
@@ -84,6 +86,13 @@ fn entry(folder: &Path, manifest: &Manifest, bytes: u64) -> Value {
 pub(in crate::cli::model) fn task_entry(task: &Task) -> Value {
     let labels: Vec<&str> = task.labels.iter().map(|label| &**label).collect();
     json!({ "name": &*task.name, "output": &*task.output, "labels": labels, "threshold": short(task.threshold) })
+}
+
+/// What a model marks; null for one that answers tasks.
+pub(in crate::cli::model) fn tags_entry(tags: &Tags) -> Value {
+    let types: Vec<&str> = tags.types.iter().map(|kind| &**kind).collect();
+    let rules: Vec<&str> = tags.rules.iter().map(|rule| &**rule).collect();
+    json!({ "output": &*tags.output, "types": types, "rules": rules, "threshold": short(tags.threshold) })
 }
 
 /// A number as it is written, 0.1 and not 0.10000000149.
@@ -95,4 +104,9 @@ pub(in crate::cli::model) fn short(number: f32) -> f64 {
 pub(in crate::cli::model) fn labels_in_short(task: &Task) -> String {
     let name = if task.name.is_empty() { "label" } else { &task.name };
     format!("{name} ({})", task.labels.len())
+}
+
+/// `entities (10)`.
+pub(in crate::cli::model) fn types_in_short(tags: &Tags) -> String {
+    format!("entities ({})", tags.types.len())
 }
