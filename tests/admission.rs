@@ -72,7 +72,7 @@ fn good_models_of_every_input_type_are_admitted_and_run_from_the_examined_bytes(
 #[test]
 fn hostile_models_are_refused_by_name_and_the_parent_lives() {
     for (name, why) in [
-        ("deep-dimension", "the admission child overflowed its stack while it was to parse model.onnx"),
+        ("deep-dimension", "model.onnx takes 28000 bytes in one name or text, allowed are 1024"),
         ("truncated", "model.onnx cannot be used"),
         ("wrong-golden", "case 0: wear differs by 0.01"),
         ("huge-constant", "failed to allocate"),
@@ -152,6 +152,14 @@ fn a_child_that_hangs_dies_babbles_or_lies_is_refused() {
         ),
         ("kill -9 $$", "used up its processor time while it was to start"),
         ("kill -11 $$", "was killed by signal 11 while it was to start"),
+        (
+            "echo \"thread 'main' has overflowed its stack\" >&2; kill -6 $$",
+            "overflowed its stack while it was to start",
+        ),
+        (
+            "echo 'memory allocation of 9 bytes failed' >&2; kill -6 $$",
+            "ran out of the memory it may take while it was to start",
+        ),
         ("exit 3", "ended with exit code 3 and no report"),
         ("exec 1>&-; exec sleep 30", "the admission child"),
         ("yes '{\"step\":\"x\"}' 2>/dev/null", "the admission child"),

@@ -125,6 +125,21 @@ const FAULTS: &[(&str, &str, &str)] = &[
         "upstream.url: broker address \"shore\": user name and password belong into",
     ),
     ("\"se\"]", "\"se\", \"ce\"]", "streams[0].payload.values: \"ce\" is empty or stands there twice"),
+    (
+        "classifier = \"failure-mode\"",
+        "extractor = \"nobody\"",
+        "streams[1].extractor: no model is called \"nobody\"; allowed: hydraulic-condition | failure-mode",
+    ),
+    (
+        "classifier = \"failure-mode\"",
+        "show_text = true",
+        "streams[1].classifier: missing; allowed: a classifier, an extractor or both: hydraulic-condition | failure-mode",
+    ),
+    (
+        "model = \"hydraulic-condition\"",
+        "model = \"hydraulic-condition\"\nextractor = \"failure-mode\"",
+        "streams[0].extractor: unknown key",
+    ),
 ];
 
 /// What `check` adds, because it needs the models and files: planted as above.
@@ -138,6 +153,11 @@ const CHECK_FAULTS: &[(&str, &str, &str)] = &[
         "classifier = \"failure-mode\"",
         "classifier = \"hydraulic-condition\"",
         "streams[1].classifier: model hydraulic-condition@2.0.0 is for sensor streams",
+    ),
+    (
+        "classifier = \"failure-mode\"",
+        "extractor = \"failure-mode\"",
+        "streams[1].extractor: model failure-mode@1.0.0 answers tasks: name it as classifier",
     ),
     ("{models}/failure-mode", "{dir}", "models[1].path: "),
     ("{models}/failure-mode", "{models}/hydraulic-condition", "models[1].path: "),
@@ -236,7 +256,8 @@ fn the_printed_default_is_the_default() {
         r#"gateway = { site = "my-plant", id = "gateway-1" }
            plant = { url = "mqtt://127.0.0.1" }
            upstream = { url = "mqtt://127.0.0.1:1884" }
-           models = [{ name = "hydraulic-condition" }, { name = "failure-mode" }]
+           models = [{ name = "hydraulic-condition" }, { name = "failure-mode" }, { name = "work-order-entities" },
+                     { name = "excavator-triage" }, { name = "redactor" }]
            [[streams]]
            name = "hydraulics-1"
            kind = "sensor"
@@ -251,7 +272,22 @@ fn the_printed_default_is_the_default() {
            kind = "report"
            topic = "plant/reports/#"
            payload = { format = "json", text = "text", time = "ts", id = "id" }
-           classifier = "failure-mode""#,
+           classifier = "failure-mode"
+           extractor = "work-order-entities"
+           [[streams]]
+           name = "excavators"
+           kind = "report"
+           topic = "plant/excavators/+/orders"
+           payload = { format = "json", text = "text", time = "ts", id = "id" }
+           classifier = "excavator-triage"
+           [[streams]]
+           name = "handovers"
+           kind = "report"
+           topic = "plant/handovers"
+           payload = { format = "json", text = "text", time = "ts", id = "id" }
+           extractor = "redactor"
+           forward = { events = "none" }
+           priority = "bulk""#,
     )
     .unwrap();
     assert_eq!(format!("{written:#?}"), format!("{bare:#?}"));

@@ -20,6 +20,10 @@ TEACHER = SHARED / "models" / "minilm-l6-v2"
 TOLERANCE = 1e-4
 
 
+class Refused(Exception):
+    """What the gateway's program said when it failed."""
+
+
 def rows(path):
     """The objects of a JSON lines file."""
     return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
@@ -37,7 +41,10 @@ def macro_f1(truth, answer):
 def tidegate(*arguments):
     """What the program says on stdout; it is `tidegate` of the PATH or the one TIDEGATE names."""
     command = [os.environ.get("TIDEGATE", "tidegate"), *map(str, arguments)]
-    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        raise Refused(f"{' '.join(command)}: {' '.join(done.stderr.split())}")
+    return done.stdout
 
 
 def short(row):

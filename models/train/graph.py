@@ -73,6 +73,11 @@ class Graph:
         limits = (self.constant(np.array([at], np.int64), f"{name}_{at}") for at in (begin, end))
         return self.add("Slice", source, *limits, self.constant(np.array([1], np.int64), f"{name}_axis"), name=name)
 
+    def pick(self, source, columns, name):
+        """Those columns of [N, width] as an output of their own. Not a slice: the engine would move one up through
+        everything before it, and compute all of that once for each output."""
+        return self.add("Gather", source, self.constant(np.array(columns, np.int64), f"{name}_columns"), axis=1, name=name)
+
     def output(self, name, *shape):
         """A port of shape [N, ...shape]."""
         self.outputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", *shape]))

@@ -7,7 +7,6 @@ right, memory and latency there, latency in ONNX Runtime on one thread.
 import json
 import logging
 import shutil
-import subprocess
 import tempfile
 import time
 from pathlib import Path
@@ -28,6 +27,8 @@ STORED_MIN = 256
 CALIBRATION_ROWS = 100
 GOLDEN_ROWS = 16
 RUNS = 300
+# Of what the gateway says of a variant it refuses.
+REASON_CHARS = 160
 # Of 4-bit weights; the smallest there is.
 BLOCK = 16
 
@@ -165,20 +166,21 @@ def alone(folder, name, file, inputs, place):
     return target
 
 
-def in_engine(folder):
-    """What the gateway says of a folder with one variant: {"engine": "right" or why not, "memory", "latency_us"}."""
+def in_engine(folder, length):
+    """What the gateway says of a folder with one variant: {"engine": "right" or why not, "memory", "latency_us"}; the
+    latency is that of one input of `length` numbers."""
     try:
         seen = json.loads(common.tidegate("model", "bench", folder, "--json"))["variants"][0]
-    except subprocess.CalledProcessError as error:
-        reason = (error.stderr or "").strip().splitlines()
-        return {"engine": "refused: " + (reason[-1][-160:] if reason else f"exit {error.returncode}")}
-    return {"engine": "right", "memory": seen["memory_measured"], "latency_us": seen["p50_us"]}
+    except common.Refused as error:
+        return {"engine": f"refused: {str(error)[-REASON_CHARS:]}"}
+    shape = next(shape for shape in seen["shapes"] if shape["items"] == 1 and shape["length"] == length)
+    return {"engine": "right", "memory": seen["memory_measured"], "latency_us": shape["p50_us"]}
 
 
 def examine(folder, inputs, score):
     """Rows for figures.json, "fp32" first. `inputs` are rows as the graph takes them; `score` makes a number, higher is
     better, of {output: array} for exactly these rows."""
-    found = []
+    found, shipped = [], [entry["name"] for entry in common.read_manifest(folder)["variants"]]
     with tempfile.TemporaryDirectory() as scratch:
         for name, make in {"fp32": None, **MAKERS}.items():
             file = Path(scratch) / f"{name}.onnx"
@@ -193,8 +195,9 @@ def examine(folder, inputs, score):
             row = {"name": name, "bytes": file.stat().st_size, "score": float(score(graph.run(file, inputs)))}
             place = Path(scratch) / name
             place.mkdir()
-            row |= in_engine(alone(folder, name, file, inputs, place))
-            found.append(row | {"reference_us": reference_us(file, inputs[0])})
+            row |= in_engine(alone(folder, name, file, inputs, place), len(inputs[0]))
+            row |= {"reference_us": reference_us(file, inputs[0]), "shipped": "shipped" if name in shipped else ""}
+            found.append(row)
             print(f"{folder.name}: {found[-1]}", flush=True)
     return found
 

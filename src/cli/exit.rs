@@ -28,11 +28,6 @@ impl Failure {
         }
     }
 
-    /// The error with its causes.
-    pub(in crate::cli) fn text(&self) -> String {
-        format!("{:#}", self.parts().1)
-    }
-
     /// Prints the error with its causes to stderr and gives the exit code.
     ///
     /// Whoever reads stdout may have seen enough, as in `| head`: that is no failure.

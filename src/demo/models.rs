@@ -19,7 +19,7 @@ macro_rules! embedded {
 }
 
 /// The shipped models, one line each. Streams whose models are not among them are left out.
-const MODELS: &[Embedded] = &[embedded!("hydraulic-condition"), embedded!("failure-mode")];
+const MODELS: &[Embedded] = &[embedded!("hydraulic-condition"), embedded!("failure-mode", "known.bin")];
 
 /// Names of the shipped models.
 pub(in crate::demo) fn models() -> impl Iterator<Item = &'static str> {

@@ -76,7 +76,7 @@ pub(in crate::demo) fn streams() -> impl Iterator<Item = &'static Stream> + Clon
     STREAMS.iter().filter(|stream| match &stream.source {
         Source::Rig(_) => is_shipped(RIG_MODEL),
         Source::People { classifier, extractor, .. } => {
-            classifier.or(*extractor).is_some_and(is_shipped) || extractor.is_some_and(is_shipped)
+            [classifier, extractor].into_iter().flatten().any(|model| is_shipped(model))
         }
     })
 }

@@ -8,14 +8,17 @@
 //! `catch_unwind` stops, and some quantised graphs load well and compute nonsense, which only golden vectors show.
 
 mod golden;
+mod outline;
 
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 pub use crate::infer::admission::golden::Encode;
+pub use crate::infer::admission::outline::OutlineLimits;
 
 use crate::infer::admission::golden::{Golden, Rounds, golden_error};
+use crate::infer::admission::outline::Excess;
 use crate::infer::digest::Digest;
 use crate::infer::engine::{Draft, EngineError};
 use crate::infer::manifest::{Encoding, Manifest, ManifestFault, Variant};
@@ -36,6 +39,8 @@ pub const BATCH_MIN: usize = 6;
 pub struct AdmissionLimits {
     /// Bytes of one file. Loading takes about twice that much memory for a moment.
     pub file_bytes: u64,
+    /// What is counted before the library reads a file.
+    pub outline: OutlineLimits,
     /// Numbers in one network.
     pub parameters: u64,
     /// Multiply-adds per item. A Cortex-A53 does about 10^9 a second on one core.
@@ -164,6 +169,7 @@ impl Default for AdmissionLimits {
     fn default() -> Self {
         Self {
             file_bytes: 64 << 20,
+            outline: OutlineLimits::default(),
             parameters: 50_000_000,
             operations: 500_000_000,
             memory_bytes: 256 << 20,
@@ -254,6 +260,9 @@ fn examine_variant(
 ) -> Result<VariantReport, AdmissionError> {
     let file = &variant.file;
     let graph = |source| AdmissionError::Graph { model: manifest.id().clone(), file: file.clone(), source };
+    step(&format!("count the parts of {file}"));
+    outline::check(bytes, &limits.outline)
+        .or_else(|Excess { what, found, limit }| within(manifest, file, what, found, limit))?;
     step(&format!("parse {file}"));
     let draft = Draft::parse(&manifest.spec(), bytes).map_err(graph)?;
     step(&format!("predict the cost of {file}"));

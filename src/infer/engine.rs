@@ -9,6 +9,7 @@
 //! interface is not stable.
 
 pub mod general;
+mod interface;
 mod survey;
 
 use std::io::Cursor;
@@ -16,13 +17,15 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use tract_onnx::prelude::*;
-use tract_onnx::tract_hir::infer::Factoid as _;
 use tract_onnx::tract_hir::internal::Cost;
 use tract_onnx::tract_hir::tract_core::ops::array::Gather;
 use tract_onnx::tract_hir::tract_core::ops::konst::Const;
 use tract_onnx::tract_hir::tract_core::plan;
 
-use crate::infer::tensor::{Bucket, Column, Dtype, Input, OutputPort, Outputs, Rows, Spec};
+use crate::infer::engine::interface::{
+    check_length, check_operators, check_output, match_inputs, select_outputs,
+};
+use crate::infer::tensor::{Bucket, Column, Dtype, Input, Outputs, Rows, Spec};
 
 pub use survey::{Declared, Operator, Survey, spec_at};
 
@@ -37,6 +40,12 @@ pub enum EngineError {
     Parse {
         /// The library's words.
         reason: String,
+    },
+    /// The graph has operators the library lacks.
+    #[error("the engine has no operator {:?}: express the graph without", .names)]
+    Operators {
+        /// All of them, by name.
+        names: Vec<String>,
     },
     /// The graph has not the inputs and outputs the manifest names.
     #[error("compare the graph with the manifest: {reason}")]
@@ -138,6 +147,7 @@ impl Draft {
             let mut graph = parse(bytes)?;
             let order = match_inputs(&graph, spec)?;
             select_outputs(&mut graph, spec)?;
+            check_operators(&graph)?;
             Ok(Self { graph, spec: spec.clone(), order })
         })
     }
@@ -155,6 +165,7 @@ impl Draft {
         let mut graph = self.graph.clone();
         for (index, port) in self.order.iter().enumerate() {
             let Some(port) = self.spec.inputs.get(*port) else { continue };
+            check_length(&graph, index, port, bucket)?;
             let shape = [bucket.items, bucket.length];
             graph
                 .set_input_fact(index, InferenceFact::dt_shape(datum(port.dtype), shape))
@@ -328,70 +339,6 @@ fn guarded<T>(work: impl FnOnce() -> Result<T, EngineError>) -> Result<T, Engine
     })
 }
 
-/// Finds the port of each graph input and compares type and shape.
-fn match_inputs(graph: &InferenceModel, spec: &Spec) -> Result<Vec<usize>, EngineError> {
-    let interface = |reason: String| EngineError::Interface { reason };
-    let outlets = graph.input_outlets().map_err(|error| interface(words(&error)))?;
-    let mut order = Vec::new();
-    for outlet in outlets {
-        let name = graph.node(outlet.node).name.as_str();
-        let Some(index) = spec.inputs.iter().position(|port| *port.name == *name) else {
-            return Err(interface(format!("the graph has an input {name:?} the manifest does not name")));
-        };
-        let fact = graph.outlet_fact(*outlet).map_err(|error| interface(words(&error)))?;
-        let wanted = spec.inputs.get(index).map_or(Dtype::F32, |port| port.dtype);
-        if let Some(found) = fact.datum_type.concretize().filter(|found| *found != datum(wanted)) {
-            let wanted = wanted.as_str();
-            return Err(interface(format!("input {name:?} is {found:?}, the manifest says {wanted}")));
-        }
-        if fact.shape.rank().concretize().is_some_and(|rank| rank != 2) {
-            return Err(interface(format!("input {name:?} is not of shape [items, length]")));
-        }
-        order.push(index);
-    }
-    for (index, port) in spec.inputs.iter().enumerate() {
-        if order.iter().filter(|found| **found == index).count() != 1 {
-            return Err(interface(format!("the graph has no input {:?}", port.name)));
-        }
-    }
-    Ok(order)
-}
-
-/// Restricts the graph to the wanted outputs, so that nothing else is computed.
-fn select_outputs(graph: &mut InferenceModel, spec: &Spec) -> Result<(), EngineError> {
-    let interface = |reason: String| EngineError::Interface { reason };
-    let declared = graph.output_outlets().map_err(|error| interface(words(&error)))?.to_vec();
-    let mut wanted = Vec::new();
-    for port in &spec.outputs {
-        let named = |outlet: &&OutletId| graph.outlet_label(**outlet) == Some(&*port.name);
-        match declared.iter().find(named) {
-            Some(outlet) => wanted.push(*outlet),
-            None => return Err(interface(format!("the graph has no output {:?}", port.name))),
-        }
-    }
-    graph.select_output_outlets(&wanted).map_err(|error| interface(words(&error)))
-}
-
-fn check_output(port: &OutputPort, fact: &TypedFact, bucket: Bucket) -> Result<(), EngineError> {
-    let interface = |reason: String| EngineError::Interface { reason };
-    let name = &port.name;
-    if fact.datum_type != datum(port.dtype) {
-        let (found, wanted) = (fact.datum_type, port.dtype.as_str());
-        return Err(interface(format!("output {name:?} is {found:?}, {wanted} is needed")));
-    }
-    let shape = fact.shape.as_concrete().unwrap_or(&[]);
-    let volume = shape.iter().try_fold(1_usize, |volume, dim| volume.checked_mul(*dim));
-    let width = port.width.at(bucket.length);
-    let wanted = bucket.items.checked_mul(width);
-    if shape.first() != Some(&bucket.items) || volume != wanted {
-        return Err(interface(format!(
-            "output {name:?} has shape {:?}, [items, {width}] is needed",
-            fact.shape
-        )));
-    }
-    Ok(())
-}
-
 /// Sums up what the library predicts of each node. Counts that do not fit are as large as can be.
 fn footprint(typed: &TypedModel) -> TractResult<Footprint> {
     let number = |dim: &TDim| dim.to_i64().ok().and_then(|n| u64::try_from(n).ok()).unwrap_or(u64::MAX);
@@ -476,7 +423,7 @@ fn words(error: &TractError) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::infer::tensor::{InputPort, Width};
+    use crate::infer::tensor::{InputPort, OutputPort, Width};
 
     const DENSE: &[u8] = include_bytes!("../../tests/golden/models/dense-pair/model.onnx");
     const EMBEDDING: &[u8] = include_bytes!("../../tests/golden/models/looks-at-padding/model.onnx");
@@ -649,8 +596,11 @@ mod tests {
         ] {
             assert!(found.contains(expected), "{found:?} does not contain {expected:?}");
         }
-        let wrong_length = Engine::load(&dense(), DENSE, &buckets(&[1], 5));
-        assert!(matches!(wrong_length, Err(EngineError::Prepare { length: 5, .. })));
+        let Err(wrong_length) = Engine::load(&dense(), DENSE, &buckets(&[1], 5)) else {
+            panic!("was loaded")
+        };
+        let why = wrong_length.to_string();
+        assert!(why.contains("input \"features\" has rows of 4, the manifest says 5"), "{why}");
     }
 
     #[test]

@@ -16,7 +16,8 @@ pub mod registry;
 pub mod tensor;
 
 pub use admission::{
-    AdmissionError, AdmissionLimits, AdmissionReport, BATCH_MAX, BATCH_MIN, Encode, VariantReport, examine,
+    AdmissionError, AdmissionLimits, AdmissionReport, BATCH_MAX, BATCH_MIN, Encode, OutlineLimits,
+    VariantReport, examine,
 };
 pub use digest::Digest;
 pub use engine::{Draft, Engine, EngineError, Footprint, RunError, Survey, spec_at};

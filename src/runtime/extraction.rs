@@ -2,11 +2,24 @@
 //!
 //! # Invariants
 //! A report is marked as if it had gone through alone. One that fails takes no other with it.
+//! No more than [`WORDS_MAX`] words are in memory with their tags.
 
-use crate::flow::{Extraction, FailureReason, ModelId};
-use crate::infer::{BATCH_MIN, ModelInput, Registry};
+use std::ops::Range;
+
+use crate::flow::{Extraction, FailureReason, ModelId, Verdict};
+use crate::infer::{BATCH_MIN, ModelInput, Registry, ReportCounts};
 use crate::runtime::reading::Reading;
 use crate::text::WordSpan;
+
+/// Words of one report that are read, and of several that are under way together: 64 KiB, the usual limit of a text, in
+/// words of three letters. Their tags take 2.8 MB for 21 types.
+pub(in crate::runtime) const WORDS_MAX: usize = 16_384;
+
+/// Words whose buffers are kept from one call to the next.
+const WORDS_KEPT: usize = 1_024;
+
+/// Numbers whose buffer is kept: the tags of so many words for 10 types.
+const LOGITS_KEPT: usize = WORDS_KEPT * 21;
 
 /// A report to be marked.
 pub struct Unmarked<'a> {
@@ -30,6 +43,8 @@ pub struct Pieces {
 #[derive(Default)]
 struct Progress {
     words: Vec<WordSpan>,
+    /// Words that are not read.
+    cut: usize,
     logits: Vec<f32>,
     failed: Option<FailureReason>,
 }
@@ -55,13 +70,19 @@ impl Pieces {
         }
         let batch_max = registry.batch_max(model).max(1);
         self.rows.resize_with(batch_max.max(self.rows.len()), Row::default);
-        self.filled = 0;
+        let mut results = Vec::with_capacity(reports.len());
+        let mut under_way = 0;
         for (number, report) in reports.iter().enumerate() {
             let Some(progress) = self.reports.get_mut(number) else { continue };
-            progress.logits.clear();
-            progress.failed = None;
-            let mut words = std::mem::take(&mut progress.words);
-            reading.split(report.text, &mut words);
+            progress.start(reading, report.text);
+            let (words, cut) = (std::mem::take(&mut progress.words), progress.cut as u64);
+            registry.count(model, ReportCounts { cut_words: cut, ..ReportCounts::default() });
+            if under_way > 0 && under_way + words.len() > WORDS_MAX {
+                self.run(registry, model, late);
+                self.finish(reading, reports, results.len()..number, &mut results);
+                under_way = 0;
+            }
+            under_way += words.len();
             for piece in words.chunks(reading.words_max().max(1)) {
                 if let Some(row) = self.rows.get_mut(self.filled) {
                     row.report = number;
@@ -77,13 +98,8 @@ impl Pieces {
             }
         }
         self.run(registry, model, late);
-        let results = reports.iter().zip(&self.reports).map(|(report, progress)| match progress.failed {
-            Some(reason) => Err(reason),
-            None => {
-                Ok(reading.entities(report.text, &progress.words, &progress.logits, report.uncertain_below))
-            }
-        });
-        results.collect()
+        self.finish(reading, reports, results.len()..reports.len(), &mut results);
+        results
     }
 
     /// Puts the rows that are filled through the model, together where that is worth it.
@@ -104,6 +120,143 @@ impl Pieces {
                     Err(reason) => report.failed = Some(reason),
                 }
             }
+        }
+    }
+
+    /// Makes entities of the tags of some reports, and frees what only a long one needs.
+    fn finish(
+        &mut self,
+        reading: &mut Reading,
+        reports: &[Unmarked<'_>],
+        done: Range<usize>,
+        results: &mut Vec<Result<Extraction, FailureReason>>,
+    ) {
+        let some = self.reports.iter_mut().zip(reports).skip(done.start).take(done.len());
+        for (progress, report) in some {
+            results.push(match progress.failed {
+                Some(reason) => Err(reason),
+                None => Ok(progress.entities(reading, report)),
+            });
+            progress.words.truncate(WORDS_KEPT);
+            progress.words.shrink_to(WORDS_KEPT);
+            progress.logits.truncate(LOGITS_KEPT);
+            progress.logits.shrink_to(LOGITS_KEPT);
+        }
+    }
+}
+
+impl Progress {
+    fn start(&mut self, reading: &Reading, text: &str) {
+        self.logits.clear();
+        self.failed = None;
+        reading.split(text, &mut self.words);
+        self.cut = self.words.len().saturating_sub(WORDS_MAX);
+        self.words.truncate(WORDS_MAX);
+    }
+
+    fn entities(&self, reading: &mut Reading, report: &Unmarked<'_>) -> Extraction {
+        let mut extraction = reading.entities(report.text, &self.words, &self.logits, report.uncertain_below);
+        if self.cut > 0 {
+            extraction.verdict = extraction.verdict.max(Verdict::Uncertain);
+        }
+        extraction
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::infer::{BATCH_MAX, Digest, Manifest, Model};
+
+    const MANIFEST: &str = include_str!("../../tests/golden/models/tagger/manifest.toml");
+    const GRAPH: &[u8] = include_bytes!("../../tests/golden/models/tagger/model.onnx");
+
+    fn tagger() -> (Registry, Reading) {
+        let manifest = Arc::new(Manifest::parse(MANIFEST).unwrap());
+        let file = |name: &str| match name {
+            "vocabulary.json" => {
+                Some(include_bytes!("../../tests/golden/models/tagger/vocabulary.json").to_vec())
+            }
+            _ => Some(include_bytes!("../../tests/golden/models/tagger/known.bin").to_vec()),
+        };
+        let reading = Reading::new(&manifest, &file).unwrap().unwrap();
+        let mut registry = Registry::new();
+        registry.add(Model::load(manifest, GRAPH, &[1, BATCH_MAX]).unwrap(), Digest::of(GRAPH), 0).unwrap();
+        (registry, reading)
+    }
+
+    fn unmarked(text: &str) -> Unmarked<'_> {
+        Unmarked { text, uncertain_below: None }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+
+        #[test]
+        fn reports_are_marked_together_as_alone_and_each_by_its_own_deadline(
+            texts in prop::collection::vec("((check|hyd\\.|hydraulic|pump|x|oil) ?){0,40}", 0..20),
+            late in prop::collection::vec(0_u8..8, 20),
+        ) {
+            let (mut registry, mut reading) = tagger();
+            let mut pieces = Pieces::default();
+            let mut alone = |text: &str| {
+                let mut marked =
+                    Pieces::default().mark(&mut registry, (ModelId(0), &mut reading), &[unmarked(text)], &mut |_| false);
+                marked.remove(0).unwrap()
+            };
+            let expected: Vec<Extraction> = texts.iter().map(|text| alone(text)).collect();
+            let reports: Vec<_> = texts.iter().map(|text| unmarked(text)).collect();
+            for _ in 0..2 {
+                let is_late = |item: usize| late[item] == 0;
+                let marked =
+                    pieces.mark(&mut registry, (ModelId(0), &mut reading), &reports, &mut |item| is_late(item));
+                prop_assert_eq!(marked.len(), texts.len());
+                for (item, (marked, expected)) in marked.into_iter().zip(&expected).enumerate() {
+                    // A text without a word asks the model nothing.
+                    if is_late(item) && !texts[item].trim().is_empty() {
+                        prop_assert_eq!(marked, Err(FailureReason::Deadline));
+                    } else {
+                        prop_assert_eq!(&marked.unwrap(), expected);
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn an_entity_lies_across_the_border_of_two_pieces() {
+        let (mut registry, mut reading) = tagger();
+        let text = format!("{}hydraulic pump", "x ".repeat(7));
+        let marked = Pieces::default().mark(
+            &mut registry,
+            (ModelId(0), &mut reading),
+            &[unmarked(&text)],
+            &mut |_| false,
+        );
+        let found = &marked[0].as_ref().unwrap().found;
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert_eq!((found[0].start, found[0].end, found[0].value), (14, 28, Some(0)));
+    }
+
+    #[test]
+    fn a_text_without_end_is_read_as_far_as_allowed_and_takes_no_memory_with_it() {
+        let (mut registry, mut reading) = tagger();
+        let mut pieces = Pieces::default();
+        let (long, short) = ("hydraulic pump x ".repeat(WORDS_MAX), "check pump".to_owned());
+        let texts = [&short, &long, &short, &long, &short];
+        let reports: Vec<_> = texts.iter().map(|text| unmarked(text)).collect();
+        let marked = pieces.mark(&mut registry, (ModelId(0), &mut reading), &reports, &mut |_| false);
+        let verdicts: Vec<_> = marked.iter().map(|marked| marked.as_ref().unwrap().verdict).collect();
+        let (whole, cut) = (Verdict::Accepted, Verdict::Uncertain);
+        assert_eq!(verdicts, [whole, cut, whole, cut, whole]);
+        let status = registry.status().next().unwrap();
+        assert_eq!(status.reports.cut_words, 2 * 2 * WORDS_MAX as u64);
+        for report in &pieces.reports {
+            assert!(report.logits.capacity() <= LOGITS_KEPT && report.words.capacity() <= WORDS_KEPT);
         }
     }
 }

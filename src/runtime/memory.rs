@@ -2,9 +2,12 @@
 
 use crate::config::{Config, StreamSettings};
 use crate::infer::BATCH_MAX;
+use crate::infer::manifest::{InputLayout, Tags};
+use crate::infer::tensor::Dtype;
 use crate::ingest::PayloadFormat;
 use crate::runtime::analyze::WORK_IN_FLIGHT;
 use crate::runtime::decisions::{DECISION_BYTES, WAITING_MAX};
+use crate::runtime::extraction::WORDS_MAX;
 use crate::runtime::limits::{INPUTS_MAX, QUEUE_MAX, REQUESTS_MAX};
 use crate::runtime::models::Models;
 use crate::units::Bytes;
@@ -53,9 +56,12 @@ pub fn memory_plan(config: &Config, models: &Models) -> Vec<MemoryPart> {
     let mut parts = vec![part("program, stacks, links", PROCESS.0)];
     let admitted = models.registry.status().filter(|model| model.memory_bytes > 0);
     parts.extend(admitted.map(|model| part(&format!("model {}", model.id), model.memory_bytes)));
-    let lengths = models.manifests.iter().flatten().flat_map(|manifest| manifest.input.lengths());
-    let input_bytes = lengths.max().unwrap_or(0) as u64 * 4;
+    let input_bytes = models.manifests.iter().flatten().map(|manifest| input_bytes(&manifest.input)).max();
+    let input_bytes = input_bytes.unwrap_or(0);
     parts.push(part("inputs of a batch", INPUT_COPIES * BATCH_MAX as u64 * input_bytes));
+    let tags = models.manifests.iter().flatten().filter_map(|manifest| manifest.tags.as_ref());
+    let marking: Option<u64> = tags.map(marking_bytes).max();
+    parts.extend(marking.map(|bytes| part("reports being marked", bytes)));
     let (mut window_bytes, mut largest) = (0, 0);
     for stream in &config.streams {
         // The buffer of the source, and as much again for its windows on their way to a model and back.
@@ -74,6 +80,23 @@ pub fn memory_plan(config: &Config, models: &Models) -> Vec<MemoryPart> {
     parts.push(part("decisions while the plant broker is away", WAITING_MAX as u64 * DECISION_BYTES));
     parts.push(part("batches upstream", u64::from(config.upstream.in_flight) * BATCH_BYTES));
     parts
+}
+
+/// The words of a report with their tags, while the best path is looked for: place, logits, and per word the best tag
+/// before, the way into each type, and the tag taken.
+fn marking_bytes(tags: &Tags) -> u64 {
+    let (classes, types) = (tags.classes() as u64, tags.types.len() as u64);
+    WORDS_MAX as u64 * (8 + 4 * classes + 8 + types + 8)
+}
+
+/// The longest row of a model.
+fn input_bytes(input: &InputLayout) -> u64 {
+    let number = match input.dtype() {
+        Dtype::I64 => 8,
+        // Bytes are made of numbers of four.
+        Dtype::F32 | Dtype::I8 | Dtype::U8 => 4,
+    };
+    input.lengths().into_iter().max().unwrap_or(0) as u64 * number
 }
 
 /// Work that may wait for the models: as many of the largest windows as fit into the share, within limits. A queue of a

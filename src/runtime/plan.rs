@@ -280,8 +280,8 @@ mod tests {
 
     /// The plan of the default configuration after a change, with these models.
     fn planned(from: &str, to: &str, manifests: &[Option<Arc<Manifest>>]) -> Result<Plan, Vec<String>> {
+        assert!(DEFAULT_CONFIG.contains(from), "{from} is not there");
         let text = DEFAULT_CONFIG.replace(from, to);
-        assert!(from.is_empty() || text != DEFAULT_CONFIG, "{from} is not there");
         plan(&Config::parse(&text).unwrap(), manifests, &[], 7)
             .map_err(|faults| faults.iter().map(ToString::to_string).collect())
     }
@@ -306,7 +306,29 @@ mod tests {
         assert_eq!(shown, policy.shown);
         // The feature with a cadence of its own is among those shown, at the place named.
         assert_eq!(policy.every.iter().map(|(at, _)| &*policy.shown[*at]).collect::<Vec<_>>(), ["vs1.rms"]);
-        assert_eq!((plan.pipeline.epoch, plan.pipeline.models.len()), (7, 3));
+        assert_eq!((plan.pipeline.epoch, plan.pipeline.models.len()), (7, 6));
+    }
+
+    #[test]
+    fn a_model_in_the_wrong_place_is_named_with_the_right_one() {
+        const TAGGER: &str = include_str!("../../tests/golden/models/tagger/manifest.toml");
+        let line = "extractor = \"work-order-entities\"";
+        let sensor = "extractor = \"hydraulic-condition\"";
+        let report = "extractor = \"failure-mode\"";
+        for (to, second, expected) in [
+            ("", TAGGER, "streams[1].classifier: model tagger@1.0.0 marks entities: name it as extractor"),
+            (report, REPORT, "streams[1].extractor: model failure-mode@"),
+            (sensor, REPORT, "streams[1].extractor: model hydraulic-condition@1.0.0 is for sensor streams"),
+        ] {
+            let models = [Some(manifest(SENSOR)), Some(manifest(second))];
+            let faults = planned(line, to, &models).err().expect("a fault");
+            assert!(faults.len() == 1 && faults[0].contains(expected), "{faults:?}");
+        }
+        let models = [Some(manifest(SENSOR)), Some(manifest(REPORT)), None, None, Some(manifest(TAGGER))];
+        let Ok(plan) = planned("", "", &models) else { panic!("it fits") };
+        assert_eq!((plan.inputs[1].model, plan.inputs[1].extractor), (Some(ModelId(1)), Some(ModelId(2))));
+        assert_eq!((plan.inputs[3].model, plan.inputs[3].extractor), (None, Some(ModelId(4))));
+        assert_eq!(plan.pipeline.streams[3].model, ModelId(4));
     }
 
     #[test]

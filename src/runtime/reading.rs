@@ -270,3 +270,149 @@ pub fn word_config(words: &WordGrams) -> Result<WordConfig, TextError> {
     let grams = u8::try_from(words.grams).unwrap_or(u8::MAX);
     WordConfig::new(split, words.dims, (words.n_min, words.n_max), grams, &words.lengths)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::{ClockQuality, EventTime};
+    use crate::flow::{Change, Entity, EventId, Extracted, Facts, Outbound, Priority, StreamKind, When};
+    use crate::infer::manifest::RULES;
+    use crate::wire::encode_record;
+    use crate::wire::limits::RECORD_BYTES_MAX;
+
+    const MANIFEST: &str = include_str!("../../tests/golden/models/tagger/manifest.toml");
+    const VOCABULARY: &[u8] = include_bytes!("../../tests/golden/models/tagger/vocabulary.json");
+    const KNOWN: &[u8] = include_bytes!("../../tests/golden/models/tagger/known.bin");
+
+    /// Reads with these files in place of the good ones.
+    fn read(manifest: &str, vocabulary: Option<&[u8]>, known: &[u8]) -> Result<Reading, ReadingError> {
+        let files = |name: &str| match name {
+            "vocabulary.json" => vocabulary.map(<[u8]>::to_vec),
+            _ => Some(known.to_vec()),
+        };
+        let manifest = Arc::new(Manifest::parse(manifest).unwrap());
+        Reading::new(&manifest, &files).map(|reading| reading.expect("words"))
+    }
+
+    /// Logits of five classes for each word: outside, or sure of a class.
+    fn logits(classes: &[usize], certainty: f32) -> Vec<f32> {
+        let row =
+            |class: &usize| (0..5).map(|at| if at == *class { certainty } else { 0.0 }).collect::<Vec<_>>();
+        classes.iter().flat_map(row).collect()
+    }
+
+    fn marked(text: &str, classes: &[usize], certainty: f32, uncertain_below: Option<f32>) -> Extraction {
+        let mut reading = read(MANIFEST, Some(VOCABULARY), KNOWN).unwrap();
+        let mut words = Vec::new();
+        reading.split(text, &mut words);
+        assert_eq!(words.len(), classes.len());
+        reading.entities(text, &words, &logits(classes, certainty), uncertain_below)
+    }
+
+    #[test]
+    fn the_rules_of_a_manifest_are_those_there_are() {
+        let mut known = RuleKind::ALL.map(RuleKind::name);
+        let mut named = RULES;
+        known.sort_unstable();
+        named.sort_unstable();
+        assert_eq!(known, named);
+    }
+
+    #[test]
+    fn an_entity_has_its_place_its_term_and_its_score() {
+        let found = marked("check hyd.  Pump", &[3, 1, 2], 9.0, None);
+        let places: Vec<_> =
+            found.found.iter().map(|found| (found.kind, found.value, found.start, found.end)).collect();
+        assert_eq!(places, [(1, None, 0, 5), (0, Some(0), 6, 16)]);
+        assert!(found.verdict == Verdict::Accepted && found.found.iter().all(|found| found.score > 0.99));
+    }
+
+    #[test]
+    fn a_classifier_is_told_how_much_of_a_report_is_known_and_what_was_cut() {
+        let mut reading = read(MANIFEST, Some(VOCABULARY), KNOWN).unwrap();
+        let mut made = TextInput::default();
+        for (text, cut, is_known) in [
+            ("check valve", 0, true),
+            ("qqqq kkkk", 0, false),
+            ("check hyd. valve seal gasket a b c d e", 2, true),
+        ] {
+            assert_eq!(reading.fill(text, &mut made), cut, "{text}");
+            let ModelInput::Words { ids, known_share: Some(share) } = reading.input(&made) else {
+                panic!("words with a share")
+            };
+            assert_eq!((ids.len(), share > 0.5), ((text.split(' ').count() - cut) * 4, is_known), "{text}");
+        }
+    }
+
+    #[test]
+    fn each_cause_of_doubt_about_entities_alone_is_enough() {
+        let verdict =
+            |text, classes: &[usize], certainty, below| marked(text, classes, certainty, below).verdict;
+        assert_eq!(verdict("check valve", &[3, 1], 3.0, None), Verdict::Accepted);
+        assert_eq!(verdict("check valve", &[3, 1], 1.0, None), Verdict::Uncertain);
+        assert_eq!(
+            verdict("check valve", &[3, 1], 3.0, Some(0.95)),
+            Verdict::Uncertain,
+            "the stream is stricter"
+        );
+        assert_eq!(verdict("check valve", &[3, 1], 1.0, Some(0.1)), Verdict::Uncertain, "and never laxer");
+        assert_eq!(verdict("qqqq kkkk", &[3, 1], 1.0, None), Verdict::OutOfScope);
+        assert_eq!(verdict("check valve", &[0, 0], 0.1, None), Verdict::Accepted, "nothing to doubt");
+        let many = "check ".repeat(ENTITIES_MAX + 1);
+        let found = marked(&many, &vec![3; ENTITIES_MAX + 1], 9.0, None);
+        assert_eq!((found.found.len(), found.verdict), (ENTITIES_MAX, Verdict::Uncertain));
+    }
+
+    #[test]
+    fn as_many_entities_as_are_told_fit_into_a_record_whatever_they_are_called() {
+        let entity = |index: usize| Entity {
+            kind: format!("{index:0>64}").into(),
+            value: Some(format!("{index:0>128}").into()),
+        };
+        let model: Arc<str> = "x".repeat(129).into();
+        let facts = Facts {
+            id: EventId { epoch: u32::MAX, number: u64::MAX },
+            stream: "x".repeat(32).into(),
+            kind: StreamKind::Report,
+            when: When::At(EventTime(i64::MAX / 2)),
+            clock: ClockQuality::Synced,
+            model: Arc::clone(&model),
+            results: Vec::new(),
+            features: Vec::new(),
+            entities: (0..ENTITIES_MAX).map(entity).collect(),
+            extraction: Some(Extracted { model, verdict: Verdict::Accepted }),
+            completeness: None,
+            change: Change::New,
+            priority: Priority::Normal,
+            historical: false,
+        };
+        let mut record = Vec::new();
+        encode_record(&Outbound::passed(facts), &mut record).unwrap();
+        assert!(record.len() < RECORD_BYTES_MAX * 4 / 5, "room for labels: {} bytes", record.len());
+    }
+
+    #[test]
+    fn files_that_are_not_what_they_should_be_are_told_with_what_to_do() {
+        let why =
+            |manifest: &str, vocabulary: Option<&[u8]>, known: &[u8]| match read(manifest, vocabulary, known)
+            {
+                Ok(_) => "read".to_owned(),
+                Err(error) => error.to_string(),
+            };
+        assert_eq!(why(MANIFEST, Some(VOCABULARY), KNOWN), "read");
+        assert_eq!(why(MANIFEST, None, KNOWN), "vocabulary.json is missing: copy the model again");
+        let wrong = why(MANIFEST, Some(b"{\"terms\":[]}"), KNOWN);
+        assert_eq!(wrong, "vocabulary.json: write the vocabulary as docs/models.md shows");
+        assert_eq!(why(MANIFEST, Some(VOCABULARY), &[0; 17]), "scope: correct the manifest");
+    }
+
+    #[test]
+    fn types_that_only_rules_find_come_after_those_of_the_tags() {
+        let own = MANIFEST
+            .replace("\"Activity\"]", "\"email_address\"]")
+            .replace("[\"email\"]", "[\"imo\", \"email\"]");
+        let reading = read(&own, Some(VOCABULARY), KNOWN).unwrap();
+        let types: Vec<&str> = reading.entity_types().iter().map(|name| &**name).collect();
+        assert_eq!(types, ["Item", "email_address", "imo"]);
+    }
+}

@@ -185,7 +185,7 @@ fn block(bits: &mut Bits<'_>, literals: &Huffman, distances: &Huffman, out: &mut
         let length = LENGTH_BASE[code] + bits.take(extra);
         let code = bits.symbol(distances);
         let extra = (code / 2).saturating_sub(1);
-        let base = if code < 4 { code + 1 } else { (2 + code % 2 << extra) + 1 };
+        let base = if code < 4 { code + 1 } else { ((2 + code % 2) << extra) + 1 };
         let from = out.len() - base - bits.take(extra);
         for at in from..from + length {
             out.push(out[at]);

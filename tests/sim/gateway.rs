@@ -7,8 +7,8 @@ use std::time::Duration;
 use tidegate::distill::{DistillConfig, ForwardEvents, ModelNames, StreamPolicy, TaskNames};
 use tidegate::egress::{Declared, Entities, ModelWords, Policy, TaskWords};
 use tidegate::flow::{
-    FailureReason, FeatureVector, Inference, Judgement, ModelId, Outcome, Priority, StreamId, StreamKind,
-    Verdict,
+    Extraction, FailureReason, FeatureVector, FoundEntity, Inference, Judgement, ModelId, Outcome, Priority,
+    StreamId, StreamKind, Verdict,
 };
 use tidegate::forward::{ForwardConfig, Session};
 use tidegate::governor::{Governor, GovernorConfig};
@@ -26,6 +26,9 @@ pub(crate) const QUEUE_MAX: usize = 6;
 
 const MODEL: &str = "sim@1.0.0";
 const LABELS: [&str; 2] = ["good", "worn"];
+const MARKER: &str = "marker@1.0.0";
+const ENTITY: &str = "Item";
+const TERM: &str = "pump";
 const FEATURE: &str = "x.mean";
 
 /// Everything that is lost with the power.
@@ -157,32 +160,48 @@ pub(crate) fn plan(settings: &Settings, epoch: u32) -> PipelinePlan {
         shown: if index == 2 { vec![] } else { vec![FEATURE.into()] },
         every: if index == 2 { vec![] } else { vec![(0, settings.every)] },
         show_text: false,
-        extractor: None,
+        extractor: (index == 2).then_some(ModelId(1)),
     };
     PipelinePlan {
         streams: (0..).zip(priorities).map(stream).collect(),
         distill: DistillConfig { streams: names.iter().enumerate().map(policy).collect() },
-        models: vec![ModelNames {
-            id: MODEL.into(),
-            tasks: vec![TaskNames { task: "".into(), labels: labels(), alarm: vec![1] }],
-            entity_types: vec![],
-            vocabulary: vec![],
-        }],
+        models: vec![
+            ModelNames {
+                id: MODEL.into(),
+                tasks: vec![TaskNames { task: "".into(), labels: labels(), alarm: vec![1] }],
+                entity_types: vec![],
+                vocabulary: vec![],
+            },
+            ModelNames {
+                id: MARKER.into(),
+                tasks: vec![],
+                entity_types: vec![ENTITY.into()],
+                vocabulary: vec![TERM.into()],
+            },
+        ],
         policies: names
             .iter()
             .map(|name| Policy {
                 stream: Arc::clone(name),
                 features: vec![Declared { name: FEATURE.into(), resolution: 0.01 }],
-                entities: Entities::None,
+                entities: Entities::Vocabulary,
                 scores: true,
             })
             .collect(),
-        words: vec![ModelWords {
-            id: MODEL.into(),
-            tasks: vec![TaskWords { task: "".into(), labels: labels() }],
-            entity_types: vec![],
-            vocabulary: vec![],
-        }],
+        words: vec![
+            ModelWords {
+                id: MODEL.into(),
+                tasks: vec![TaskWords { task: "".into(), labels: labels() }],
+                entity_types: vec![],
+                vocabulary: vec![],
+            },
+            ModelWords {
+                id: MARKER.into(),
+                tasks: vec![],
+                entity_types: vec![ENTITY.into()],
+                vocabulary: vec![TERM.into()],
+            },
+        ],
         epoch,
         queue_max: QUEUE_MAX,
     }
@@ -210,7 +229,16 @@ pub(crate) fn judge(work: &Work, failure: Option<FailureReason>) -> Outcome {
         verdict: if score < 0.6 { Verdict::Uncertain } else { Verdict::Accepted },
     };
     let features = FeatureVector { values: mean.into_iter().collect(), missing: 0 };
-    Outcome::Judged { judgements: vec![judgement], features, extraction: None }
+    let extraction = work.subject.report.as_ref().and_then(|report| marked(report.text.expose()));
+    Outcome::Judged { judgements: vec![judgement], features, extraction }
+}
+
+/// What the fake extractor finds: of a third of the texts nothing, because it fails.
+fn marked(text: &str) -> Option<Extraction> {
+    let sum: u32 = text.bytes().map(u32::from).sum();
+    let entity = |value| FoundEntity { kind: 0, value, start: 0, end: 1, score: 0.9, by_rule: false };
+    let verdict = if sum.is_multiple_of(2) { Verdict::Accepted } else { Verdict::Uncertain };
+    (!sum.is_multiple_of(3)).then(|| Extraction { found: vec![entity(None), entity(Some(0))], verdict })
 }
 
 /// The inference of a piece of work.

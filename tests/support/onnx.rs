@@ -18,12 +18,6 @@ impl Message {
         self
     }
 
-    pub(crate) fn float(mut self, field: u64, value: f32) -> Self {
-        self.varint(field << 3 | 5);
-        self.0.extend_from_slice(&value.to_le_bytes());
-        self
-    }
-
     pub(crate) fn bytes(mut self, field: u64, value: impl AsRef<[u8]>) -> Self {
         self.varint(field << 3 | 2);
         self.varint(value.as_ref().len() as u64);
@@ -82,10 +76,6 @@ impl Message {
     pub(crate) fn attribute_int(self, name: &str, value: i64) -> Self {
         let attribute = Message::default().bytes(1, name).int(3, value.cast_unsigned()).int(20, 2);
         self.message(5, attribute)
-    }
-
-    pub(crate) fn attribute_float(self, name: &str, value: f32) -> Self {
-        self.message(5, Message::default().bytes(1, name).float(2, value).int(20, 1))
     }
 
     pub(crate) fn attribute_ints(self, name: &str, values: &[i64]) -> Self {

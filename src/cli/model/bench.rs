@@ -247,7 +247,7 @@ fn random_cases(path: &Path, survey: &Survey, args: &BenchArgs) -> Result<Cases,
     let mut row = |length: usize| (0..length).map(|_| random.f64() * 4.0 - 2.0).collect();
     let rows = lengths.into_iter().flat_map(|length| std::iter::repeat_n(length, RANDOM_ROWS));
     let cases = rows.map(|length| Case { input: row(length), ..Case::default() }).collect();
-    Ok(Cases { cases })
+    Ok(Cases { cases, ..Cases::default() })
 }
 
 /// Measures each shape of a graph, and writes its answers if they are asked for.
@@ -294,7 +294,7 @@ pub(in crate::cli::model) fn answers(
     engine: &mut Engine,
     cases: &Cases,
 ) -> Result<String, Failure> {
-    let mut answered = Cases::default();
+    let mut answered = Cases { labels: cases.labels.clone(), ..Cases::default() };
     for case in &cases.cases {
         let outputs = graph.block(&[&case.input]).run(engine).map_err(failed)?;
         answered.cases.push(Case { input: case.input.clone(), outputs: named(&graph.spec, outputs) });

@@ -23,6 +23,9 @@ const MADE_ROWS: usize = 8;
 /// Inputs with the outputs they belong to.
 #[derive(Default, Serialize)]
 pub(in crate::cli::model) struct Cases {
+    /// By task: the labels in the order of its output, so that a manifest that swaps them is found out.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(in crate::cli::model) labels: BTreeMap<String, Vec<String>>,
     pub(in crate::cli::model) cases: Vec<Case>,
 }
 
@@ -73,13 +76,18 @@ impl Cases {
                 (None, Some(encoder)) => encoder.row(case.raw.as_deref(), case.text.as_deref()),
                 (None, None) => None,
             };
-            let missing = || Failure::Io(anyhow::anyhow!("{}: case {index} has no input", path.display()));
+            let missing = || {
+                Failure::Io(anyhow::anyhow!(
+                    "{}: case {index} has no input the network could take: a text, or features, need the folder of their model",
+                    path.display()
+                ))
+            };
             cases.push(Case { input: input.ok_or_else(missing)?, outputs: case.outputs });
         }
         if cases.is_empty() {
             return Err(Failure::Io(anyhow::anyhow!("{}: holds no case", path.display())));
         }
-        Ok(Self { cases })
+        Ok(Self { labels: BTreeMap::new(), cases })
     }
 
     /// Rows of a length: those there are, else rows made of all cases, one after the other, so that the numbers are
@@ -107,7 +115,7 @@ mod tests {
     #[test]
     fn a_length_without_a_case_is_filled_from_the_others() {
         let case = |input: &[f64]| Case { input: input.to_vec(), ..Case::default() };
-        let cases = Cases { cases: vec![case(&[1.0, 2.0]), case(&[3.0])] };
+        let cases = Cases { cases: vec![case(&[1.0, 2.0]), case(&[3.0])], ..Cases::default() };
         assert_eq!(cases.of_length(1), [[3.0]]);
         assert_eq!(cases.of_length(4)[..2], [[1.0, 2.0, 3.0, 1.0], [2.0, 3.0, 1.0, 2.0]]);
     }

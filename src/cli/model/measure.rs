@@ -30,7 +30,7 @@ const RUNS_MIN: usize = 100;
 const RUNS_MAX: usize = 1_000_000;
 
 /// Longest measurement of one shape, whatever [`RUNS_MIN`] asks for.
-const SECONDS_MAX: Duration = Duration::from_secs(60);
+const LENGTH_MAX: Duration = Duration::from_mins(1);
 
 /// How long runs took, in nanoseconds.
 #[derive(Clone, Copy, Debug, Default)]
@@ -122,7 +122,7 @@ pub(in crate::cli::model) fn time<E>(
         times.push(u64::try_from(to.since(from).as_nanos()).unwrap_or(u64::MAX));
         let passed = to.since(began);
         let enough = passed >= length && times.len() >= RUNS_MIN;
-        if enough || times.len() >= RUNS_MAX || passed >= SECONDS_MAX {
+        if enough || times.len() >= RUNS_MAX || passed >= LENGTH_MAX {
             return Ok(Timing::of(times));
         }
     }

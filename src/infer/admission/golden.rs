@@ -60,6 +60,13 @@ struct RawCase {
     labels: BTreeMap<String, String>,
 }
 
+/// An input as the service makes it.
+struct Made {
+    row: Vec<f64>,
+    /// How far each number may be from the one in the file.
+    allowed: Vec<f64>,
+}
+
 /// How the cases are put to a graph.
 #[derive(Clone, Copy)]
 pub(crate) enum Rounds {
@@ -150,12 +157,12 @@ impl RawCase {
     fn checked(self, manifest: &Manifest, encode: Encode<'_>) -> Result<Case, String> {
         let made = self.made(manifest, encode)?;
         let input = match (self.input, made) {
-            (Some(input), Some((made, allowed))) => {
-                agree(&input, &made, &allowed)?;
+            (Some(input), Some(made)) => {
+                made.agrees_with(&input)?;
                 input
             }
             (Some(input), None) => input,
-            (None, Some((made, _))) => made,
+            (None, Some(made)) => made.row,
             (None, None) => return Err(" has none of input, raw and text".to_owned()),
         };
         let lengths = manifest.input.lengths();
@@ -173,8 +180,8 @@ impl RawCase {
         Ok(Case { input, outputs: self.outputs })
     }
 
-    /// The input made of what the case says it was made of, and how far each number may be from the one in the file.
-    fn made(&self, manifest: &Manifest, encode: Encode<'_>) -> Result<Option<(Vec<f64>, Vec<f64>)>, String> {
+    /// The input made of what the case says it was made of.
+    fn made(&self, manifest: &Manifest, encode: Encode<'_>) -> Result<Option<Made>, String> {
         match (&manifest.input.encoding, &self.raw, &self.text) {
             (_, None, None) => Ok(None),
             (Encoding::Features { features, normalisation, .. }, Some(raw), None) => {
@@ -188,7 +195,7 @@ impl RawCase {
                 let fits = manifest.input.lengths().into_iter().find(|length| *length >= row.len());
                 let row = padded(&row, fits.unwrap_or(0));
                 let allowed = row.iter().map(|value| INPUT_TOLERANCE * value.abs().max(1.0)).collect();
-                Ok(Some((row, allowed)))
+                Ok(Some(Made { row, allowed }))
             }
             (Encoding::Features { .. }, _, Some(_)) => {
                 Err(" has a text, the model takes features".to_owned())
@@ -201,7 +208,7 @@ impl RawCase {
 }
 
 /// Features normalised as the service does it, with the error 32-bit arithmetic may make of each.
-fn normalised(raw: &[Option<f64>], by: &Normalisation) -> (Vec<f64>, Vec<f64>) {
+fn normalised(raw: &[Option<f64>], by: &Normalisation) -> Made {
     #[expect(clippy::cast_possible_truncation, reason = "features are f32 in decimal")]
     let values: Vec<f32> = raw.iter().map(|value| value.map_or(f32::NAN, |value| value as f32)).collect();
     let mut row = Vec::new();
@@ -213,19 +220,7 @@ fn normalised(raw: &[Option<f64>], by: &Normalisation) -> (Vec<f64>, Vec<f64>) {
         INPUT_TOLERANCE * made.abs().max(1.0) + rounding
     });
     let allowed = allowed.collect();
-    (row, allowed)
-}
-
-/// Whether the input in the file is the one that is made here.
-fn agree(input: &[f64], made: &[f64], allowed: &[f64]) -> Result<(), String> {
-    if input.len() != made.len() {
-        return Err(format!(" has {} inputs, the gateway makes {} of it", input.len(), made.len()));
-    }
-    let pairs = input.iter().zip(made).zip(allowed).enumerate();
-    // Written so that what is not a number is a difference.
-    let mut wrong = pairs.filter(|(_, ((input, made), allowed))| !((*input - *made).abs() <= **allowed));
-    let Some((index, ((input, made), _))) = wrong.next() else { return Ok(()) };
-    Err(format!(": input {index} is {input}, the gateway makes {made} of it by [input] of the manifest"))
+    Made { row, allowed }
 }
 
 /// What golden files call a task: its name, or its output where it has none.
@@ -271,6 +266,24 @@ fn check_answers(
         }
     }
     Ok(())
+}
+
+impl Made {
+    /// Whether the input in the file is this one.
+    fn agrees_with(&self, input: &[f64]) -> Result<(), String> {
+        if input.len() != self.row.len() {
+            return Err(format!(" has {} inputs, the gateway makes {} of it", input.len(), self.row.len()));
+        }
+        for (index, ((input, made), allowed)) in input.iter().zip(&self.row).zip(&self.allowed).enumerate() {
+            let difference = (input - made).abs();
+            // What is not a number is a difference.
+            if difference.is_nan() || difference > *allowed {
+                let by = "by [input] of the manifest";
+                return Err(format!(": input {index} is {input}, the gateway makes {made} of it {by}"));
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Rounds {

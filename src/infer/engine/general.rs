@@ -10,6 +10,7 @@ use std::sync::Arc;
 use tract_onnx::prelude::*;
 use tract_onnx::tract_hir::tract_core::ops::konst::Const;
 
+use crate::infer::engine::interface::check_operators;
 use crate::infer::engine::{EngineError, guarded, parse, planned, simplified, words};
 use crate::infer::tensor::Rows;
 
@@ -124,6 +125,7 @@ impl AnyGraph {
             if let Some(name) = output {
                 graph.select_outputs_by_name([name]).map_err(|error| failed(&error))?;
             }
+            check_operators(&graph)?;
             let outlets = graph.input_outlets().map_err(|error| failed(&error))?.to_vec();
             let (mut fed, mut left) = (Vec::new(), Vec::new());
             for (index, (input, outlet)) in inputs.iter().zip(outlets).enumerate() {

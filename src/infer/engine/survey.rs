@@ -101,10 +101,13 @@ pub fn spec_at(bytes: &[u8], survey: &Survey, bucket: Bucket) -> Result<Spec, En
         for (index, output) in survey.outputs.iter().enumerate() {
             let fact = typed.output_fact(index).map_err(failed)?;
             let name = &output.name;
-            let dtype = match fact.datum_type {
-                DatumType::F32 => Dtype::F32,
-                DatumType::I64 => Dtype::I64,
-                other => return Err(interface(format!("output {name:?} is {other:?}, f32 is needed"))),
+            let dtype = if fact.datum_type == DatumType::F32 {
+                Dtype::F32
+            } else if fact.datum_type == DatumType::I64 {
+                Dtype::I64
+            } else {
+                let found = fact.datum_type;
+                return Err(interface(format!("output {name:?} is {found:?}, f32 is needed")));
             };
             let shape = fact.shape.as_concrete().unwrap_or(&[]);
             if shape.first() != Some(&bucket.items) {

@@ -102,14 +102,11 @@ impl Labels {
         self.tasks.iter().map(|task| task.field.as_deref())
     }
 
-    /// Which label of a task a value means: itself, what `--map` says, or one that differs in case only. `line` is for
-    /// the message.
-    pub(in crate::cli::model::eval) fn truth(
-        &self,
-        task: usize,
-        value: &str,
-        line: u64,
-    ) -> Result<Truth, Failure> {
+    /// Which label of a task a value means: itself, what `--map` says, or one that differs in case only.
+    ///
+    /// # Errors
+    /// What is wrong, in words.
+    pub(in crate::cli::model::eval) fn truth(&self, task: usize, value: &str) -> Result<Truth, String> {
         let Some(task) = self.tasks.get(task) else { return Ok(Truth::Absent) };
         let value = value.trim();
         let wanted = task.map.get(value).map_or(value, String::as_str);
@@ -119,12 +116,12 @@ impl Labels {
             Some(label) => Ok(Truth::Label(label)),
             None if value.is_empty() => Ok(Truth::Absent),
             None if self.skip_unknown => Ok(Truth::Unknown),
-            None => Err(Failure::Io(anyhow::anyhow!(
-                "line {line}: {value:?} is no {}; the model has {}: tell what it means with --map, or leave such out \
-                 with --skip-unknown",
+            None => Err(format!(
+                "{value:?} is no {}; the model has {}: tell what it means with --map, or leave such out with \
+                 --skip-unknown",
                 task.task,
                 task.labels.join(" | ")
-            ))),
+            )),
         }
     }
 }
@@ -174,19 +171,15 @@ fn read_map_file(path: &Path, tasks: &mut [TaskLabels]) -> Result<(), Failure> {
     let table: toml::Table = text.parse().map_err(|error: toml::de::Error| wrong(error.to_string()))?;
     let form = "write [task] and below it \"value\" = \"label\"";
     for (key, value) in &table {
-        match value {
-            toml::Value::Table(entries) => {
-                let task = find(tasks, key)?;
-                for (value, label) in entries {
-                    let label = label.as_str().ok_or_else(|| wrong(format!("{key}.{value}: {form}")))?;
-                    task.map.insert(value.clone(), label.to_owned());
-                }
+        if let Some(entries) = value.as_table() {
+            let task = find(tasks, key)?;
+            for (value, label) in entries {
+                let label = label.as_str().ok_or_else(|| wrong(format!("{key}.{value}: {form}")))?;
+                task.map.insert(value.clone(), label.to_owned());
             }
-            toml::Value::String(label) => {
-                find(tasks, "")?.map.insert(key.clone(), label.clone());
-            }
-            // Other values of TOML.
-            _ => return Err(wrong(format!("{key}: {form}"))),
+        } else {
+            let label = value.as_str().ok_or_else(|| wrong(format!("{key}: {form}")))?;
+            find(tasks, "")?.map.insert(key.clone(), label.to_owned());
         }
     }
     Ok(())

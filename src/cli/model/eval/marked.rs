@@ -125,19 +125,23 @@ mod tests {
         }
     }
 
-    fn marked(value: &Value) -> Result<(String, Vec<(usize, usize, usize)>), String> {
-        let marked = read(value.as_object().unwrap(), "text", &kind_of)?;
-        let entities = marked.entities.iter().map(|it| (it.kind, it.start, it.end)).collect();
-        Ok((marked.text, entities))
+    fn marked(value: &Value) -> Result<Marked, String> {
+        read(value.as_object().unwrap(), "text", &kind_of)
+    }
+
+    fn check(value: &Value, text: &str, entity: (usize, usize, usize)) {
+        let marked = marked(value).unwrap();
+        let (kind, start, end) = entity;
+        assert_eq!((marked.text.as_str(), marked.entities), (text, vec![Entity { kind, start, end }]));
     }
 
     #[test]
     fn places_are_bytes_of_the_text_whatever_the_data_counts() {
         let words =
             json!({ "tokens": ["kühle", "oil", "pump", "1/2"], "tags": ["O", "B-Item", "I-Item", "B-Date"] });
-        assert_eq!(marked(&words), Ok(("kühle oil pump 1/2".to_owned(), vec![(0, 7, 15)])));
+        check(&words, "kühle oil pump 1/2", (0, 7, 15));
         let spans = json!({ "text": "für Änne", "spans": [{ "entity_type": "Person", "start_position": 4, "end_position": 8 }] });
-        assert_eq!(marked(&spans), Ok(("für Änne".to_owned(), vec![(1, 5, 10)])));
+        check(&spans, "für Änne", (1, 5, 10));
     }
 
     #[test]
@@ -157,7 +161,7 @@ mod tests {
                 "places in characters",
             ),
         ] {
-            let error = marked(&value).unwrap_err();
+            let error = marked(&value).err().unwrap();
             assert!(error.contains(words), "{error} lacks {words:?}");
         }
     }

@@ -41,6 +41,9 @@ pub(in crate::cli::model::eval) fn describe(found: &Evaluated<'_>) {
         }
     }
     say(&first);
+    if let Some(why) = tally.failure() {
+        say(&format!("the model is in quarantine since its first failure: {why}"));
+    }
     if let Some(entities) = &tally.entities {
         describe_entities(found, entities);
     } else {
@@ -49,7 +52,9 @@ pub(in crate::cli::model::eval) fn describe(found: &Evaluated<'_>) {
     say("");
     let memory = found.memory.map_or("unknown".to_owned(), |bytes| Bytes(bytes).to_string());
     let (p50, p99) = (span(found.timing.p50), span(found.timing.p99));
-    say(&format!("one input takes {p50} (p99 {p99}) from features or text to verdict; memory {memory}"));
+    say(&format!(
+        "one input takes {p50} (p99 {p99}) from features or text to verdict; memory of the network {memory}"
+    ));
 }
 
 /// One table of all tasks, then one of the classes of each.
@@ -173,7 +178,7 @@ pub(in crate::cli::model::eval) fn json(found: &Evaluated<'_>) -> Value {
     let tasks: Vec<Value> = tasks(found).map(|(task, tally)| task_json(task, tally)).collect();
     json!({
         "v": 1, "model": &**found.manifest.id(), "variant": found.variant, "data": found.data,
-        "inputs": found.tally.inputs, "failed": found.tally.failed, "unmatched": found.tally.unmatched,
+        "inputs": found.tally.inputs, "failed": found.tally.failed, "failure": found.tally.failure(), "unmatched": found.tally.unmatched,
         "tasks": tasks,
         "entities": found.tally.entities.as_ref().map(|tally| entities_json(found, tally)), "latency": found.timing.json(1), "memory_measured": found.memory,
     })

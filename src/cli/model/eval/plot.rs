@@ -16,7 +16,7 @@ const MATRIX_LEFT: f64 = 620.0;
 /// Its side.
 const MATRIX: f64 = 330.0;
 /// Room above a figure for its words, and for labels that stand upright.
-const TOP: f64 = 150.0;
+const TOP: f64 = 175.0;
 /// Characters of a label that are shown.
 const LABEL_CHARS: usize = 26;
 /// Sizes of letters.

@@ -19,6 +19,9 @@ pub(in crate::cli::model::eval) struct Labelled {
     pub(in crate::cli::model::eval) truths: Vec<Truth>,
 }
 
+/// An object and its line.
+type Line = (u64, Map<String, Value>);
+
 /// Reads all reports of a file: the labels of a task may first appear on the last line.
 pub(in crate::cli::model::eval) fn read(
     path: &Path,
@@ -30,16 +33,16 @@ pub(in crate::cli::model::eval) fn read(
     known.sort();
     known.dedup();
     if !known.iter().any(|name| name == text) {
-        return Err(fault(path, format!("no field {text:?} in {}: name it with --text", known.join(", "))));
+        return Err(fault(path, &format!("no field {text:?} in {}: name it with --text", known.join(", "))));
     }
     labels.fit(&known, path)?;
     let mut reports = Vec::with_capacity(objects.len());
     for (line, object) in &objects {
         let found = object.get(text).and_then(Value::as_str);
-        let missing = || fault(path, format!("line {line}: {text:?} is no text"));
+        let missing = || at_line(path, *line, &format!("{text:?} is no text"));
         reports.push(Labelled {
             text: found.ok_or_else(missing)?.to_owned(),
-            truths: truths(object, labels, *line)?,
+            truths: truths(object, labels).map_err(|what| at_line(path, *line, &what))?,
         });
     }
     Ok(reports)
@@ -51,21 +54,18 @@ pub(in crate::cli::model::eval) fn read_marked(
     text: &str,
     labels: &Labels,
 ) -> Result<Vec<Marked>, Failure> {
-    let kind_of = |name: &str, line| match labels.truth(0, name, line) {
-        Ok(Truth::Label(kind)) => Ok(Some(kind)),
-        Ok(Truth::Absent | Truth::Unknown) => Ok(None),
-        Err(failure) => Err(failure.text()),
+    let kind_of = |name: &str| match labels.truth(0, name)? {
+        Truth::Label(kind) => Ok(Some(kind)),
+        Truth::Absent | Truth::Unknown => Ok(None),
     };
     let marked = objects(path)?.into_iter().map(|(line, object)| {
-        marked::read(&object, text, &|name| kind_of(name, line)).map_err(|what| {
-            fault(path, if what.starts_with("line ") { what } else { format!("line {line}: {what}") })
-        })
+        marked::read(&object, text, &kind_of).map_err(|what| at_line(path, line, &what))
     });
     marked.collect()
 }
 
 /// The objects of a file with their lines; blank lines are left out.
-fn objects(path: &Path) -> Result<Vec<(u64, Map<String, Value>)>, Failure> {
+fn objects(path: &Path) -> Result<Vec<Line>, Failure> {
     let file = open_file(path).map_err(|error| Failure::Io(error.into()))?;
     let mut reader = BufReader::new(file);
     let (mut objects, mut bytes, mut line) = (Vec::new(), Vec::new(), 0);
@@ -81,28 +81,30 @@ fn objects(path: &Path) -> Result<Vec<(u64, Map<String, Value>)>, Failure> {
             continue;
         }
         let object = serde_json::from_slice(&bytes);
-        objects.push((
-            line,
-            object.map_err(|error| fault(path, format!("line {line}: no JSON object: {error}")))?,
-        ));
+        let object = object.map_err(|error| at_line(path, line, &format!("no JSON object: {error}")));
+        objects.push((line, object?));
     }
     if objects.is_empty() {
-        return Err(fault(path, "holds no report".to_owned()));
+        return Err(fault(path, "holds no report"));
     }
     Ok(objects)
 }
 
 /// What a report is labelled with, task by task.
-fn truths(object: &Map<String, Value>, labels: &Labels, line: u64) -> Result<Vec<Truth>, Failure> {
+fn truths(object: &Map<String, Value>, labels: &Labels) -> Result<Vec<Truth>, String> {
     let value = |field: Option<&str>| match field.and_then(|field| object.get(field)) {
         Some(Value::String(text)) => text.clone(),
         Some(Value::Null) | None => String::new(),
         Some(other) => other.to_string(),
     };
     let fields = labels.fields().enumerate();
-    fields.map(|(task, field)| labels.truth(task, &value(field), line)).collect()
+    fields.map(|(task, field)| labels.truth(task, &value(field))).collect()
 }
 
-fn fault(path: &Path, what: String) -> Failure {
+fn at_line(path: &Path, line: u64, what: &str) -> Failure {
+    fault(path, &format!("line {line}: {what}"))
+}
+
+fn fault(path: &Path, what: &str) -> Failure {
     Failure::Io(anyhow::anyhow!("{}: {what}", path.display()))
 }

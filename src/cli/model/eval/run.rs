@@ -36,10 +36,11 @@ pub(in crate::cli::model) fn eval(args: &EvalArgs) -> Result<(), Failure> {
     };
     if tally.inputs == 0 {
         return Err(Failure::Io(anyhow::anyhow!(
-            "{}: no input could be judged: {} windows without one clear label, {} failed",
+            "{}: no input could be judged: {} windows without one clear label, {} failed{}",
             args.data.display(),
             tally.unmatched,
-            tally.failed
+            tally.failed,
+            tally.failure().map_or(String::new(), |why| format!(", the first because {why}"))
         )));
     }
     let found = Evaluated {

@@ -14,6 +14,8 @@ pub(in crate::cli::model::eval) struct Tally {
     pub(in crate::cli::model::eval) inputs: u64,
     /// Inputs the model failed on.
     pub(in crate::cli::model::eval) failed: u64,
+    /// Why it failed first: from then on it is in quarantine.
+    pub(in crate::cli::model::eval) reason: Option<FailureReason>,
     /// Windows to which no label, or more than one, belongs; they are not judged.
     pub(in crate::cli::model::eval) unmatched: u64,
     /// Times from features or text to judgement, in nanoseconds.
@@ -67,7 +69,7 @@ impl Tally {
     pub(in crate::cli::model::eval) fn new(manifest: &Manifest, types: &[Arc<str>]) -> Self {
         let tasks = manifest.tasks.iter().map(|task| TaskTally::new(task.labels.len())).collect();
         let entities = (!types.is_empty()).then(|| EntityTally::new(types));
-        Self { inputs: 0, failed: 0, unmatched: 0, times: Vec::new(), tasks, entities }
+        Self { inputs: 0, failed: 0, reason: None, unmatched: 0, times: Vec::new(), tasks, entities }
     }
 
     /// Counts one input with the time it took; gives the answer if there is one.
@@ -76,13 +78,28 @@ impl Tally {
         took: Duration,
         answer: Result<T, FailureReason>,
     ) -> Option<T> {
-        if answer.is_ok() {
-            self.inputs += 1;
-            self.times.push(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
-        } else {
-            self.failed += 1;
+        match &answer {
+            Ok(_) => {
+                self.inputs += 1;
+                self.times.push(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
+            }
+            Err(reason) => {
+                self.failed += 1;
+                self.reason.get_or_insert(*reason);
+            }
         }
         answer.ok()
+    }
+
+    /// Why the model failed first, in words; nothing if it did not.
+    pub(in crate::cli::model::eval) fn failure(&self) -> Option<&'static str> {
+        self.reason.map(|reason| match reason {
+            FailureReason::Deadline => "it took too long",
+            FailureReason::Panicked => "the graph panicked",
+            FailureReason::NonFinite => "an output was not finite",
+            FailureReason::Errored => "the graph failed",
+            FailureReason::Quarantined => "it was in quarantine",
+        })
     }
 
     /// Compares the judgements of one input with its labels.

@@ -121,7 +121,8 @@ fn columns(table: &Table, labels: &Labels) -> Vec<Option<usize>> {
 
 fn truths(table: &Table, columns: &[Option<usize>], labels: &Labels) -> Result<Vec<Truth>, Failure> {
     let value = |column: Option<usize>| column.map_or("", |column| table.cell(column));
-    let truth = |(task, column): (usize, &Option<usize>)| labels.truth(task, value(*column), table.line());
+    let wrong = |what: String| table.fault(&format!("line {}: {what}", table.line()));
+    let truth = |(task, column): (usize, &Option<usize>)| labels.truth(task, value(*column)).map_err(wrong);
     columns.iter().enumerate().map(truth).collect()
 }
 

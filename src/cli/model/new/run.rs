@@ -1,5 +1,6 @@
 //! From an ONNX file to a model folder that is admitted.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, IsTerminal};
 use std::path::Path;
 use std::sync::Arc;
@@ -17,12 +18,18 @@ use crate::cli::model::new::input::{InputKind, list, shape};
 use crate::cli::model::new::manifest::Draft;
 use crate::cli::table::table;
 use crate::infer::engine::Declared;
+use crate::infer::manifest::Task;
 use crate::infer::tensor::{Bucket, Dtype, OutputPort, Spec};
 use crate::infer::{AdmissionLimits, Digest, EngineError, Manifest, spec_at};
 use crate::io::files::{create_folder, read_bytes, read_text, write_file};
 
 /// Makes a model folder.
 pub(in crate::cli::model) fn new(args: &NewArgs) -> Result<(), Failure> {
+    if args.types.is_some() && args.word_grams.is_none() {
+        return Err(Failure::Usage(anyhow::anyhow!(
+            "--types needs --word-grams: entities are marked word by word"
+        )));
+    }
     let path = args.onnx.as_path();
     let bytes = read_bytes(path, AdmissionLimits::default().file_bytes);
     let bytes = bytes.map_err(|error| Failure::Io(error.into()))?;
@@ -110,7 +117,17 @@ fn golden(args: &NewArgs, manifest: &Arc<Manifest>, bytes: &[u8]) -> Result<Stri
     let cases = rows.into_iter().map(|input| Case { input, ..Case::default() }).collect();
     let graph = Graph::of_manifest(manifest, bytes);
     let mut engine = graph.load()?;
-    answers(&graph, &mut engine, &Cases { cases })
+    answers(&graph, &mut engine, &Cases { labels: words_of(manifest), cases })
+}
+
+/// What the numbers of each output mean, by task, or by output where the task has no name.
+fn words_of(manifest: &Manifest) -> BTreeMap<String, Vec<String>> {
+    let words = |list: &[Arc<str>]| list.iter().map(ToString::to_string).collect();
+    let key =
+        |task: &Task| if task.name.is_empty() { task.output.to_string() } else { task.name.to_string() };
+    let tasks = manifest.tasks.iter().map(|task| (key(task), words(&task.labels)));
+    let tags = manifest.tags.iter().map(|tags| (tags.output.to_string(), words(&tags.types)));
+    tasks.chain(tags).collect()
 }
 
 /// The output of a network that marks entities, if its numbers fit the types.

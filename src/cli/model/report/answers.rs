@@ -21,7 +21,10 @@ pub(in crate::cli::model::report) struct Facts<'a> {
     pub(in crate::cli::model::report) report: &'a VariantReport,
     /// Bytes of the graph.
     pub(in crate::cli::model::report) bytes: u64,
+    /// Of one input as long as the first golden case.
     pub(in crate::cli::model::report) timing: Timing,
+    /// Of one input at each length, and its numbers.
+    pub(in crate::cli::model::report) lengths: Vec<(usize, Timing)>,
     pub(in crate::cli::model::report) memory: Option<u64>,
     /// Types of entities, those of rules included, and terms.
     pub(in crate::cli::model::report) types: usize,
@@ -120,25 +123,34 @@ fn in_time(facts: &Facts<'_>) -> Answer {
     let Timing { p50, p99, .. } = facts.timing;
     let mut lines =
         vec![format!("one run takes {} (p99 {}) on one thread of this machine", span(p50), span(p99))];
+    if facts.lengths.len() > 1 {
+        let each: Vec<String> = facts
+            .lengths
+            .iter()
+            .map(|(numbers, timing)| {
+                format!("{} words {}", numbers / facts.manifest.input.grams().max(1), span(timing.p50))
+            })
+            .collect();
+        lines.push(format!("by length: {}", each.join(", ")));
+    }
     let allowed = facts.latency.map(|latency| u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX));
-    let verdict = match allowed {
-        Some(allowed) => {
-            lines.push(format!("allowed: {}", span(allowed)));
-            if p99 <= allowed {
-                "yes"
-            } else if p50 <= allowed {
-                "mostly"
-            } else {
-                "no"
-            }
+    let verdict = if let Some(allowed) = allowed {
+        lines.push(format!("allowed: {}", span(allowed)));
+        if p99 <= allowed {
+            "yes"
+        } else if p50 <= allowed {
+            "mostly"
+        } else {
+            "no"
         }
-        None => {
-            lines.push("no limit given: --latency TIME, or --config and --stream".to_owned());
-            "not asked"
-        }
+    } else {
+        lines.push("no limit given: --latency TIME, or --config and --stream".to_owned());
+        "not asked"
     };
-    let figures =
-        json!({ "run": facts.timing.json(1), "allowed_us": allowed.map(|nanos| nanos as f64 / 1e3) });
+    let figures = json!({
+        "run": facts.timing.json(1), "allowed_us": allowed.map(|nanos| nanos as f64 / 1e3),
+        "lengths": facts.lengths.iter().map(|(numbers, timing)| json!({ "length": numbers, "run": timing.json(1) })).collect::<Vec<_>>(),
+    });
     Answer { question: "Is the latency met?", key: "latency", verdict, lines, figures }
 }
 
@@ -164,36 +176,41 @@ fn leaving(facts: &Facts<'_>) -> Answer {
             "each entity: one of {types} types and one of {terms} terms or none; {entity:.1} bits"
         ));
     }
-    let verdict = match facts.stream {
-        Some(stream) => {
-            let forward = &stream.forward;
-            lines.push(format!(
-                "stream {}: events {}, probabilities {}, entities {}",
-                stream.name,
-                match forward.events {
-                    ForwardEvents::All => "all leave",
-                    ForwardEvents::OnChange => "leave on change",
-                    ForwardEvents::None => "stay",
-                },
-                if forward.scores { "leave" } else { "stay" },
-                match forward.entities {
-                    Entities::Vocabulary => "with their term",
-                    Entities::TypesOnly => "by type only",
-                    Entities::None => "stay",
-                }
-            ));
-            for feature in &forward.features {
-                lines.push(format!("feature {} leaves in steps of {}", feature.name, feature.resolution));
-            }
-            "only this"
-        }
-        None => {
-            lines.push("which of it does leave, a stream decides: --config and --stream".to_owned());
-            "at most this"
-        }
+    let verdict = if let Some(stream) = facts.stream {
+        lines.extend(forwarded(stream));
+        "only this"
+    } else {
+        lines.push("which of it does leave, a stream decides: --config and --stream".to_owned());
+        "at most this"
     };
     let figures = json!({ "label_bits": labels, "bits_per_entity": entity, "entity_types": facts.types, "terms": facts.terms });
     Answer { question: "Is the data allowed to leave?", key: "leaving", verdict, lines, figures }
+}
+
+/// What a stream lets out.
+fn forwarded(stream: &StreamSettings) -> Vec<String> {
+    let forward = &stream.forward;
+    let events = match forward.events {
+        ForwardEvents::All => "all leave",
+        ForwardEvents::OnChange => "leave on change",
+        ForwardEvents::None => "stay",
+    };
+    let scores = if forward.scores { "leave" } else { "stay" };
+    let entities = match forward.entities {
+        Entities::Vocabulary => "with their term",
+        Entities::TypesOnly => "by type only",
+        Entities::None => "stay",
+    };
+    let name = &stream.name;
+    let mut lines =
+        vec![format!("stream {name}: events {events}, probabilities {scores}, entities {entities}")];
+    lines.extend(
+        forward
+            .features
+            .iter()
+            .map(|feature| format!("feature {} leaves in steps of {}", feature.name, feature.resolution)),
+    );
+    lines
 }
 
 fn cost(facts: &Facts<'_>) -> Answer {

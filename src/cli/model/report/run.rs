@@ -46,6 +46,9 @@ pub(in crate::cli::model) fn report(args: &ReportArgs) -> Result<(), Failure> {
     // The first shape: one input, as long as the first golden case.
     let timings = times_of(&graph, &cases, args.time)?;
     let timing = timings.first().map(|(_, timing)| *timing).unwrap_or_default();
+    let single = timings.iter().filter(|(bucket, _)| bucket.items == 1);
+    let mut lengths: Vec<_> = single.map(|(bucket, timing)| (bucket.length, *timing)).collect();
+    lengths.sort_by_key(|(length, _)| *length);
     let reading = Reading::new(manifest, &|file| admitted.file(file).map(<[u8]>::to_vec));
     let reading = reading.map_err(|error| Failure::Config(error.into()))?;
     let facts = Facts {
@@ -53,6 +56,7 @@ pub(in crate::cli::model) fn report(args: &ReportArgs) -> Result<(), Failure> {
         report,
         bytes: bytes.len() as u64,
         timing,
+        lengths,
         memory,
         types: reading.as_ref().map_or(0, |reading| reading.entity_types().len()),
         terms: reading.as_ref().map_or(0, |reading| reading.terms().len()),
