@@ -412,7 +412,6 @@ def main():
     raw = values[np.unique(kind, return_index=True)[1] % len(cycles)]
     raw[0, 4] = np.nan
     table = examined(versions, truth, beside, found.fold[: len(cycles)], limit, fitted, raw)
-    table[0]["shipped"] = "shipped"
     write(FOLDER, network, scale, limit, fitted, scores, raw)
     common.measure(FOLDER)
     common.write_figures(

@@ -122,7 +122,7 @@ impl Moments {
 
 /// Mean of the values with `from <= t < to`, in seconds since `start`. `None` where there are none.
 pub(crate) fn mean_within(series: &Series, start: EventTime, from: f64, to: f64) -> Option<f64> {
-    // Stamps are whole microseconds: rounded, 0.07 s is 70,000 of them and not the next above.
+    // Stamps are whole microseconds: 2.007 s times a million is a little more than 2,007,000 of them.
     let before = |seconds: f64| {
         let limit = (seconds * 1e6).round();
         series.at.partition_point(|at| (at.micros_since(start) as f64) < limit)
@@ -200,15 +200,15 @@ mod tests {
 
     #[test]
     fn an_interval_holds_its_first_instant_and_not_its_last() {
-        let at = [0, 70_000, 140_000, 1_000_000].map(EventTime).to_vec();
+        let at = [0, 2_007_000, 4_000_000, 9_000_000].map(EventTime).to_vec();
         let series = Series { at, values: vec![1.0, 2.0, 4.0, 8.0] };
         let within = |from, to| mean_within(&series, EventTime(0), from, to);
         assert_eq!(
-            (within(0.07, 0.14), within(0.0, 0.14), within(0.14, 9.0)),
+            (within(2.007, 4.0), within(0.0, 4.0), within(4.0, 9.1)),
             (Some(2.0), Some(1.5), Some(6.0))
         );
-        assert_eq!((within(0.2, 1.0), within(2.0, 3.0)), (None, None));
-        assert_eq!(mean_within(&series, EventTime(70_000), 0.0, 0.07), Some(2.0));
+        assert_eq!((within(5.0, 9.0), within(10.0, 11.0)), (None, None));
+        assert_eq!(mean_within(&series, EventTime(1_993_000), 0.0, 2.007), Some(2.0));
     }
 
     #[test]
