@@ -22,7 +22,7 @@ macro_rules! embedded {
 const MODELS: &[Embedded] = &[
     embedded!("hydraulic-condition"),
     embedded!("failure-mode", "known.bin", "int8-qoperator.onnx"),
-    embedded!("work-order-entities", "known.bin", "vocabulary.json"),
+    embedded!("work-order-entities", "known.bin", "vocabulary.json", "int8-dynamic.onnx"),
     embedded!("excavator-triage", "known.bin", "int8-table.onnx"),
     embedded!("redactor", "known.bin", "int8-table.onnx"),
 ];
