@@ -19,6 +19,8 @@ from onnx import TensorProto
 INPUT, OUTPUT = "ids", "tags"
 # Share of the n-grams of a word that are hidden from the student in each step of training.
 GRAM_DROPOUT = 0.2
+# Batches of training that are sorted by length together: enough that few words are padding, few enough for chance.
+ALIKE = 16
 
 
 def numbered(tags, types):
@@ -111,6 +113,19 @@ def one_hot(tags, count, length, smooth=0.0):
     return target
 
 
+def batches_of(longest, batch, chance):
+    """Rows in random order, in batches of texts of like length: the network need not run over padding. `longest` is the
+    number of words of each row."""
+    order = np.array(chance.sample(range(len(longest)), len(longest)))
+    found = []
+    for start in range(0, len(order), batch * ALIKE):
+        part = order[start : start + batch * ALIKE]
+        part = part[np.argsort(longest[part], kind="stable")]
+        found += [part[at : at + batch] for at in range(0, len(part), batch)]
+    chance.shuffle(found)
+    return found
+
+
 def train(student, draw, epochs, rate=3e-3, batch=64, decay=1e-3, seed=0):
     """Trains on what draw(epoch, random) gives: (ids [N, words, grams], targets [N, words, tags]) as numpy arrays, drawn
     anew each epoch so that augmentation differs. AdamW; the rate rises for a tenth and falls to 0 along a cosine."""
@@ -120,15 +135,15 @@ def train(student, draw, epochs, rate=3e-3, batch=64, decay=1e-3, seed=0):
     student.train()
     for epoch in range(epochs):
         ids, targets = draw(epoch, chance)
-        order = np.array(chance.sample(range(len(ids)), len(ids)))
-        starts = range(0, len(order), batch)
-        for step, start in enumerate(starts):
-            part = order[start : start + batch]
-            done = (epoch + step / len(starts)) / epochs
+        longest = (ids[:, :, 0] > 0).sum(1)
+        batches = batches_of(longest, batch, chance)
+        for step, part in enumerate(batches):
+            done = (epoch + step / len(batches)) / epochs
             for group in optimiser.param_groups:
                 group["lr"] = rate * min(done * 10, 0.5 + 0.5 * math.cos(math.pi * done))
             optimiser.zero_grad(set_to_none=True)
-            loss(student(torch.from_numpy(ids[part])), torch.from_numpy(targets[part])).backward()
+            read, wanted = (torch.from_numpy(rows[part, : longest[part].max()]) for rows in (ids, targets))
+            loss(student(read), wanted).backward()
             nn.utils.clip_grad_norm_(student.parameters(), 1.0)
             optimiser.step()
     return student.eval()
