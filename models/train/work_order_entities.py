@@ -3,9 +3,9 @@
 TIDEGATE=tidegate python work_order_entities.py [--data FOLDER] [--teacher FOLDER] [--keep FOLDER]
 
 A sentence encoder is fine-tuned on the labelled texts (teacher.py) and then tags other maintenance texts, and the
-labelled ones with their entities exchanged. Helpers (tagger.py) learn from labels and teacher, with slips of the keyboard,
-abbreviations and capitals put in; teacher and helpers together, the panel, tag all texts again, and the student that
-ships learns from that. What is held out for calibration was seen by none of those that are judged on it.
+labelled ones with their entities exchanged. The student (tagger.py) learns from labels and teacher together, with slips
+of the keyboard, abbreviations and capitals put in: it has a hundredth of the teacher's size. What is held out for
+calibration was seen by neither of the two that are judged on it.
 """
 
 import argparse
@@ -42,17 +42,9 @@ PHASES = (
     {"all": True, "labels": 0.3, "epochs": 12, "rate": 3e-3, "dropout": 0.1},
     {"all": False, "labels": 0.9, "epochs": 20, "rate": 2e-3, "dropout": 0.3},
 )
-# Helpers are students of other seeds: each sees other slips and errs otherwise.
-HELPERS = 2
-# The panel has more to tell than the encoder: the student that ships hears it for so many times the epochs.
-PATIENCE = 2
 # A fifth is held out, for settings and calibration.
 FOLDS, HELD_OUT = 5, 1
 SHUFFLE = 1
-# Of the student that ships; helpers have those from 0 on.
-SEED = 11
-# Added to the mean of probabilities before its logarithm is taken.
-LEAST = 1e-9
 SWAP_SHARE = 0.4
 TYPO_SHARE, TYPO_LETTERS_MIN = 0.05, 4
 ABBREVIATION_SHARE, ABBREVIATION_COUNT_MIN = 0.15, 3
@@ -144,41 +136,25 @@ def disturbed(text, short, chance):
     return tagger.recased(out, chance)
 
 
-def lesson(texts, numbers, tags, asked, others, short, encoder):
-    """What a student is taught: {"texts", "answers"} of the panel, labelled texts first; the logits of the encoder and
-    of the panel for the texts `asked`, which neither has seen; the parameters of both."""
+def lesson(texts, numbers, tags, asked, others, encoder):
+    """What one student is taught: {"texts", "answers"} of the teacher, labelled texts first;
+    its logits for the texts `asked`, which it has not seen; its size."""
     start = time.time()
     own = {tuple(text) for text in asked}
     others = [pair for pair in others if tuple(pair[1]) not in own]
     swapped = exchanged(texts, numbers)
     mentor = teacher.train(encoder, texts, numbers, tags)
-    answers = likely(teacher.answers(mentor, texts + swapped + [taught for taught, _ in others]))
-    print(f"teacher of {len(texts)} texts asked for {len(answers)}: {time.time() - start:.0f} s", flush=True)
-    taught = {"texts": texts + swapped + [read for _, read in others], "answers": answers}
-    first = teacher.answers(mentor, asked)
-    size, said, held = parameters(mentor), [answers], [likely(first)]
-    for seed in range(HELPERS):
-        helper = student(taught, numbers, tags, short, seed)
-        said.append(likely(tagger.predict(helper, taught["texts"], CONFIG)))
-        held.append(likely(tagger.predict(helper, asked, CONFIG)))
-        size += parameters(helper)
-    print(f"with {HELPERS} helpers: {time.time() - start:.0f} s", flush=True)
-    panel = [np.log(rows[: len(text)] + LEAST) for text, rows in zip(asked, np.mean(held, 0))]
-    sizes = {"encoder": parameters(mentor), "panel": size}
-    return {"texts": taught["texts"], "answers": np.mean(said, 0), "held": first, "panel": panel, "parameters": sizes}
-
-
-def likely(logits):
-    """Probabilities [texts, LENGTH, tags], 0 where there is no word."""
-    found = np.zeros((len(logits), LENGTH, logits[0].shape[1]), np.float32)
-    for place, rows in zip(found, logits):
-        place[: len(rows)] = calibration.softmax(rows)
-    return found
-
-
-def parameters(module):
-    """How many numbers it has learnt."""
-    return sum(part.numel() for part in module.parameters())
+    logits = teacher.answers(mentor, texts + swapped + [taught for taught, _ in others])
+    answers = np.zeros((len(logits), LENGTH, tags), np.float32)
+    for answer, rows in zip(answers, logits):
+        answer[: len(rows)] = calibration.softmax(rows)
+    print(f"teacher of {len(texts)} texts asked for {len(logits)}: {time.time() - start:.0f} s", flush=True)
+    return {
+        "texts": texts + swapped + [read for _, read in others],
+        "answers": answers,
+        "held": teacher.answers(mentor, asked),
+        "parameters": sum(part.numel() for part in mentor.parameters()),
+    }
 
 
 def kept(folder, name, *arguments):
@@ -193,9 +169,8 @@ def kept(folder, name, *arguments):
     return made
 
 
-def student(taught, numbers, tags, short, seed, patience=1):
-    """A student of one lesson; `numbers` are the labels of its first texts. It hears its teacher `patience` times as
-    long as PHASES says."""
+def student(taught, numbers, tags, short, seed):
+    """A student of one lesson; `numbers` are the labels of its first texts."""
     labels = np.stack([tagger.one_hot(own, tags, LENGTH) for own in numbers])
     torch.manual_seed(seed)
     made = tagger.Student(CONFIG.dims, tags, **STUDENT)
@@ -210,27 +185,25 @@ def student(taught, numbers, tags, short, seed, patience=1):
             return words.encode_tokens(disturbances, CONFIG, LENGTH), targets
 
         made.dropout.p = phase["dropout"]
-        epochs = phase["epochs"] * (patience if phase["all"] else 1)
-        tagger.train(made, draw, epochs, rate=phase["rate"], seed=seed)
+        tagger.train(made, draw, phase["epochs"], rate=phase["rate"], seed=seed)
     return made
 
 
 def held_out(keep, encoder, texts, numbers, tags, others, short):
-    """Texts held out with their tag numbers and the logits of the encoder, the panel and the student that have not
-    seen them; a text that occurs twice counts once."""
+    """Texts held out with their tag numbers and the logits of the teacher and the student that have not seen them; a
+    text that occurs twice counts once."""
     fold = tagger.grouped_folds([" ".join(text) for text in texts], FOLDS, SHUFFLE)
-    found = {"texts": [], "numbers": [], "teacher": [], "panel": [], "student": []}
+    found = {"texts": [], "numbers": [], "teacher": [], "student": []}
     for number in range(HELD_OUT):
         known = [at for at in range(len(texts)) if fold[at] != number]
         test = sorted({tuple(texts[at]): at for at in range(len(texts)) if fold[at] == number}.values())
         asked = [texts[at] for at in test]
         inside = [texts[at] for at in known], [numbers[at] for at in known]
-        taught = kept(keep, str(number), *inside, tags, asked, others, short, encoder)
-        made = student(taught, inside[1], tags, short, SEED, PATIENCE)
+        taught = kept(keep, str(number), *inside, tags, asked, others, encoder)
+        made = student(taught, inside[1], tags, short, number)
         found["texts"] += asked
         found["numbers"] += [numbers[at] for at in test]
         found["teacher"] += taught["held"]
-        found["panel"] += taught["panel"]
         found["student"] += tagger.predict(made, asked, CONFIG)
     return found
 
@@ -322,20 +295,15 @@ def row_of(text):
     return words.encode([text], CONFIG)[0].reshape(-1)
 
 
-def teachers_us(encoder, tags):
-    """Median times of the encoder and of the panel for a text of LATENCY_WORDS words on one thread, in microseconds, by
-    torch."""
+def teacher_us(encoder, tags):
+    """Median time of the teacher for a text of LATENCY_WORDS words on one thread, in microseconds, by torch."""
     mentor = teacher.Teacher(encoder, tags).eval()
-    helpers = [tagger.Student(CONFIG.dims, tags, **STUDENT).eval() for _ in range(HELPERS)]
     text, times = ["replace", "hyd", "hose", "leaking"] * (LATENCY_WORDS // 4), []
     for _ in range(LATENCY_RUNS):
         start = time.perf_counter_ns()
         teacher.answers(mentor, [text])
-        encoder_done = time.perf_counter_ns()
-        for helper in helpers:
-            tagger.predict(helper, [text], CONFIG)
-        times.append((encoder_done - start, time.perf_counter_ns() - start))
-    return [float(middle) / 1000 for middle in np.median(times, 0)]
+        times.append(time.perf_counter_ns() - start)
+    return float(np.median(times)) / 1000
 
 
 def fallback():
@@ -390,13 +358,12 @@ def score_row(where, metric, value):
 
 
 def dev_scores(made, taught, dev, texts, numbers, types, terms):
-    """Rows of scores on dev, the student's F1 first, then the encoder's and the panel's."""
+    """Rows of scores on dev, the student's F1 first, then the teacher's."""
     where = f"dev ({len(dev)})"
     logits = tagger.predict(made, texts, CONFIG)
     found = [
         score_row(where, "entity micro-F1", f1(numbers, logits)),
-        score_row(where, "entity micro-F1 of the encoder", f1(numbers, taught["held"])),
-        score_row(where, "entity micro-F1 of the panel", f1(numbers, taught["panel"])),
+        score_row(where, "entity micro-F1 of the teacher", f1(numbers, taught["held"])),
     ]
     for name, inputs in changed(texts).items():
         found.append(score_row(where, f"entity micro-F1, {name}", f1(numbers, tagger.predict(made, inputs, CONFIG))))
@@ -421,17 +388,13 @@ def measured_forms(texts, numbers):
     return [row | {"shipped": shipped.get(row["name"], "")} for row in variants.examine(FOLDER, inputs, score)]
 
 
-def distillation(scores, taught, sizes, form, times):
-    """Rows for encoder, panel and student; `scores` are those of dev_scores, `times` those of teachers_us."""
-    names = "MiniLM, fine-tuned", f"MiniLM and {HELPERS} helpers, mean"
-    found = []
-    for name, score, size, spent in zip(names, scores[1:3], taught["parameters"].values(), times):
-        row = {"role": "teacher", "name": name, "score": f"{score['value']:.3f}"}
-        found.append(row | {"parameters": size, "bytes": size * 4, "latency_us": spent})
-    name = f"table of n-grams, {STUDENT['layers']} convolutions"
-    row = {"role": "student", "name": name, "score": f"{scores[0]['value']:.3f}"}
-    row |= {"parameters": sizes["parameters"], "bytes": form["bytes"], "latency_us": form.get("latency_us")}
-    return [*found, row]
+def distillation(scores, taught, sizes, form, teacher_time):
+    """Rows for teacher and student; `scores` are those of dev_scores."""
+    teacher_row = {"role": "teacher", "name": "MiniLM, fine-tuned", "score": f"{scores[1]['value']:.3f}"}
+    teacher_row |= {"parameters": taught["parameters"], "bytes": taught["parameters"] * 4, "latency_us": teacher_time}
+    student_row = {"role": "student", "name": "table of n-grams, 3 convolutions", "score": f"{scores[0]['value']:.3f}"}
+    student_row |= {"parameters": sizes["parameters"], "bytes": form["bytes"], "latency_us": form.get("latency_us")}
+    return [teacher_row, student_row]
 
 
 def options():
@@ -462,14 +425,13 @@ def main():
     where = f"train, {HELD_OUT} of {FOLDS} folds ({len(held['texts'])})"
     held_scores = [
         score_row(where, "entity micro-F1", f1(held["numbers"], held["student"])),
-        score_row(where, "entity micro-F1 of the encoder", f1(held["numbers"], held["teacher"])),
-        score_row(where, "entity micro-F1 of the panel", f1(held["numbers"], held["panel"])),
+        score_row(where, "entity micro-F1 of the teacher", f1(held["numbers"], held["teacher"])),
         score_row(where, "texts accepted", accepted),
         score_row(where, "accepted texts without a fault", whole),
     ]
 
-    taught = kept(given.keep, "train", texts, numbers, tags, dev_texts, others, short, given.teacher)
-    made = student(taught, numbers, tags, short, SEED, PATIENCE)
+    taught = kept(given.keep, "train", texts, numbers, tags, dev_texts, others, given.teacher)
+    made = student(taught, numbers, tags, short, 0)
     terms = vocabulary.build(mentions(texts, numbers, types), maintnorm(given.data))
     write_files(made, terms, bits)
     scores = dev_scores(made, taught, dev, dev_texts, dev_numbers, types, terms)
@@ -484,7 +446,7 @@ def main():
         scores=held_scores + scores,
         calibration=calibration_rows,
         scope=scope_rows,
-        distillation=distillation(scores, taught, sizes, forms[0], teachers_us(given.teacher, tags)),
+        distillation=distillation(scores, taught, sizes, forms[0], teacher_us(given.teacher, tags)),
         variants=forms,
     )
 
