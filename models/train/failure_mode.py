@@ -59,11 +59,7 @@ COMPARED_PHRASES = 2000
 
 def encode(texts):
     """Sparse matrix of n-gram vectors, as the gateway makes them."""
-    rows, columns, values = [], [], []
-    for row, text in enumerate(texts):
-        for column, value in ngrams.encode_sparse(text, DIMS, N_MIN, N_MAX):
-            rows.append(row), columns.append(column), values.append(value)
-    return sparse.csr_matrix((values, (rows, columns)), shape=(len(texts), DIMS))
+    return ngrams.encode_rows(texts, DIMS, N_MIN, N_MAX)
 
 
 def dense(grams):

@@ -112,12 +112,12 @@ def exchanged(texts, numbers, seed=7):
     """One more text per labelled one, with some entities replaced by others of their type."""
     chance, mentions = random.Random(seed), {}
     for text, tags in zip(texts, numbers):
-        for start, end, kind in sorted(tagger.entities(tags)):
+        for start, end, kind in sorted(decoding.entities(tags)):
             mentions.setdefault(kind, []).append(text[start:end])
     found = []
     for text, tags in zip(texts, numbers):
         out, at = [], 0
-        for start, end, kind in sorted(tagger.entities(tags)):
+        for start, end, kind in sorted(decoding.entities(tags)):
             other = chance.choice(mentions[kind]) if chance.random() < SWAP_SHARE else text[start:end]
             out, at = out + text[at:start] + other, end
         found.append((out + text[at:])[:LENGTH])
@@ -210,15 +210,15 @@ def held_out(keep, encoder, texts, numbers, tags, others, short):
 
 def f1(numbers, logits):
     """Micro-F1 of whole entities."""
-    truth = [tagger.entities(tags) for tags in numbers]
-    return tagger.f1(truth, [tagger.entities(decoding.path(rows)) for rows in logits])[2]
+    truth = [decoding.entities(tags) for tags in numbers]
+    return tagger.f1(truth, [decoding.entities(decoding.path(rows)) for rows in logits])[2]
 
 
 def judged(numbers, logits, temperature):
     """(scores, right, number of the text) of the entities that are found."""
     score, right, place = [], [], []
     for at, (tags, rows) in enumerate(zip(numbers, logits)):
-        truth = tagger.entities(tags)
+        truth = decoding.entities(tags)
         for kind, start, end, own in decoding.decode(rows, temperature=temperature):
             score.append(own)
             right.append((start, end, kind) in truth)
@@ -247,7 +247,7 @@ def calibrated(numbers, logits):
     entity |= {"ece_before": calibration.ece(plain, right), "ece_after": calibration.ece(after, right)}
     entity |= {"precision": right[sure].mean(), "coverage": sure.mean()}
     accepted = np.setdiff1d(np.unique(place), place[~sure])
-    whole = [set(tagger.entities(numbers[at])) == tagger.entities(decoding.path(logits[at])) for at in accepted]
+    whole = [set(decoding.entities(numbers[at])) == decoding.entities(decoding.path(logits[at])) for at in accepted]
     del word["threshold"], word["precision"], word["coverage"]
     rows = [{"task": "words", **word}, {"task": "entities", **entity}]
     return word["temperature"], threshold, rows, len(accepted) / len(logits), float(np.mean(whole))
@@ -267,7 +267,7 @@ def mentions(texts, numbers, types):
     return [
         (types[kind], " ".join(text[start:end]))
         for text, tags in zip(texts, numbers)
-        for start, end, kind in sorted(tagger.entities(tags))
+        for start, end, kind in sorted(decoding.entities(tags))
     ]
 
 
@@ -369,7 +369,7 @@ def dev_scores(made, taught, dev, texts, numbers, types, terms):
         found.append(score_row(where, f"entity micro-F1, {name}", f1(numbers, tagger.predict(made, inputs, CONFIG))))
     paths = numbers, [decoding.path(rows) for rows in logits]
     for number, kind in enumerate(types):
-        truth, said = [[{own for own in tagger.entities(path) if own[2] == number} for path in part] for part in paths]
+        truth, said = [[{own for own in decoding.entities(path) if own[2] == number} for path in part] for part in paths]
         if any(truth):
             found.append(score_row(where, f"F1 of {kind} ({sum(map(len, truth))})", tagger.f1(truth, said)[2]))
     terms_found = [decoding.lookup(text, terms) for _, text in mentions(texts, numbers, types)]
