@@ -135,6 +135,21 @@ def predict(student, tokens, config, batch=256):
     return found
 
 
+def by_length(rows, size, chance=None):
+    """Places of the rows in parts of like length, by the length of what stands first in each; the parts in random order
+    where there is a generator."""
+    order = sorted(range(len(rows)), key=lambda at: (len(rows[at][0]), chance.random() if chance else at))
+    parts = [order[start : start + size] for start in range(0, len(order), size)]
+    if chance:
+        chance.shuffle(parts)
+    return parts
+
+
+def rising_cosine(done):
+    """Share of the highest rate when that share of the training is done: rises for a tenth, falls to 0 along a cosine."""
+    return min(done * 10, 0.5 + 0.5 * math.cos(math.pi * done))
+
+
 def grouped_folds(texts, folds, seed):
     """Fold of each text; equal texts share one."""
     names = sorted(set(texts))

@@ -8,7 +8,6 @@ import json
 import logging
 import shutil
 import tempfile
-import time
 from pathlib import Path
 
 import numpy as np
@@ -140,12 +139,7 @@ def reference_us(path, row):
     """Median time of one run in ONNX Runtime on one thread, in microseconds."""
     session = graph.session(path)
     port = session.get_inputs()[0].name
-    times = []
-    for _ in range(RUNS):
-        start = time.perf_counter_ns()
-        session.run(None, {port: row[None]})
-        times.append(time.perf_counter_ns() - start)
-    return float(np.median(times)) / 1000
+    return common.median_us(lambda _: session.run(None, {port: row[None]}), range(RUNS))
 
 
 def alone(folder, name, file, inputs, place):
@@ -202,8 +196,8 @@ def examine(folder, inputs, score):
     return found
 
 
-def ship(folder, name):
-    """Puts a variant beside model.onnx and names its file."""
+def ship(folder, name, inputs=None):
+    """Puts a variant beside model.onnx and names its file. `inputs` are needed by static forms only."""
     file = folder / f"{name}.onnx"
-    MAKERS[name](folder / "model.onnx", file, None)
+    MAKERS[name](folder / "model.onnx", file, inputs)
     return file.name

@@ -49,7 +49,7 @@ SWAP_SHARE = 0.4
 TYPO_SHARE, TYPO_LETTERS_MIN = 0.05, 4
 ABBREVIATION_SHARE, ABBREVIATION_COUNT_MIN = 0.15, 3
 # Grams of three or four characters are common to all English; 64 KiB of bits keep chance hits rare.
-SCOPE_N, SCOPE_BITS = 5, 1 << 19
+KNOWN_N, KNOWN_BITS = 5, 1 << 19
 FALLBACK = "int8-dynamic"
 LATENCY_WORDS, LATENCY_RUNS = 32, 30
 GOLDEN = (
@@ -257,9 +257,9 @@ def known(data, texts, others):
     """(known.bin, limit, rows for the figures)."""
     plain, wide = [" ".join(text) for text in texts], [" ".join(read) for _, read in others]
     fold = tagger.grouped_folds(plain, FOLDS, SHUFFLE)
-    least, shares = scope.limit(plain, fold, wide, SCOPE_N, SCOPE_BITS)
-    bits = words.known_bits(plain + wide, SCOPE_N, SCOPE_BITS)
-    return bits, least, scope.rows(bits, SCOPE_N, least, ("work orders held out", shares), scope.foreign(data))
+    least, shares = scope.limit(plain, fold, wide, KNOWN_N, KNOWN_BITS)
+    bits = words.known_bits(plain + wide, KNOWN_N, KNOWN_BITS)
+    return bits, least, scope.rows(bits, KNOWN_N, least, ("work orders held out", shares), scope.foreign(data))
 
 
 def mentions(texts, numbers, types):
@@ -332,13 +332,7 @@ def write_manifest(types, temperature, threshold, limit, scores):
             "outside_bias": 0.0,
             "vocabulary": {"file": "vocabulary.json", "sha256": common.digest(FOLDER / "vocabulary.json")},
         },
-        "scope": {
-            "kind": "known-grams",
-            "n": SCOPE_N,
-            "file": "known.bin",
-            "sha256": common.digest(FOLDER / "known.bin"),
-            "limit": limit,
-        },
+        "scope": scope.table(FOLDER, KNOWN_N, limit),
         "variants": [common.variant(FOLDER), fallback()],
         "golden": common.golden(FOLDER),
         "training": {
