@@ -7,5 +7,5 @@
 mod child;
 mod parent;
 
-pub use child::{child_main, in_one_line};
+pub use child::{child_main, chain};
 pub use parent::{Admission, AdmitError, Admitted};

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::config::ModelEntry;
 use crate::infer::{Digest, Manifest, Model, Registry};
-use crate::io::admission::{Admission, in_one_line};
+use crate::io::admission::{Admission, chain};
 use crate::runtime::reading::Reading;
 use crate::units::Bytes;
 
@@ -68,7 +68,7 @@ struct Loaded {
 }
 
 fn load(admission: &Admission, entry: &ModelEntry) -> Result<Loaded, String> {
-    let admitted = admission.admit(&entry.path).map_err(|error| in_one_line(&error))?;
+    let admitted = admission.admit(&entry.path).map_err(|error| chain(&error))?;
     if *admitted.manifest().name != *entry.name {
         let found = &admitted.manifest().name;
         return Err(format!(
@@ -81,10 +81,10 @@ fn load(admission: &Admission, entry: &ModelEntry) -> Result<Loaded, String> {
     let (sha256, memory_bytes) = (variant.sha256, variant.memory_bytes);
     let reading = Reading::new(admitted.manifest(), &|file| admitted.file(file).map(<[u8]>::to_vec));
     let reading =
-        reading.map_err(|error| format!("model {}: {}", admitted.manifest().id(), in_one_line(&error)))?;
+        reading.map_err(|error| format!("model {}: {}", admitted.manifest().id(), chain(&error)))?;
     match admitted.load(None) {
         Ok(Some(model)) => Ok(Loaded { model, reading, sha256, memory_bytes }),
         Ok(None) => Err("the manifest names no variant".to_owned()),
-        Err(error) => Err(in_one_line(&error)),
+        Err(error) => Err(chain(&error)),
     }
 }

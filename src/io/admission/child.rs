@@ -48,7 +48,7 @@ fn examined(dir: &Path, memory: Bytes, encode: Encode<'_>) -> Line {
     let mut step = |what: &str| drop(say(&Line::Step(what.to_owned())));
     match examine(&text, &files, &limits, encode, &mut step) {
         Ok(report) => Line::Report(Box::new(report)),
-        Err(error) => Line::Refused(in_one_line(&error)),
+        Err(error) => Line::Refused(chain(&error)),
     }
 }
 
@@ -77,7 +77,7 @@ fn say(line: &Line) -> io::Result<()> {
 }
 
 /// An error and its causes on one line, as a refusal is told.
-pub fn in_one_line(error: &dyn std::error::Error) -> String {
+pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

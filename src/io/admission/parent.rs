@@ -11,7 +11,9 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::time::Duration;
 
 use crate::infer::manifest::{MANIFEST_BYTES_MAX, Manifest, Variant};
-use crate::infer::{AdmissionLimits, AdmissionReport, Digest, EngineError, Model, VariantReport};
+use crate::infer::{
+    AdmissionError, AdmissionLimits, AdmissionReport, Digest, EngineError, Model, VariantReport,
+};
 use crate::io::admission::child::Line;
 use crate::io::files::read_capped;
 use crate::units::Bytes;
@@ -123,10 +125,8 @@ impl Admission {
             let bytes = read(file, most)?;
             let found = Digest::of(&bytes);
             if found != expected {
-                let why = format!(
-                    "model {}: {file} has digest {found}, the manifest says {expected}: copy the model again",
-                    manifest.id()
-                );
+                let (model, file) = (Arc::clone(manifest.id()), Arc::clone(file));
+                let why = AdmissionError::Digest { model, file, expected, found }.to_string();
                 return Err(AdmitError::Refused { why });
             }
             kept.insert(Arc::clone(file), bytes);
