@@ -342,8 +342,6 @@ def main():
     some = learner.pool[:: learner.pool.shape[0] // COMPARED_PHRASES]
     answers = (some @ weights + bias).argmax(1)
     forms = variants.examine(FOLDER, dense(some), lambda out: (out[OUTPUT].argmax(1) == answers).mean())
-    for form in forms:
-        form["shipped"] = {"fp32": "first", FALLBACK: "fallback"}.get(form["name"])
     teacher, student = (f"{mean[name][0]:.3f}" for name in ("teacher, lexicon strict", "this model, lexicon strict"))
     size = encoder.parameters + DIMS * len(bias)
     distilled = [

@@ -174,7 +174,8 @@ def in_engine(folder, length):
 def examine(folder, inputs, score):
     """Rows for figures.json, "fp32" first. `inputs` are rows as the graph takes them; `score` makes a number, higher is
     better, of {output: array} for exactly these rows."""
-    found, shipped = [], [entry["name"] for entry in common.read_manifest(folder)["variants"]]
+    found, (default, *others) = [], [entry["name"] for entry in common.read_manifest(folder)["variants"]]
+    shipped = {default: "default"} | dict.fromkeys(others, "fallback")
     with tempfile.TemporaryDirectory() as scratch:
         for name, make in {"fp32": None, **MAKERS}.items():
             file = Path(scratch) / f"{name}.onnx"
@@ -190,7 +191,7 @@ def examine(folder, inputs, score):
             place = Path(scratch) / name
             place.mkdir()
             row |= in_engine(alone(folder, name, file, inputs, place), len(inputs[0]))
-            row |= {"reference_us": reference_us(file, inputs[0]), "shipped": "shipped" if name in shipped else ""}
+            row |= {"reference_us": reference_us(file, inputs[0]), "shipped": shipped.get(name, "")}
             found.append(row)
             print(f"{folder.name}: {found[-1]}", flush=True)
     return found
