@@ -19,7 +19,7 @@ use crate::infer::{AdmissionLimits, Draft, Engine, EngineError, RunError, Survey
 use crate::io::files::{read_bytes, write_file};
 use crate::units::{Bytes, parse_duration};
 
-/// Rows of random numbers for a graph that comes without cases.
+/// Rows of random numbers for a graph that comes without cases: no figure may hang on a single one.
 const RANDOM_ROWS: usize = 16;
 
 /// What to measure.
