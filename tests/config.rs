@@ -157,7 +157,7 @@ const CHECK_FAULTS: &[(&str, &str, &str)] = &[
     (
         "classifier = \"failure-mode\"",
         "extractor = \"failure-mode\"",
-        "streams[1].extractor: model failure-mode@1.0.0 answers tasks: name it as classifier",
+        "streams[1].extractor: model failure-mode@2.0.0 answers tasks: name it as classifier",
     ),
     ("{models}/failure-mode", "{dir}", "models[1].path: "),
     ("{models}/failure-mode", "{models}/hydraulic-condition", "models[1].path: "),

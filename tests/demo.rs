@@ -39,7 +39,7 @@ fn a_short_demonstration_loses_nothing_through_an_outage_and_answers_the_heat() 
     assert!(number("/outage/connects") >= 2 && number("/outage/backlog_max") > 0, "{out}");
     assert_ne!(json["heat"]["level_max"], "nominal", "{out}");
     assert!(number("/heat/shed") > 0, "{out}");
-    for stream in ["hydraulics-1", "hydraulics-2", "work-orders", "handovers"] {
+    for stream in ["hydraulics-1", "hydraulics-2", "work-orders", "excavators", "handovers"] {
         assert!(number(&format!("/decisions/{stream}")) > 0, "{out}");
     }
     assert!(number("/bytes/in") > 5 * number("/bytes/out"), "{out}");

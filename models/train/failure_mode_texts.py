@@ -37,6 +37,7 @@ def stems(text):
 def lexicon(labels):
     """(phrases, index of the label of each)."""
     entries = tomllib.loads(LEXICON.read_text("utf-8"))
+    assert sorted(entries) == labels, "every label needs phrases"
     pairs = [(phrase, labels.index(label)) for label, phrases in entries.items() for phrase in phrases]
     return [phrase for phrase, _ in pairs], np.array([label for _, label in pairs])
 

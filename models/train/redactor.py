@@ -54,8 +54,6 @@ REWORDED_SHARES = (0.0, 0.2, 0.4)
 # The teacher and what is learnt from it are tried on this run; texts the teacher is trained on, texts it answers for
 # the student, and how many of these the student sees in an epoch.
 TEACHER_RUN, TEACHER_TEXTS, SOFT_TEXTS, SOFT_SHOWN = 0, 7000, 6000, 3000
-# What the governor may fall back to where memory is short: the table in bytes.
-FALLBACK, FALLBACK_TOLERANCE = "int8-table", 0.1
 RULES = ["iban", "card", "imo", "mmsi", "phone", "email", "ip", "mac", "coordinates"]
 # What of the scores stands in the manifest.
 HEADLINES = ("token F1", "hidden, token recall")
@@ -345,10 +343,7 @@ def write(network, everything, facts, limit, scores):
             "sha256": common.digest(FOLDER / "known.bin"),
             "limit": limit,
         },
-        "variants": [
-            common.variant(FOLDER),
-            common.variant(FOLDER, FALLBACK, variants.ship(FOLDER, FALLBACK), tolerance=FALLBACK_TOLERANCE),
-        ],
+        "variants": [common.variant(FOLDER)],
         "golden": common.golden(FOLDER),
         "training": {
             "data": "MaintNorm companies A and B (8,000 work orders), synthetic sentences with personal data (1,035), "
@@ -398,8 +393,6 @@ def main():
         "scope": scope_rows,
         "variants": forms(judged),
     }
-    for form in figures["variants"]:
-        form["shipped"] = {"fp32": "default", FALLBACK: "fallback"}.get(form["name"], "")
     student_us = figures["variants"][0]["reference_us"]
     figures["distillation"] = distillation(everything, judged, arguments.teacher, student_us)
     common.write_figures(FOLDER, **figures)

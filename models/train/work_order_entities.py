@@ -370,7 +370,8 @@ def dev_scores(made, taught, dev, texts, numbers, types, terms):
     paths = numbers, [decoding.path(rows) for rows in logits]
     for number, kind in enumerate(types):
         truth, said = [[{own for own in tagger.entities(path) if own[2] == number} for path in part] for part in paths]
-        found.append(score_row(where, f"F1 of {kind} ({sum(map(len, truth))})", tagger.f1(truth, said)[2]))
+        if any(truth):
+            found.append(score_row(where, f"F1 of {kind} ({sum(map(len, truth))})", tagger.f1(truth, said)[2]))
     terms_found = [decoding.lookup(text, terms) for _, text in mentions(texts, numbers, types)]
     with_term = np.mean([term is not None for term in terms_found])
     return [*found, score_row(where, "labelled entities with a term", with_term)]
@@ -383,7 +384,8 @@ def measured_forms(texts, numbers):
     def score(answer):
         return f1(numbers, [rows[: len(text)] for rows, text in zip(answer[tagger.OUTPUT], texts)])
 
-    return variants.examine(FOLDER, inputs, score)
+    shipped = {"fp32": "default", FALLBACK: "fallback"}
+    return [row | {"shipped": shipped.get(row["name"], "")} for row in variants.examine(FOLDER, inputs, score)]
 
 
 def distillation(scores, taught, sizes, form, teacher_time):

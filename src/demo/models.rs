@@ -18,22 +18,18 @@ macro_rules! embedded {
     };
 }
 
-/// The shipped models, one line each. Streams whose models are not among them are left out.
+/// The shipped models, one line each.
 const MODELS: &[Embedded] = &[
     embedded!("hydraulic-condition"),
     embedded!("failure-mode", "known.bin", "int8-qoperator.onnx"),
-    embedded!("work-order-entities", "known.bin", "vocabulary.json"),
-    embedded!("redactor", "known.bin"),
+    embedded!("work-order-entities", "known.bin", "vocabulary.json", "int8-dynamic.onnx"),
+    embedded!("excavator-triage", "known.bin", "int8-table.onnx"),
+    embedded!("redactor", "known.bin", "int8-table.onnx"),
 ];
 
 /// Names of the shipped models.
 pub(in crate::demo) fn models() -> impl Iterator<Item = &'static str> {
     MODELS.iter().map(|(model, _)| *model)
-}
-
-/// Whether a model of this name is shipped.
-pub(in crate::demo) fn is_shipped(name: &str) -> bool {
-    models().any(|model| model == name)
 }
 
 /// Writes the models into the scratch folder.
@@ -56,7 +52,7 @@ mod tests {
         for (model, files) in MODELS {
             let manifest = Manifest::parse(include_str_of(files)).unwrap();
             assert_eq!(&*manifest.name, *model);
-                let graphs = manifest.variants.iter().map(|variant| &variant.file);
+            let graphs = manifest.variants.iter().map(|variant| &variant.file);
             let beside = manifest.companions().map(|(beside, _)| &beside.file);
             for needed in [&manifest.golden.file].into_iter().chain(graphs).chain(beside) {
                 assert!(files.iter().any(|(file, _)| **file == **needed), "{model}: {needed}");

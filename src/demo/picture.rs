@@ -4,14 +4,15 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use crate::demo::streams::{Stream, streams};
+use crate::demo::streams::{STREAMS, Stream};
 use crate::flow::{EventId, Level, Outbound};
 use crate::wire::BatchReader;
 
 /// Everything that was heard.
 #[derive(Default)]
 pub(in crate::demo) struct Picture {
-    pub(in crate::demo) streams: StreamPictures,
+    /// In the order of [`STREAMS`].
+    pub(in crate::demo) streams: [StreamPicture; STREAMS.len()],
     /// Whether the gateway has said that it is online.
     pub(in crate::demo) online: bool,
     /// The gateway's word for the link upstream.
@@ -27,9 +28,6 @@ pub(in crate::demo) struct Picture {
     pub(in crate::demo) told: BTreeSet<EventId>,
     pub(in crate::demo) upstream: Consumer,
 }
-
-/// In the order of [`streams`].
-pub(in crate::demo) struct StreamPictures(pub(in crate::demo) Vec<StreamPicture>);
 
 /// One stream.
 #[derive(Default)]
@@ -115,19 +113,13 @@ impl Picture {
     }
 
     fn stream(&mut self, name: &str) -> Option<&mut StreamPicture> {
-        let index = streams().position(|stream| stream.name == name)?;
-        self.streams.0.get_mut(index)
+        let index = STREAMS.iter().position(|stream| stream.name == name)?;
+        self.streams.get_mut(index)
     }
 
     /// Each stream by its name and lane.
     pub(in crate::demo) fn named(&self) -> impl Iterator<Item = (&'static Stream, &StreamPicture)> + Clone {
-        streams().zip(&self.streams.0)
-    }
-}
-
-impl Default for StreamPictures {
-    fn default() -> Self {
-        Self(streams().map(|_| StreamPicture::default()).collect())
+        STREAMS.iter().zip(&self.streams)
     }
 }
 
@@ -225,7 +217,7 @@ mod tests {
         hear("alarm/hydraulics-1", "{}");
         hear("event/work-orders", EVENT);
         hear("event/unknown", "not json");
-        assert!(picture.online && picture.streams.0[0].alarm && !picture.streams.0[1].alarm);
+        assert!(picture.online && picture.streams[0].alarm && !picture.streams[1].alarm);
         assert_eq!(picture.down.as_deref(), Some("infer makes no progress"));
         assert_eq!((picture.link.as_str(), picture.backlog, picture.backlog_max), ("up", 1, 7));
         assert_eq!(
@@ -233,7 +225,7 @@ mod tests {
             (Level::Warm, Level::Hot, Some(70.0))
         );
         assert_eq!(
-            (picture.streams.0[2].decisions, picture.streams.0[2].last.as_str()),
+            (picture.streams[2].decisions, picture.streams[2].last.as_str()),
             (1, "Leaking? 0.88 [Item pump, State]")
         );
         assert_eq!(picture.told, BTreeSet::from([EventId { epoch: 1, number: 7 }]));

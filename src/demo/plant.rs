@@ -11,7 +11,7 @@ use crate::clock::{Clock, SystemClock, Uptime, UtcTime};
 use crate::demo::reports::Reports;
 use crate::demo::rig::{CHANNELS, CYCLE, Rig, Row};
 use crate::demo::script::Script;
-use crate::demo::streams::{RIGS, Source, streams};
+use crate::demo::streams::{RIGS, STREAMS, Source};
 use crate::io::mqtt::{Delivery, Publisher, Token, Unsent};
 
 /// Seconds of the plant in a second of ours: a window of one minute twice a second.
@@ -55,7 +55,7 @@ impl Messages {
         let first = (now.micros.div_euclid(1_000_000) - length).div_euclid(minute) * minute;
         // Different rigs of the same demonstration must not share their noise.
         let rigs = [seed, seed ^ 0x5851_f42d_4c95_7f2d].map(Rig::new);
-        let reports = streams().filter_map(|stream| match &stream.source {
+        let reports = STREAMS.iter().filter_map(|stream| match &stream.source {
             Source::Rig(_) => None,
             Source::People { sentences, .. } => Some((stream.topic, Reports::new(sentences, seed))),
         });
@@ -70,7 +70,7 @@ impl Messages {
         let stamp = stamp(self.first + i64::try_from(self.second).unwrap_or(0));
         // Faults begin with a cycle, so that no window is half of each.
         let cycle = Duration::from_secs(self.second - self.second % CYCLE) / SPEED;
-        for stream in streams() {
+        for stream in &STREAMS {
             let Source::Rig(index) = stream.source else { continue };
             let Some(rig) = self.rigs.get_mut(index) else { continue };
             let row = rig.next_row(self.script.condition(index, cycle));
@@ -173,7 +173,7 @@ mod tests {
     fn whole_cycles_are_sent_each_second_once_and_none_of_the_future() {
         let messages = all(1, 10);
         let of = |topic: &str| messages.iter().filter(|(found, _)| *found == topic).collect::<Vec<_>>();
-        let topics: Vec<&str> = streams().map(|stream| stream.topic).collect();
+        let topics = STREAMS.map(|stream| stream.topic);
         let first = of(topics[0]);
         // 97 % of 10 s at 120 times: 19 whole minutes.
         assert_eq!((first.len(), of(topics[1]).len(), of(topics[2]).len()), (1_140, 1_140, 24));

@@ -4,9 +4,9 @@ use std::net::SocketAddr;
 
 use crate::config::Config;
 use crate::demo::error::DemoError;
-use crate::demo::models::{is_shipped, models};
+use crate::demo::models::models;
 use crate::demo::rig::CHANNELS;
-use crate::demo::streams::{RIG_MODEL, Source, Stream, streams};
+use crate::demo::streams::{RIG_MODEL, STREAMS, Source, Stream};
 use crate::io::scratch::Scratch;
 
 /// Everything the gateway says on the plant's broker.
@@ -32,7 +32,7 @@ fn text(scratch: &Scratch, plant: SocketAddr, upstream: SocketAddr) -> String {
         let folder = path(&format!("models/{model}"));
         format!("[[models]]\nname = \"{model}\"\npath = {folder}\n")
     });
-    let streams = streams().map(|stream| match &stream.source {
+    let streams = STREAMS.iter().map(|stream| match &stream.source {
         Source::Rig(_) => rig_stream(stream),
         Source::People { classifier, extractor, .. } => report_stream(stream, *classifier, *extractor),
     });
@@ -80,11 +80,9 @@ fn report_stream(
     classifier: Option<&str>,
     extractor: Option<&str>,
 ) -> String {
-    let shipped = [("classifier", classifier), ("extractor", extractor)].map(|(key, model)| {
-        let model = model.filter(|model| is_shipped(model));
-        model.map_or(String::new(), |model| format!("{key} = \"{model}\"\n"))
-    });
-    let models = shipped.concat();
+    let models = [("classifier", classifier), ("extractor", extractor)]
+        .map(|(key, model)| model.map_or(String::new(), |model| format!("{key} = \"{model}\"\n")));
+    let models = models.concat();
     format!(
         r#"
 [[streams]]
@@ -111,8 +109,8 @@ mod tests {
         let at = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let config = configuration(&scratch, at(1), at(2)).unwrap();
         let names: Vec<&str> = config.streams.iter().map(|stream| &*stream.name).collect();
-        assert_eq!(names, streams().map(|stream| stream.name).collect::<Vec<_>>());
+        assert_eq!(names, STREAMS.map(|stream| stream.name));
         let lanes: Vec<&str> = config.streams.iter().map(|stream| stream.priority.as_str()).collect();
-        assert_eq!(lanes, streams().map(|stream| stream.lane).collect::<Vec<_>>());
+        assert_eq!(lanes, STREAMS.map(|stream| stream.lane));
     }
 }

@@ -1,6 +1,5 @@
 //! The streams of the demonstration: two rigs and what people write.
 
-use crate::demo::models::is_shipped;
 use crate::demo::sentences::{EXCAVATORS, HANDOVERS, WORK_ORDERS};
 
 /// One stream.
@@ -30,7 +29,7 @@ pub(in crate::demo) const RIGS: usize = 2;
 pub(in crate::demo) const RIG_MODEL: &str = "hydraulic-condition";
 
 /// All of them, in the order of the configuration.
-const STREAMS: [Stream; 5] = [
+pub(in crate::demo) const STREAMS: [Stream; 5] = [
     Stream {
         name: "hydraulics-1",
         lane: "alarm",
@@ -70,13 +69,3 @@ const STREAMS: [Stream; 5] = [
         source: Source::People { sentences: &HANDOVERS, classifier: None, extractor: Some("redactor") },
     },
 ];
-
-/// The streams that have a model, in the order of the configuration.
-pub(in crate::demo) fn streams() -> impl Iterator<Item = &'static Stream> + Clone {
-    STREAMS.iter().filter(|stream| match &stream.source {
-        Source::Rig(_) => is_shipped(RIG_MODEL),
-        Source::People { classifier, extractor, .. } => {
-            [classifier, extractor].into_iter().flatten().any(|model| is_shipped(model))
-        }
-    })
-}

@@ -167,7 +167,7 @@ mod tests {
     fn summary(told: u64, arrived: &[u64], durable: u64, withheld: u64) -> Summary {
         let mut picture = Picture { told: (1..=told).map(id).collect(), ..Picture::default() };
         picture.upstream.events = arrived.iter().copied().map(id).collect();
-        picture.streams.0.iter_mut().for_each(|stream| stream.decisions = 1);
+        picture.streams.iter_mut().for_each(|stream| stream.decisions = 1);
         Summary {
             length: Duration::from_secs(45),
             seed: 1,
@@ -193,7 +193,7 @@ mod tests {
     fn loss_silence_and_damage_are_faults() {
         assert_eq!(summary(1, &[1], 1, 0).faults(), Vec::<String>::new());
         let mut bad = summary(2, &[1], 2, 0);
-        bad.picture.streams.0[2].decisions = 0;
+        bad.picture.streams[2].decisions = 0;
         bad.picture.upstream.damaged = 4;
         let faults = bad.faults();
         assert_eq!(faults.len(), 3, "{faults:?}");

@@ -207,7 +207,7 @@ fn gauge(share: f64) -> String {
 /// The moment in one line.
 fn line(frame: &Frame<'_>) -> String {
     let Frame { picture, figures, .. } = frame;
-    let decided: u64 = picture.streams.0.iter().map(|stream| stream.decisions).sum();
+    let decided: u64 = picture.streams.iter().map(|stream| stream.decisions).sum();
     let mut line = clock(frame.at.unwrap_or_default());
     // Writing to a String cannot fail.
     write!(
@@ -272,7 +272,7 @@ mod tests {
     fn without_colours_there_is_no_escape_and_with_them_the_words_are_the_same() {
         let mut picture =
             Picture { link: "waiting".to_owned(), backlog: 3, level: Level::Critical, ..Picture::default() };
-        picture.streams.0[0].alarm = true;
+        picture.streams[0].alarm = true;
         let script = Script::new(Duration::from_secs(45));
         let frame = Frame {
             script: &script,

@@ -318,7 +318,7 @@ mod tests {
         for (to, second, expected) in [
             ("", TAGGER, "streams[1].classifier: model tagger@1.0.0 marks entities: name it as extractor"),
             (report, REPORT, "streams[1].extractor: model failure-mode@"),
-            (sensor, REPORT, "streams[1].extractor: model hydraulic-condition@1.0.0 is for sensor streams"),
+            (sensor, REPORT, "streams[1].extractor: model hydraulic-condition@2.0.0 is for sensor streams"),
         ] {
             let models = [Some(manifest(SENSOR)), Some(manifest(second))];
             let faults = planned(line, to, &models).err().expect("a fault");
@@ -341,8 +341,8 @@ mod tests {
 
     #[test]
     fn streams_that_do_not_fit_their_model_are_named_with_what_would() {
-        let twice = SENSOR.replacen("\"se.mean\"", "\"*.mean\"", 1);
-        assert_ne!(twice, SENSOR);
+        let twice = SENSOR.replacen("\"cp.mean\"", "\"*.mean\"", 1);
+        assert!(twice != SENSOR);
         for (from, to, manifests, expected) in [
             (", \"se\"]", "]", shipped(), "streams[0].model: model hydraulic-condition@"),
             (
