@@ -238,6 +238,10 @@ fn the_shares_of_each_label_add_up_to_one() {
         right += task["accuracy"].as_f64().unwrap();
         let number = |key: &str| task[key].as_f64().unwrap();
         assert!((0.0..=1.0).contains(&number("ece")) && (0.0..=1.0).contains(&number("coverage")), "{task}");
+        let rows: Vec<String> = texts.iter().map(|text| format!("\"{text}\";{label}")).collect();
+        let data = write(folder.path(), "data.csv", &format!("text;class\n{}\n", rows.join("\n")));
+        let same = ["model", "eval", EMBEDDING, &data, "--label", "class", "--delimiter", ";", "--json"];
+        assert_eq!(json(&same)["tasks"], found["tasks"], "rows of a table are reports as well");
     }
     assert!((right - 1.0).abs() < 1e-9, "{right}");
 }
@@ -297,6 +301,8 @@ fn what_cannot_be_evaluated_is_named_with_a_remedy() {
     eval(&good, &["--labels", &by_time], 64, "for samples");
     eval(&good, &["--variant", "int4"], 64, "it has: fp32");
     eval(&unknown, &[], 74, "line 1: \"broken\" is no label; the model has l0 | l1 | l2");
+    let ragged = write(place, "ragged.csv", "text,label\npump,l1\nhose\n");
+    eval(&ragged, &[], 74, "line: 3");
     eval(&empty, &[], 74, "holds no report");
     eval(&prose, &[], 74, "line 1: no JSON object");
     eval(&numbers, &[], 74, "is no text");
