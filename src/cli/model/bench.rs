@@ -11,7 +11,7 @@ use crate::cli::model::cases::{Case, Cases, encoder_in};
 use crate::cli::model::folder::admit;
 use crate::cli::model::graph::Graph;
 use crate::cli::model::list::{say_all, short};
-use crate::cli::model::measure::{Timing, memory, span, time};
+use crate::cli::model::measure::{Timing, memory, memory_apart, span, time};
 use crate::cli::table::table;
 use crate::infer::manifest::Manifest;
 use crate::infer::tensor::{Bucket, Dtype, Outputs, Spec};
@@ -136,6 +136,7 @@ fn bench_model(args: &BenchArgs) -> Result<(String, Vec<Measured>), Failure> {
         None => Cases::golden(&args.path, manifest)?,
     };
     let wanted = |name: &str| args.variant.as_deref().is_none_or(|variant| variant == name);
+    let several = manifest.variants.iter().filter(|variant| wanted(&variant.name)).count() > 1;
     let mut measured = Vec::new();
     for (variant, report) in manifest.variants.iter().zip(&admitted.report().variants) {
         if !wanted(&variant.name) {
@@ -144,7 +145,11 @@ fn bench_model(args: &BenchArgs) -> Result<(String, Vec<Measured>), Failure> {
         let bytes = admitted.file(&variant.file).unwrap_or_default();
         let graph = Graph::of_variant(manifest, report, bytes);
         // Memory first: a process that has already worked hides growth in what it has kept.
-        let memory = memory(&graph, &cases, report.memory_bytes)?;
+        let memory = if several {
+            memory_apart(&args.path, &variant.name)?
+        } else {
+            memory(&graph, &cases, report.memory_bytes)?
+        };
         measured.push(Measured {
             variant: variant.name.to_string(),
             file: variant.file.to_string(),
