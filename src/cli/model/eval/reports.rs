@@ -6,7 +6,7 @@ use std::path::Path;
 use serde_json::{Map, Value};
 
 use crate::cli::exit::Failure;
-use crate::cli::model::eval::labels::{Labels, Truth};
+use crate::cli::model::eval::labels::{Labels, Truth, listed};
 use crate::cli::model::eval::marked::{self, Marked};
 use crate::io::files::open_file;
 use crate::io::rows::{ROW_BYTES_MAX, RowGuard};
@@ -43,7 +43,7 @@ pub(in crate::cli::model::eval) fn read(
     known.sort();
     known.dedup();
     if !known.iter().any(|name| name == text) {
-        return Err(fault(path, &format!("no field {text:?} in {}: name it with --text", known.join(", "))));
+        return Err(fault(path, &format!("no field {text:?} in {}: name it with --text", listed(&known))));
     }
     labels.fit(&known, path)?;
     let mut reports = Vec::with_capacity(objects.len());
