@@ -15,10 +15,9 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 pub use crate::infer::admission::golden::Encode;
-pub use crate::infer::admission::outline::OutlineLimits;
+pub use crate::infer::admission::outline::{Excess, OutlineLimits};
 
 use crate::infer::admission::golden::{Golden, Rounds, golden_error};
-use crate::infer::admission::outline::Excess;
 use crate::infer::digest::Digest;
 use crate::infer::engine::{Draft, EngineError};
 use crate::infer::manifest::{Encoding, Manifest, ManifestFault, Variant};
@@ -263,8 +262,8 @@ fn examine_variant(
     let file = &variant.file;
     let graph = |source| AdmissionError::Graph { model: manifest.id().clone(), file: file.clone(), source };
     step(&format!("count the parts of {file}"));
-    outline::check(bytes, &limits.outline)
-        .or_else(|Excess { what, found, limit }| within(manifest, file, what, found, limit))?;
+    let outline = limits.outline.check(bytes);
+    outline.or_else(|Excess { what, found, limit }| within(manifest, file, what, found, limit))?;
     step(&format!("parse {file}"));
     let draft = Draft::parse(&manifest.spec(), bytes).map_err(graph)?;
     step(&format!("predict the cost of {file}"));

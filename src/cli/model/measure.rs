@@ -19,6 +19,9 @@ const COPIES_MAX: u64 = 8;
 /// Memory all copies together may take.
 const COPIES_BYTES_MAX: u64 = 32 << 20;
 
+/// Memory of the copies that fill what an earlier variant gave back to the allocator and it kept.
+const GAPS_BYTES_MAX: u64 = 64 << 20;
+
 /// Runs before the first one that counts: caches and branch predictors settle within a few, clocks of the processor
 /// within a tenth of a second.
 const WARM_UP: Duration = Duration::from_millis(100);
@@ -145,9 +148,18 @@ pub(in crate::cli::model) fn memory(
         }
         Ok(engine)
     };
-    // The first one fills the gaps that reading and examining left.
+    // The first ones fill the gaps that reading, examining and other variants left: until one makes the process grow.
     let mut copies = vec![used()?];
-    let before = taken();
+    let mut before = taken();
+    for _ in 0..GAPS_BYTES_MAX / predicted.max(1 << 20) {
+        copies.push(used()?);
+        let now = taken();
+        let grown = now.zip(before).map_or(u64::MAX, |(now, before)| now.0.saturating_sub(before.0));
+        before = now;
+        if grown >= predicted / 2 {
+            break;
+        }
+    }
     let count = (COPIES_BYTES_MAX / predicted.max(1)).clamp(1, COPIES_MAX);
     for _ in 0..count {
         copies.push(used()?);

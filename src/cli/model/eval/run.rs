@@ -8,7 +8,7 @@ use crate::cli::model::eval::judge::{Answer, Judge};
 use crate::cli::model::eval::labels::Labels;
 use crate::cli::model::eval::page::{Evaluated, describe, json};
 use crate::cli::model::eval::plot::plot;
-use crate::cli::model::eval::reports::{read, read_marked};
+use crate::cli::model::eval::reports::{ReportFile, read, read_marked};
 use crate::cli::model::eval::tally::Tally;
 use crate::cli::model::eval::windows::Timeline;
 use crate::cli::model::folder::admit;
@@ -69,6 +69,12 @@ fn memory_of(admitted: &Admitted, args: &EvalArgs) -> Result<Option<u64>, Failur
     memory(&graph, &Cases::golden(&args.dir, manifest)?, report.memory_bytes)
 }
 
+/// What separates the cells of CSV.
+fn delimiter(args: &EvalArgs) -> Result<u8, Failure> {
+    u8::try_from(args.delimiter)
+        .map_err(|_| Failure::Usage(anyhow::anyhow!("--delimiter takes one ASCII character")))
+}
+
 /// Judges labelled reports.
 fn reports(
     args: &EvalArgs,
@@ -82,6 +88,7 @@ fn reports(
             "{id} takes reports: their labels stand beside the text, and --labels and --config are for samples"
         )));
     }
+    let file = ReportFile { path: &args.data, text: &args.text, delimiter: delimiter(args)? };
     let mut tally = Tally::new(manifest, judge.entity_types());
     let clock = SystemClock::start();
     let mut timed = |tally: &mut Tally, text: &str| {
@@ -90,7 +97,7 @@ fn reports(
         tally.judged(clock.uptime().since(from), answer)
     };
     if tally.entities.is_some() {
-        for report in read_marked(&args.data, &args.text, &labels)? {
+        for report in read_marked(file, &labels)? {
             let Some(Answer::Entities(found)) = timed(&mut tally, &report.text) else { continue };
             if let Some(entities) = &mut tally.entities {
                 entities.left_out += report.left_out;
@@ -99,7 +106,7 @@ fn reports(
         }
         return Ok(tally);
     }
-    for report in read(&args.data, &args.text, &mut labels)? {
+    for report in read(file, &mut labels)? {
         if let Some(Answer::Tasks(judgements)) = timed(&mut tally, &report.text) {
             tally.add(&judgements, &report.truths);
         }
@@ -121,8 +128,7 @@ fn windows(
              --labels FILE"
         )));
     };
-    let delimiter = u8::try_from(args.delimiter)
-        .map_err(|_| Failure::Usage(anyhow::anyhow!("--delimiter takes one ASCII character")))?;
+    let delimiter = delimiter(args)?;
     let loaded = load(config)?;
     let stream = find_stream(&loaded, stream)?;
     let (Some(window), Encoding::Features { features, .. }) = (&stream.window, &manifest.input.encoding)
