@@ -19,8 +19,8 @@ import numpy as np
 import calibration
 import common
 import dense
-import foreign
 import graph
+import hydraulic_foreign
 import variants
 
 FOLDER = common.MODELS / "hydraulic-condition"
@@ -396,7 +396,7 @@ def main():
     extra = {task.beside: column(data, cycles, task.beside) for task in TASKS if task.beside}
     beside = {key: np.unique(col, return_inverse=True)[1] for key, col in extra.items()}
     numbers, samples = recorded(data / "samples.csv")
-    strange = foreign.kinds(shared, CHANNELS, numbers, samples)
+    strange = hydraulic_foreign.kinds(shared, CHANNELS, numbers, samples)
     strange = {kind: features_of(windows) for kind, windows in strange.items()}
     found = held_out(cycles, versions, truth, beside, lossy, strange)
     scores, fitted, curves = judge(found, truth)

@@ -22,7 +22,7 @@ pub const MANIFEST_BYTES_MAX: usize = 256 * 1024;
 /// Bytes of a bit set of known n-grams: beyond half a million bits it says nothing that a smaller one does not.
 pub const KNOWN_BYTES_MAX: u64 = 64 * 1024;
 
-/// Bytes of a vocabulary: 8,192 terms of 64 characters, and as many other ways to write them.
+/// Bytes of a vocabulary: 8,192 terms and four times as many other ways to write them, at 40 bytes each.
 pub const VOCABULARY_BYTES_MAX: u64 = 2 << 20;
 
 /// Kinds that rules can find in a text beside the tags of a model.

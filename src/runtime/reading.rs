@@ -276,7 +276,8 @@ mod tests {
     use super::*;
     use crate::clock::{ClockQuality, EventTime};
     use crate::flow::{Change, Entity, EventId, Extracted, Facts, Outbound, Priority, StreamKind, When};
-    use crate::infer::manifest::{KNOWN_BYTES_MAX, RULES};
+    use crate::infer::manifest::{self, KNOWN_BYTES_MAX, RULES};
+    use crate::text;
     use crate::wire::encode_record;
     use crate::wire::limits::RECORD_BYTES_MAX;
 
@@ -335,6 +336,7 @@ mod tests {
         }
         let known = vec![0; usize::try_from(KNOWN_BYTES_MAX).unwrap()];
         assert!(read(MANIFEST, Some(VOCABULARY), &known).is_ok());
+        assert_eq!(usize::try_from(manifest::VOCABULARY_BYTES_MAX), Ok(text::VOCABULARY_BYTES_MAX));
     }
 
     #[test]

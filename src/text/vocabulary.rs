@@ -20,7 +20,7 @@ pub const ALIASES_MAX: usize = 16_384;
 /// The longest term, alias or word. The longest entity of the work orders has 62.
 pub const TERM_BYTES_MAX: usize = 128;
 
-/// The largest vocabulary file: all of the above at 40 bytes each.
+/// The largest vocabulary file: terms, aliases and words at 40 bytes each.
 pub const VOCABULARY_BYTES_MAX: usize = 2 << 20;
 
 /// Characters of what the parser says.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::cli::exit::{Failure, print};
-use crate::cli::model::cases::{Case, Cases, encoder_in};
+use crate::cli::model::cases::{Case, Cases};
 use crate::cli::model::folder::admit;
 use crate::cli::model::graph::Graph;
 use crate::cli::model::list::{say_all, short};
@@ -132,7 +132,7 @@ fn bench_model(args: &BenchArgs) -> Result<(String, Vec<Measured>), Failure> {
     let admitted = admit(&args.path)?;
     let manifest = admitted.manifest();
     let cases = match &args.cases {
-        Some(file) => Cases::read(file, Some(&mut encoder_in(&args.path, manifest)?))?,
+        Some(file) => Cases::read(file, Some(manifest))?,
         None => Cases::golden(&args.path, manifest)?,
     };
     let wanted = |name: &str| args.variant.as_deref().is_none_or(|variant| variant == name);

@@ -4,7 +4,7 @@ use std::io::BufReader;
 use std::path::Path;
 
 use crate::cli::exit::Failure;
-use crate::cli::model::encode::Encoder;
+use crate::cli::model::encode::row;
 use crate::cli::model::list::short;
 use crate::cli::model::new::args::NewArgs;
 use crate::cli::recorded::for_each_report;
@@ -19,17 +19,18 @@ const BEFORE_FEATURES: usize = 3;
 pub(in crate::cli::model::new) fn rows(
     args: &NewArgs,
     manifest: &Manifest,
-    encoder: &mut Encoder,
 ) -> Result<Vec<Vec<f64>>, Failure> {
     let wanted = usize::from(args.golden);
     let is_features = matches!(manifest.input.encoding, Encoding::Features { .. });
     let rows = match &args.samples {
-        Some(path) if is_features => feature_rows(path, encoder)?,
+        Some(path) if is_features => feature_rows(path, manifest)?,
         Some(path) => {
-            texts(path, &args.text)?.iter().filter_map(|text| encoder.row(None, Some(text))).collect()
+            texts(path, &args.text)?.iter().filter_map(|text| row(manifest, None, Some(text))).collect()
         }
         None if is_features => random_features(args, manifest, wanted),
-        None => random_texts(args, wanted).iter().filter_map(|text| encoder.row(None, Some(text))).collect(),
+        None => {
+            random_texts(args, wanted).iter().filter_map(|text| row(manifest, None, Some(text))).collect()
+        }
     };
     let step = (rows.len() as f64 / wanted as f64).max(1.0);
     let mut next = 0.0_f64;
@@ -48,7 +49,7 @@ pub(in crate::cli::model::new) fn rows(
 }
 
 /// Rows of features, normalised.
-fn feature_rows(path: &Path, encoder: &mut Encoder) -> Result<Vec<Vec<f64>>, Failure> {
+fn feature_rows(path: &Path, manifest: &Manifest) -> Result<Vec<Vec<f64>>, Failure> {
     let file = open_file(path).map_err(|error| Failure::Io(error.into()))?;
     let mut reader = csv::Reader::from_reader(RowGuard::new(file));
     let fault = |line: u64, what: &str| {
@@ -74,7 +75,8 @@ fn feature_rows(path: &Path, encoder: &mut Encoder) -> Result<Vec<Vec<f64>>, Fai
         });
         let values: Result<Vec<Option<f32>>, _> = cells.collect();
         let values = values.map_err(|_| fault(line, "a cell is no number"))?;
-        rows.push(encoder.row(Some(&values), None).ok_or_else(|| fault(line, "another number of features"))?);
+        let row = row(manifest, Some(&values), None);
+        rows.push(row.ok_or_else(|| fault(line, "another number of features"))?);
     }
 }
 
