@@ -209,13 +209,7 @@ def write(model, names, facts, known, least, scores):
             | {key: fact[key] for key in ("temperature", "threshold")}
             for (name, output, known), fact in zip(labels, facts)
         ],
-        "scope": {
-            "kind": "known-grams",
-            "n": KNOWN_N,
-            "file": "known.bin",
-            "sha256": common.digest(FOLDER / "known.bin"),
-            "limit": least,
-        },
+        "scope": scope.table(FOLDER, KNOWN_N, least),
         "variants": [common.variant(FOLDER), common.variant(FOLDER, FALLBACK, variants.ship(FOLDER, FALLBACK), tolerance=ROUNDING)],
         "golden": common.golden(FOLDER),
         "training": {

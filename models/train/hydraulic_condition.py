@@ -205,11 +205,6 @@ def learn(scale, versions, truth, beside):
     return whole
 
 
-def answer(network, inputs):
-    """Logits of all tasks side by side."""
-    return dense.answer(network, inputs)
-
-
 def heads(logits):
     """The columns of each task."""
     return np.split(logits, np.cumsum([len(task.labels) for task in TASKS])[:-1], axis=1)
@@ -250,8 +245,8 @@ def held_out(cycles, versions, truth, beside, lossy, strange):
             test = fold == number
             rows = place * count + np.nonzero(test)[0]
             network, scale = trained(versions, truth, beside, ~test)
-            found.logits[rows] = answer(network, scale(versions[0][test]))
-            found.lossy[rows] = answer(network, scale(lossy[test]))
+            found.logits[rows] = dense.answer(network, scale(versions[0][test]))
+            found.lossy[rows] = dense.answer(network, scale(lossy[test]))
             found.distance[rows] = scale.distance(versions[0][test])
             found.lossy_distance[rows] = scale.distance(lossy[test])
             for kind, values in strange.items():

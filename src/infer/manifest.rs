@@ -529,4 +529,20 @@ mod tests {
         }
         assert!(Manifest::parse(&" ".repeat(MANIFEST_BYTES_MAX + 1)).is_err());
     }
+
+    #[test]
+    fn what_is_said_of_a_manifest_fits_into_a_line_of_the_log() {
+        let types = "types = [\"Item\", \"Activity\"]";
+        for hostile in [
+            format!("types = [{}]", "\"\",".repeat(60_000)),
+            format!("types = [{}]", format!("\"{}\",", "x".repeat(60_000)).repeat(3)),
+            format!("\"{}\\u001b\" = 1", "k".repeat(100_000)),
+        ] {
+            let text = TAGGER.replacen(types, &hostile, 1);
+            assert!(text.len() <= MANIFEST_BYTES_MAX && text != TAGGER);
+            let faults = Manifest::parse(&text).unwrap_err();
+            let line: String = faults.iter().map(ToString::to_string).collect();
+            assert!(line.len() < 20_000 && !line.contains(char::is_control), "{} bytes", line.len());
+        }
+    }
 }

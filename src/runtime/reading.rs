@@ -276,7 +276,7 @@ mod tests {
     use super::*;
     use crate::clock::{ClockQuality, EventTime};
     use crate::flow::{Change, Entity, EventId, Extracted, Facts, Outbound, Priority, StreamKind, When};
-    use crate::infer::manifest::RULES;
+    use crate::infer::manifest::{KNOWN_BYTES_MAX, RULES};
     use crate::wire::encode_record;
     use crate::wire::limits::RECORD_BYTES_MAX;
 
@@ -316,6 +316,25 @@ mod tests {
         known.sort_unstable();
         named.sort_unstable();
         assert_eq!(known, named);
+    }
+
+    #[test]
+    fn whatever_a_manifest_may_ask_for_can_be_read() {
+        let types: Vec<String> = (0..64).map(|kind| format!("\"t{kind}\"")).collect();
+        for (from, to) in [
+            ("dims = 1024", "dims = 65536"),
+            ("n_min = 3, n_max = 3", "n_min = 1, n_max = 8"),
+            ("grams = 4", "grams = 64"),
+            ("lengths = [4, 8]", "lengths = [1, 2, 3, 4, 5, 6, 7, 512]"),
+            ("\"Item\", \"Activity\"", &types.join(", ")),
+            ("\nn = 3", "\nn = 8"),
+        ] {
+            assert!(MANIFEST.contains(from), "{from}");
+            let read = read(&MANIFEST.replacen(from, to, 1), Some(VOCABULARY), KNOWN);
+            assert!(read.is_ok(), "{to}: {:?}", read.err());
+        }
+        let known = vec![0; usize::try_from(KNOWN_BYTES_MAX).unwrap()];
+        assert!(read(MANIFEST, Some(VOCABULARY), &known).is_ok());
     }
 
     #[test]

@@ -24,6 +24,9 @@ pub const TERM_BYTES_MAX: usize = 128;
 /// The largest vocabulary file: all of the above at 40 bytes each.
 pub const VOCABULARY_BYTES_MAX: usize = 2 << 20;
 
+/// Characters of what the parser says.
+const WHY_CHARS: usize = 200;
+
 /// Why a vocabulary cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum VocabularyError {
@@ -34,8 +37,11 @@ pub enum VocabularyError {
         bytes: usize,
     },
     /// The file is not of the form `{"terms": [], "aliases": {}, "words": {}}`.
-    #[error("parse vocabulary")]
-    Json(#[source] serde_json::Error),
+    #[error("parse vocabulary: {why}")]
+    Json {
+        /// Why, shortened: the parser repeats a key it does not know, however long.
+        why: String,
+    },
     /// A list is empty or too long.
     #[error("vocabulary {list}: {count} entries, must be {least} to {most}")]
     Count {
@@ -79,8 +85,8 @@ pub struct Vocabulary {
     aliases: HashMap<String, u16>,
     /// Normalised word → its other form.
     words: HashMap<String, String>,
-    replaced: String,
     plain: String,
+    replaced: String,
 }
 
 /// What may stand around a word and says nothing about what it means.
@@ -96,7 +102,7 @@ impl Vocabulary {
         if json.len() > VOCABULARY_BYTES_MAX {
             return Err(VocabularyError::Size { bytes: json.len() });
         }
-        let raw: RawVocabulary = serde_json::from_slice(json).map_err(VocabularyError::Json)?;
+        let raw: RawVocabulary = serde_json::from_slice(json).map_err(|error| malformed(&error))?;
         let within = |list, count, least, most| {
             let fits = (least..=most).contains(&count);
             if fits { Ok(()) } else { Err(VocabularyError::Count { list, count, least, most }) }
@@ -106,6 +112,9 @@ impl Vocabulary {
         within("words", raw.words.len(), 0, ALIASES_MAX)?;
         let mut index = HashMap::new();
         for (number, term) in (0..=u16::MAX).zip(&raw.terms) {
+            if term.contains(char::is_control) {
+                return Err(entry("terms", term, "has control characters"));
+            }
             insert(&mut index, "terms", term, number)?;
         }
         let mut aliases = HashMap::new();
@@ -195,6 +204,11 @@ fn insert<T>(
     }
 }
 
+fn malformed(error: &serde_json::Error) -> VocabularyError {
+    let plain = |own: char| if own.is_control() { ' ' } else { own };
+    VocabularyError::Json { why: error.to_string().chars().map(plain).take(WHY_CHARS).collect() }
+}
+
 fn entry(list: &'static str, text: &str, fault: &'static str) -> VocabularyError {
     VocabularyError::Entry { list, entry: text.chars().take(40).collect(), fault }
 }
@@ -239,7 +253,8 @@ mod tests {
     fn an_unusable_vocabulary_is_refused_with_its_entry() {
         for (json, expect) in [
             (r#"{"terms": []}"#, "vocabulary terms: 0 entries, must be 1 to 8192"),
-            (r#"{"terms": ["a"], "more": 1}"#, "parse vocabulary"),
+            ("{", "parse vocabulary: EOF while parsing an object at line 1 column 1"),
+            (r#"{"terms": ["a\u001b[2J"]}"#, "vocabulary terms: \"a\\u{1b}[2J\" has control characters"),
             (r#"{"terms": ["a", " A "]}"#, "vocabulary terms: \" A \" is there twice, once normalised"),
             (r#"{"terms": [" "]}"#, "vocabulary terms: \" \" is empty"),
             (r#"{"terms": ["a"], "aliases": {"b": "c"}}"#, "vocabulary aliases: \"c\" is no term"),
@@ -248,6 +263,9 @@ mod tests {
             let error = Vocabulary::parse(json.as_bytes()).map(|_| ()).unwrap_err();
             assert_eq!(error.to_string(), expect);
         }
+        let unknown = format!(r#"{{"terms": ["a"], "{}": 1}}"#, "\\u001bk".repeat(1000));
+        let error = Vocabulary::parse(unknown.as_bytes()).map(|_| ()).unwrap_err().to_string();
+        assert!(error.len() < 300 && error.starts_with("parse vocabulary: unknown field ` k k"), "{error}");
         let long = format!(r#"{{"terms": ["{}"]}}"#, "x".repeat(TERM_BYTES_MAX + 1));
         assert!(Vocabulary::parse(long.as_bytes()).is_err());
         let many: Vec<String> =

@@ -8,17 +8,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::cli::exit::Failure;
 use crate::cli::model::encode::Encoder;
-use crate::infer::Manifest;
+use crate::infer::{AdmissionLimits, BATCH_MAX, Manifest};
 use crate::io::files::read_bytes;
 
 /// Longest file of cases: 10,000 vectors of 8,192 numbers as they are usually written are 150 MB.
 const CASES_BYTES_MAX: u64 = 256 << 20;
-
-/// Longest file beside a manifest.
-const BESIDE_BYTES_MAX: u64 = 64 << 20;
-
-/// Rows made for a length that no case has.
-const MADE_ROWS: usize = 8;
 
 /// Inputs with the outputs they belong to.
 #[derive(Default, Serialize)]
@@ -99,13 +93,14 @@ impl Cases {
             return rows;
         }
         let mut numbers = self.cases.iter().flat_map(|case| case.input.iter().copied()).cycle();
-        (0..MADE_ROWS).map(|_| numbers.by_ref().take(length).collect()).collect()
+        (0..BATCH_MAX).map(|_| numbers.by_ref().take(length).collect()).collect()
     }
 }
 
 /// Makes inputs for the model in a folder.
 pub(in crate::cli::model) fn encoder_in(dir: &Path, manifest: &Arc<Manifest>) -> Result<Encoder, Failure> {
-    Encoder::new(manifest, &|file| read_bytes(&dir.join(file), BESIDE_BYTES_MAX).ok())
+    let bytes_max = AdmissionLimits::default().file_bytes;
+    Encoder::new(manifest, &|file| read_bytes(&dir.join(file), bytes_max).ok())
 }
 
 #[cfg(test)]

@@ -45,7 +45,7 @@ pub(in crate::cli::model) fn eval(args: &EvalArgs) -> Result<(), Failure> {
     }
     let found = Evaluated {
         manifest,
-        variant: admitted.variant(variant).map_or("", |report| &report.name),
+        variant: admitted.variant(variant).map_or("", |(_, report)| &report.name),
         data: args.data.display().to_string(),
         timing: Timing::of(tally.times.clone()),
         memory,
@@ -64,11 +64,7 @@ pub(in crate::cli::model) fn eval(args: &EvalArgs) -> Result<(), Failure> {
 /// Memory of one copy, measured before anything else has worked in this process.
 fn memory_of(admitted: &Admitted, args: &EvalArgs) -> Result<Option<u64>, Failure> {
     let manifest = admitted.manifest();
-    let wanted = |name: &str| args.variant.as_deref().is_none_or(|variant| variant == name);
-    let mut variants = manifest.variants.iter().zip(&admitted.report().variants);
-    let Some((variant, report)) = variants.find(|(variant, _)| wanted(&variant.name)) else {
-        return Ok(None);
-    };
+    let Some((variant, report)) = admitted.variant(args.variant.as_deref()) else { return Ok(None) };
     let graph = Graph::of_variant(manifest, report, admitted.file(&variant.file).unwrap_or_default());
     memory(&graph, &Cases::golden(&args.dir, manifest)?, report.memory_bytes)
 }

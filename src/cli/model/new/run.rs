@@ -84,7 +84,7 @@ pub(in crate::cli::model) fn new(args: &NewArgs) -> Result<(), Failure> {
     write_file(&args.dir.join(MANIFEST), draft.text().as_bytes()).map_err(io)?;
     // What it costs is what admission finds.
     let admitted = admit(&args.dir)?;
-    if let Some(report) = admitted.variant(None) {
+    if let Some((_, report)) = admitted.variant(None) {
         draft.parameters = report.parameters;
         draft.memory_bytes = report.memory_bytes;
         draft.operations = report.operations;
