@@ -75,10 +75,21 @@ def plain(entry):
     return normalise(entry).strip(" ")
 
 
+# What may stand around a word and says nothing about what it means.
+AROUND = " .,;:!?\"'()[]"
+
+
 def lookup(text, vocabulary):
     """The term of {"terms", "aliases", "words"} that stands for a text, or None."""
+    whole = plain(text)
+    bare = whole.strip(AROUND)
+    term = find(whole, vocabulary)
+    return find(bare, vocabulary) if term is None and bare != whole else term
+
+
+def find(key, vocabulary):
+    """The term that stands for a normalised text, or None."""
     terms, aliases, words = tables(vocabulary)
-    key = plain(text)
     if key in aliases:
         return aliases[key]
     return terms.get(" ".join(filter(None, (words.get(word, word) for word in key.split(" ")))))

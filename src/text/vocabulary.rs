@@ -2,7 +2,8 @@
 //!
 //! A piece is normalised as for [`crate::text::NgramEncoder`], without the two outer spaces. If it is an alias, its term
 //! is the answer. Otherwise each of its words that has another form is replaced by it; if the result is a term, that is
-//! the answer, else there is none.
+//! the answer. If not, the same is tried without the marks of punctuation at both ends: a model that cuts words at
+//! spaces takes the comma behind a word for a part of it.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -88,6 +89,9 @@ pub struct Vocabulary {
     replaced: String,
 }
 
+/// What may stand around a word and says nothing about what it means.
+const AROUND: &[char] = &[' ', '.', ',', ';', ':', '!', '?', '"', '\'', '(', ')', '[', ']'];
+
 impl Vocabulary {
     /// Reads the JSON of a vocabulary file.
     ///
@@ -140,27 +144,38 @@ impl Vocabulary {
     /// Index of the term that stands for `text`, if there is one.
     pub fn lookup(&mut self, text: &str) -> Option<u16> {
         normalise(text, &mut self.plain);
-        let plain = self.plain.trim_matches(' ');
-        if let Some(&term) = self.aliases.get(plain) {
-            return Some(term);
-        }
-        self.replaced.clear();
-        for word in plain.split(' ') {
-            let form = self.words.get(word).map_or(word, String::as_str);
-            if form.is_empty() {
-                continue;
-            }
-            // No term is longer, and nothing gets shorter again.
-            if self.replaced.len() + form.len() > TERM_BYTES_MAX * PLAIN_FACTOR {
-                return None;
-            }
-            if !self.replaced.is_empty() {
-                self.replaced.push(' ');
-            }
-            self.replaced.push_str(form);
-        }
-        self.index.get(self.replaced.as_str()).copied()
+        let whole = self.plain.trim_matches(' ');
+        let bare = whole.trim_matches(AROUND);
+        let Self { index, aliases, words, replaced, .. } = self;
+        let mut find = |plain: &str| find(plain, (index, aliases, words), replaced);
+        find(whole).or_else(|| if bare.len() < whole.len() { find(bare) } else { None })
     }
+}
+
+/// Terms and aliases by their normalised form, and other forms of words.
+type Tables<'a> = (&'a HashMap<String, u16>, &'a HashMap<String, u16>, &'a HashMap<String, String>);
+
+/// Index of the term that stands for a normalised text.
+fn find(plain: &str, (index, aliases, words): Tables<'_>, replaced: &mut String) -> Option<u16> {
+    if let Some(&term) = aliases.get(plain) {
+        return Some(term);
+    }
+    replaced.clear();
+    for word in plain.split(' ') {
+        let form = words.get(word).map_or(word, String::as_str);
+        if form.is_empty() {
+            continue;
+        }
+        // No term is longer, and nothing gets shorter again.
+        if replaced.len() + form.len() > TERM_BYTES_MAX * PLAIN_FACTOR {
+            return None;
+        }
+        if !replaced.is_empty() {
+            replaced.push(' ');
+        }
+        replaced.push_str(form);
+    }
+    index.get(replaced.as_str()).copied()
 }
 
 /// How much longer than the text its normalised form may be: U+FDFA of 3 bytes becomes 33.
@@ -219,7 +234,12 @@ mod tests {
             ("ac", Some("Air Conditioner")),
             ("\tBolts\n", Some("bolt")),
             ("1000 hour service", Some("500 hour service")),
+            ("bolts,", Some("bolt")),
+            ("(hyd pmp).", Some("hydraulic pump")),
+            ("a/c;", Some("Air Conditioner")),
             ("pump", None),
+            (",", None),
+            ("hyd, pmp", None),
             ("hyd pmp bolts", None),
             ("the", None),
             ("", None),

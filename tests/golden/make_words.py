@@ -92,7 +92,7 @@ VOCABULARY = {
 }
 PIECES = [
     "HYD  PMP", "hyd pump", "the hydraulic pump", "A/C", "ac", "Bolts\n", "1000 hour svce", "7H service", "\u00bd BOLT", "1\u20442 bolt",
-    "ｈｙｄ\u3000ｐｕｍｐ", "pump", "hyd pmp bolts", "the", "the the", "", " ", "o-ring", "O‑ring", "oring", "bolt bolt",
+    "ｈｙｄ\u3000ｐｕｍｐ", "pump", "hyd pmp bolts", "the", "the the", "", " ", "o-ring", "O‑ring", "oring", "bolt bolt", "bolts,", "(hyd pmp).", "a/c;", "hyd, pump", ",", "the,", "\"bolt\" !",
 ]
 
 
