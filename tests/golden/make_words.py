@@ -86,8 +86,8 @@ def tag_cases():
 
 
 VOCABULARY = {
-    "terms": ["hydraulic pump", "Air Conditioner", "bolt", "500 hour service", "o-ring"],
-    "aliases": {"hyd pmp": "hydraulic pump", "AC": "air conditioner", "½ bolt": "bolt"},
+    "terms": ["hydraulic pump", "Air Conditioner", "bolt", "hourly service", "o-ring"],
+    "aliases": {"hyd pmp": "hydraulic pump", "AC": "air conditioner", "½ bolt": "bolt", "500 hour service": "hourly service"},
     "words": {"hyd": "hydraulic", "a/c": "air conditioner", "bolts": "bolt", "the": "", "svce": "Service", "1h": "500 hour"},
 }
 PIECES = [
