@@ -166,7 +166,7 @@ def in_engine(folder, length):
     try:
         seen = json.loads(common.tidegate("model", "bench", folder, "--json"))["variants"][0]
     except common.Refused as error:
-        return {"engine": f"refused: {str(error)[-REASON_CHARS:]}"}
+        return {"engine": f"refused: {str(error).rpartition('error: ')[2][:REASON_CHARS]}"}
     shape = next(shape for shape in seen["shapes"] if shape["items"] == 1 and shape["length"] == length)
     return {"engine": "right", "memory": seen["memory_measured"], "latency_us": shape["p50_us"]}
 
