@@ -200,16 +200,16 @@ impl Reading {
         let threshold = self.manifest.tags.as_ref().map_or(0.0, |tags| tags.threshold);
         let threshold = uncertain_below.map_or(threshold, |own| own.max(threshold));
         let mut found = self.marker.as_mut().map_or_else(Vec::new, |marker| marker.mark(text, words, logits));
-        let told_all = found.len() <= ENTITIES_MAX;
+        let untold = u32::try_from(found.len().saturating_sub(ENTITIES_MAX)).unwrap_or(u32::MAX);
         found.truncate(ENTITIES_MAX);
         let verdict = if out_of_scope(self.manifest.scope.as_ref(), &evidence) {
             Verdict::OutOfScope
-        } else if told_all && found.iter().all(|entity| entity.by_rule || entity.score >= threshold) {
+        } else if untold == 0 && found.iter().all(|entity| entity.by_rule || entity.score >= threshold) {
             Verdict::Accepted
         } else {
             Verdict::Uncertain
         };
-        Extraction { found, verdict }
+        Extraction { found, untold, verdict }
     }
 }
 
@@ -381,7 +381,7 @@ mod tests {
         assert_eq!(verdict("check valve", &[0, 0], 0.1, None), Verdict::Accepted, "nothing to doubt");
         let many = "check ".repeat(ENTITIES_MAX + 1);
         let found = marked(&many, &vec![3; ENTITIES_MAX + 1], 9.0, None);
-        assert_eq!((found.found.len(), found.verdict), (ENTITIES_MAX, Verdict::Uncertain));
+        assert_eq!((found.found.len(), found.untold, found.verdict), (ENTITIES_MAX, 1, Verdict::Uncertain));
     }
 
     #[test]

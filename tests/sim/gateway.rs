@@ -251,7 +251,11 @@ fn marked(text: &str) -> Option<Extraction> {
     let sum: u32 = text.bytes().map(u32::from).sum();
     let entity = |value| FoundEntity { kind: 0, value, start: 0, end: 1, score: 0.9, by_rule: false };
     let verdict = if sum.is_multiple_of(2) { Verdict::Accepted } else { Verdict::Uncertain };
-    (!sum.is_multiple_of(3)).then(|| Extraction { found: vec![entity(None), entity(Some(0))], verdict })
+    (!sum.is_multiple_of(3)).then(|| Extraction {
+        found: vec![entity(None), entity(Some(0))],
+        untold: 0,
+        verdict,
+    })
 }
 
 /// The inference of a piece of work.
