@@ -21,9 +21,6 @@ pub struct Celsius(pub f32);
 pub struct Ratio(f32);
 
 impl Ratio {
-    /// Everything.
-    pub const ONE: Self = Self(1.0);
-
     /// `part / whole`, and 1 when the whole is 0; never above 1.
     pub fn of(part: u32, whole: u32) -> Self {
         if whole == 0 { Self(1.0) } else { Self((part as f32 / whole as f32).min(1.0)) }

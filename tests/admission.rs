@@ -56,7 +56,7 @@ fn good_models_of_every_input_type_are_admitted_and_run_from_the_examined_bytes(
     for name in ["dense-pair", "bytes-in", "signed-bytes-in", "with-index", "echo", "embedding"] {
         let admitted = admission().admit(&golden(name)).unwrap();
         assert_eq!(admitted.report().model, format!("{name}@1.0.0"));
-        let variant = admitted.variant(None).unwrap();
+        let (_, variant) = admitted.variant(None).unwrap();
         assert!(variant.golden_error_max < 1e-5, "{name}: {variant:?}");
         let mut model = admitted.load(Some("fp32")).unwrap().unwrap();
         assert!(admitted.load(Some("int8")).unwrap().is_none());

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use tidegate::flow::Judgement;
 use tidegate::infer::{BATCH_MAX, Manifest, Model, ModelInput};
-use tidegate::runtime::{Reading, TextInput};
+use tidegate::runtime::text_row;
 
 /// Every fixture that can be run, and the models that are shipped.
 const MODELS: [&str; 14] = [
@@ -38,28 +38,13 @@ fn load(folder: &str, batches: &[usize]) -> (Model, Vec<Vec<f64>>) {
     let golden = fs::read(folder.join("golden.json")).unwrap();
     let golden: serde_json::Value = serde_json::from_slice(&golden).unwrap();
     let cases = golden["cases"].as_array().unwrap();
-    let manifest = Arc::new(manifest);
-    let mut reading = Reading::new(&manifest, &|file| fs::read(folder.join(file)).ok()).unwrap();
     let input = |case: &serde_json::Value| match case["text"].as_str() {
-        Some(text) => encoded(reading.as_mut().unwrap(), text),
+        Some(text) => text_row(&manifest, text).unwrap(),
         None => serde_json::from_value(case["input"].clone()).unwrap(),
     };
     let cases = cases.iter().map(input).collect();
-    let model = Model::load(manifest, &fs::read(folder.join("model.onnx")).unwrap(), batches);
+    let model = Model::load(Arc::new(manifest), &fs::read(folder.join("model.onnx")).unwrap(), batches);
     (model.unwrap(), cases)
-}
-
-/// The input of a text, as numbers.
-fn encoded(reading: &mut Reading, text: &str) -> Vec<f64> {
-    let mut made = TextInput::default();
-    reading.fill(text, &mut made);
-    match reading.input(&made) {
-        ModelInput::Vector { values, .. } => values.iter().map(|value| f64::from(*value)).collect(),
-        ModelInput::Words { ids, .. } => {
-            ids.iter().map(|id| f64::from(i32::try_from(*id).unwrap())).collect()
-        }
-        ModelInput::Features { .. } => panic!("a text has no features"),
-    }
 }
 
 fn near(a: f32, b: f32) -> bool {

@@ -2,6 +2,9 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test")]
 
+#[path = "support/onnx.rs"]
+#[expect(dead_code, reason = "a few graphs are enough here")]
+mod onnx;
 #[path = "support/program.rs"]
 #[expect(dead_code, reason = "these commands end by themselves")]
 mod program;
@@ -9,6 +12,7 @@ mod program;
 use std::fs;
 use std::path::Path;
 
+use onnx::{Dim, F32, graph, model, node, port};
 use program::{Ended, run};
 use serde_json::Value;
 
@@ -238,6 +242,10 @@ fn the_shares_of_each_label_add_up_to_one() {
         right += task["accuracy"].as_f64().unwrap();
         let number = |key: &str| task[key].as_f64().unwrap();
         assert!((0.0..=1.0).contains(&number("ece")) && (0.0..=1.0).contains(&number("coverage")), "{task}");
+        let rows: Vec<String> = texts.iter().map(|text| format!("\"{text}\";{label}")).collect();
+        let data = write(folder.path(), "data.csv", &format!("text;class\n{}\n", rows.join("\n")));
+        let same = ["model", "eval", EMBEDDING, &data, "--label", "class", "--delimiter", ";", "--json"];
+        assert_eq!(json(&same)["tasks"], found["tasks"], "rows of a table are reports as well");
     }
     assert!((right - 1.0).abs() < 1e-9, "{right}");
 }
@@ -297,6 +305,8 @@ fn what_cannot_be_evaluated_is_named_with_a_remedy() {
     eval(&good, &["--labels", &by_time], 64, "for samples");
     eval(&good, &["--variant", "int4"], 64, "it has: fp32");
     eval(&unknown, &[], 74, "line 1: \"broken\" is no label; the model has l0 | l1 | l2");
+    let ragged = write(place, "ragged.csv", "text,label\npump,l1\nhose\n");
+    eval(&ragged, &[], 74, "line: 3");
     eval(&empty, &[], 74, "holds no report");
     eval(&prose, &[], 74, "line 1: no JSON object");
     eval(&numbers, &[], 74, "is no text");
@@ -354,6 +364,33 @@ fn an_operator_the_engine_lacks_is_named_at_once() {
     refused(&args, 78, "the engine has no operator TfIdfVectorizer (1 nodes)");
     refused(&["model", "bench", &good], 78, "TfIdfVectorizer");
     assert!(!Path::new(&dir).try_exists().unwrap(), "nothing is left behind");
+}
+
+#[test]
+fn a_graph_that_would_overflow_the_stack_or_take_minutes_is_refused_before_it_is_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path().join("new").display().to_string();
+    let deep = format!("{}1{}", "(".repeat(200_000), ")".repeat(200_000));
+    let one = |dim: &str| {
+        let [x, y] = ["x", "y"].map(|name| port(name, F32, &[Dim::Named("N"), Dim::Named(dim)]));
+        model(graph(&[x], &[y], &[node("Identity", "x", "y")], &[]))
+    };
+    let [x, y] = ["x0", "x9000"].map(|name| port(name, F32, &[Dim::Named("N"), Dim::Fixed(4)]));
+    let step = |at| node("Relu", &format!("x{at}"), &format!("x{}", at + 1));
+    let many: Vec<_> = (0..9000).map(step).collect();
+    for (bytes, words) in [
+        (one(&deep), "400001 bytes in one name"),
+        (model(graph(&[x], &[y], &many, &[])), "4097 nodes and constants, allowed are 4096"),
+    ] {
+        let file = folder.path().join("graph.onnx");
+        fs::write(&file, bytes).unwrap();
+        let file = file.display().to_string();
+        refused(&["model", "bench", &file, "--length", "4"], 78, words);
+        let inputs = ["--features", "a.mean,a.std,a.max,a.min", "--labels", "a,b,c,d"];
+        refused(&[&["model", "new", &file, &dir][..], &inputs].concat(), 78, words);
+    }
+    let dense = format!("{DENSE}/model.onnx");
+    refused(&["model", "bench", &dense, "--length", "99999999999"], 64, "from 1 to 131072");
 }
 
 #[test]

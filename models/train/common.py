@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import subprocess
+import time
 import tomllib
 from pathlib import Path
 
@@ -11,11 +12,14 @@ import numpy as np
 
 import cards
 import graph
+import ngrams
+import words
 
 MODELS = Path(__file__).resolve().parent.parent
 SHARED = MODELS.parent.parent / "shared"
 DATA = SHARED / "data"
 TEACHER = SHARED / "models" / "minilm-l6-v2"
+TEACHER_GRAPH = "all-MiniLM-L6-v2-op17-int8dyn.onnx"
 # Relative where a logit is above 1. Kernels of other processors round differently.
 TOLERANCE = 1e-4
 
@@ -53,6 +57,14 @@ def short(row):
     return [int(value) if value == int(value) else float(f"{value:.9g}") for value in row.tolist()]
 
 
+def encoded(text, encoder, length=None):
+    """The row a graph takes of a text by the encoder table of a manifest; of words `length`, or as many as hold it."""
+    settings = {key: value for key, value in encoder.items() if key != "type"}
+    if encoder["type"] == "word-grams":
+        return words.encode([text], words.Config(**settings), length)[0][0].ravel()
+    return ngrams.encode([text], **settings)[0]
+
+
 def write_golden(folder, cases, tasks=(), file="model.onnx"):
     """golden.json: inputs as the graph takes them and what ONNX Runtime answers to each alone.
 
@@ -73,6 +85,16 @@ def write_golden(folder, cases, tasks=(), file="model.onnx"):
     labels = {name or output: list(labels) for name, output, labels in tasks}
     head = f'"labels":{json.dumps(labels, ensure_ascii=False)},\n' if labels else ""
     (folder / "golden.json").write_text("{" + head + '"cases":[\n' + ",\n".join(lines) + "\n]}\n", "utf-8")
+
+
+def median_us(run, inputs):
+    """Median time of run(input) over the inputs, in microseconds."""
+    times = []
+    for one in inputs:
+        start = time.perf_counter_ns()
+        run(one)
+        times.append(time.perf_counter_ns() - start)
+    return float(np.median(times)) / 1000
 
 
 def digest(path):

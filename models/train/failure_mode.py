@@ -13,7 +13,6 @@ classes fold into one matrix.
 import argparse
 import re
 import sys
-import time
 import warnings
 from pathlib import Path
 
@@ -34,7 +33,6 @@ import words
 from failure_mode_texts import allowed, lexicon, phrases
 
 FOLDER = common.MODELS / "failure-mode"
-TEACHER_GRAPH = "all-MiniLM-L6-v2-op17-int8dyn.onnx"
 TENSOR = "ngrams"
 OUTPUT = "logits"
 DIMS, N_MIN, N_MAX = 8192, 2, 5
@@ -52,18 +50,14 @@ KNOWN_N, KNOWN_BITS = 3, 1 << 18
 TYPICAL = 0.35
 SENTENCE_MIN = 8  # characters
 # What the governor may fall back to, and how far its logits may be from those of fp32.
-SMALL, SMALL_TOLERANCE = "int8-qoperator", 0.4
+FALLBACK, FALLBACK_TOLERANCE = "int8-qoperator", 0.4
 # Phrases on which variants are compared with fp32.
 COMPARED_PHRASES = 2000
 
 
 def encode(texts):
     """Sparse matrix of n-gram vectors, as the gateway makes them."""
-    rows, columns, values = [], [], []
-    for row, text in enumerate(texts):
-        for column, value in ngrams.encode_sparse(text, DIMS, N_MIN, N_MAX):
-            rows.append(row), columns.append(column), values.append(value)
-    return sparse.csr_matrix((values, (rows, columns)), shape=(len(texts), DIMS))
+    return ngrams.encode_rows(texts, DIMS, N_MIN, N_MAX)
 
 
 def dense(grams):
@@ -80,9 +74,9 @@ class Encoder:
         self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self.tokenizer.no_padding()
         self.tokenizer.enable_truncation(64)
-        self.session = graph.session(folder / TEACHER_GRAPH)
-        self.bytes = (folder / TEACHER_GRAPH).stat().st_size
-        constants = onnx.load(str(folder / TEACHER_GRAPH)).graph.initializer
+        self.session = graph.session(folder / common.TEACHER_GRAPH)
+        self.bytes = (folder / common.TEACHER_GRAPH).stat().st_size
+        constants = onnx.load(str(folder / common.TEACHER_GRAPH)).graph.initializer
         self.parameters = int(sum(np.prod(constant.dims) for constant in constants))
 
     def __call__(self, texts):
@@ -96,12 +90,7 @@ class Encoder:
 
     def latency_us(self, texts):
         """Median time of a text."""
-        times = []
-        for text in texts:
-            start = time.perf_counter_ns()
-            self([text])
-            times.append(time.perf_counter_ns() - start)
-        return float(np.median(times)) / 1000
+        return common.median_us(lambda text: self([text]), texts)
 
 
 def imitation(grams, embeddings):
@@ -259,8 +248,7 @@ def write(learner, weights, bias, fact, known, limit, scores):
     built.output(OUTPUT, len(bias))
     built.write(FOLDER / "model.onnx")
     (FOLDER / "known.bin").write_bytes(known)
-    small = FOLDER / f"{SMALL}.onnx"
-    variants.MAKERS[SMALL](FOLDER / "model.onnx", small, dense(learner.grams[:variants.CALIBRATION_ROWS]))
+    small = variants.ship(FOLDER, FALLBACK, dense(learner.grams[:variants.CALIBRATION_ROWS]))
     common.write_golden(FOLDER, golden_cases(learner, weights, bias), tasks=[("", OUTPUT, learner.labels)])
     task = {"name": "", "output": OUTPUT, "labels": learner.labels, "alarm": []}
     task |= {key: fact[key] for key in ("temperature", "threshold")}
@@ -271,14 +259,8 @@ def write(learner, weights, bias, fact, known, limit, scores):
         "description": "ISO 14224 failure mode of an observation in a maintenance report",
         "input": {"tensor": TENSOR, "encoder": {"type": "char-ngrams", "dims": DIMS, "n_min": N_MIN, "n_max": N_MAX}},
         "tasks": [task],
-        "scope": {
-            "kind": "known-grams",
-            "n": KNOWN_N,
-            "file": "known.bin",
-            "sha256": common.digest(FOLDER / "known.bin"),
-            "limit": limit,
-        },
-        "variants": [common.variant(FOLDER), common.variant(FOLDER, SMALL, small.name, tolerance=SMALL_TOLERANCE)],
+        "scope": scope.table(FOLDER, KNOWN_N, limit),
+        "variants": [common.variant(FOLDER), common.variant(FOLDER, FALLBACK, small, tolerance=FALLBACK_TOLERANCE)],
         "golden": common.golden(FOLDER),
         "training": {
             "data": "Failure-mode classification of maintenance observations (502 + 62); own lexicon; unlabelled "
@@ -316,7 +298,7 @@ def main():
     parser.add_argument("--teacher", type=Path, default=common.TEACHER, help="folder of the sentence encoder")
     parser.add_argument("--folds", action="store_true", help="stop after the folds: for choosing settings without dev")
     options = parser.parse_args()
-    if not (options.data / "failure-mode").exists() or not (options.teacher / TEACHER_GRAPH).exists():
+    if not (options.data / "failure-mode").exists() or not (options.teacher / common.TEACHER_GRAPH).exists():
         sys.exit(f"{options.data} or {options.teacher} is not there; name them with --data and --teacher")
     warnings.filterwarnings("ignore", message="The least populated class")
     train, dev = (common.rows(options.data / "failure-mode" / f"{part}.jsonl") for part in ("train", "dev"))
@@ -360,8 +342,6 @@ def main():
     some = learner.pool[:: learner.pool.shape[0] // COMPARED_PHRASES]
     answers = (some @ weights + bias).argmax(1)
     forms = variants.examine(FOLDER, dense(some), lambda out: (out[OUTPUT].argmax(1) == answers).mean())
-    for form in forms:
-        form["shipped"] = {"fp32": "first", SMALL: "fallback"}.get(form["name"])
     teacher, student = (f"{mean[name][0]:.3f}" for name in ("teacher, lexicon strict", "this model, lexicon strict"))
     size = encoder.parameters + DIMS * len(bias)
     distilled = [

@@ -19,8 +19,8 @@ import numpy as np
 import calibration
 import common
 import dense
-import foreign
 import graph
+import hydraulic_foreign
 import variants
 
 FOLDER = common.MODELS / "hydraulic-condition"
@@ -205,11 +205,6 @@ def learn(scale, versions, truth, beside):
     return whole
 
 
-def answer(network, inputs):
-    """Logits of all tasks side by side."""
-    return dense.answer(network, inputs)
-
-
 def heads(logits):
     """The columns of each task."""
     return np.split(logits, np.cumsum([len(task.labels) for task in TASKS])[:-1], axis=1)
@@ -250,8 +245,8 @@ def held_out(cycles, versions, truth, beside, lossy, strange):
             test = fold == number
             rows = place * count + np.nonzero(test)[0]
             network, scale = trained(versions, truth, beside, ~test)
-            found.logits[rows] = answer(network, scale(versions[0][test]))
-            found.lossy[rows] = answer(network, scale(lossy[test]))
+            found.logits[rows] = dense.answer(network, scale(versions[0][test]))
+            found.lossy[rows] = dense.answer(network, scale(lossy[test]))
             found.distance[rows] = scale.distance(versions[0][test])
             found.lossy_distance[rows] = scale.distance(lossy[test])
             for kind, values in strange.items():
@@ -401,7 +396,7 @@ def main():
     extra = {task.beside: column(data, cycles, task.beside) for task in TASKS if task.beside}
     beside = {key: np.unique(col, return_inverse=True)[1] for key, col in extra.items()}
     numbers, samples = recorded(data / "samples.csv")
-    strange = foreign.kinds(shared, CHANNELS, numbers, samples)
+    strange = hydraulic_foreign.kinds(shared, CHANNELS, numbers, samples)
     strange = {kind: features_of(windows) for kind, windows in strange.items()}
     found = held_out(cycles, versions, truth, beside, lossy, strange)
     scores, fitted, curves = judge(found, truth)

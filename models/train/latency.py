@@ -13,9 +13,7 @@ import numpy as np
 
 import cards
 import common
-import ngrams
 import variants
-import words
 
 ROUNDS = 5
 WORDS = 32
@@ -34,16 +32,13 @@ COLUMNS = [
 
 def row_of(manifest):
     """(a row as the graph takes it, what it is)."""
-    encoder = dict(manifest["input"].get("encoder", {}))
-    kind = encoder.pop("type", "features")
-    if kind == "word-grams":
-        length = max(at for at in encoder["lengths"] if at <= WORDS)
-        text = " ".join(TEXT.split()[:length])
-        return words.encode([text], words.Config(**encoder), length)[0][0].ravel(), f"{length} words"
-    if kind == "char-ngrams":
-        return ngrams.encode([" ".join(TEXT.split()[:WORDS])], **encoder)[0], f"{encoder['dims']:,} n-grams"
-    width = len(manifest["input"]["features"])
-    return np.linspace(-1, 1, width, dtype=np.float32), f"{width} features"
+    encoder = manifest["input"].get("encoder")
+    if encoder is None:
+        width = len(manifest["input"]["features"])
+        return np.linspace(-1, 1, width, dtype=np.float32), f"{width} features"
+    length = max((at for at in encoder.get("lengths", ()) if at <= WORDS), default=WORDS)
+    row = common.encoded(" ".join(TEXT.split()[:length]), encoder, length)
+    return row, f"{length} words" if encoder["type"] == "word-grams" else f"{encoder['dims']:,} n-grams"
 
 
 def engine_us(file, row, scratch):

@@ -27,15 +27,6 @@ STRENGTH = 0.3  # inverse of the penalty
 COUNT_MIN = 10  # classes with fewer reports are left out
 
 
-def encode(texts):
-    """Sparse matrix of n-gram vectors, as the gateway makes them."""
-    rows, columns, values = [], [], []
-    for row, text in enumerate(texts):
-        for column, value in ngrams.encode_sparse(text, DIMS, N_MIN, N_MAX):
-            rows.append(row), columns.append(column), values.append(value)
-    return sparse.csr_matrix((values, (rows, columns)), shape=(len(texts), DIMS))
-
-
 def held_out(inputs, truth, groups, shuffle):
     """(fold, scores) of every report by a matrix that has not seen its title."""
     fold, scores = np.zeros(len(truth), int), np.zeros((len(truth), truth.max() + 1))
@@ -66,7 +57,7 @@ def main():
     forms = {"report": [report["text"] for report in reports]}
     forms["title and report"] = [f"{report['title']}. {report['text']}" for report in reports]
     for name, texts in forms.items():
-        inputs, found = encode(texts), []
+        inputs, found = ngrams.encode_rows(texts, DIMS, N_MIN, N_MAX), []
         for shuffle in SHUFFLES:
             fold, scores = held_out(inputs, truth, titles, shuffle)
             fact = calibration.calibrate(scores, truth, fold)

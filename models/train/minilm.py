@@ -15,8 +15,8 @@ from tokenizers import Tokenizer
 from torch import nn
 from torch.nn import functional
 
-FOLDER = Path(__file__).resolve().parents[3] / "shared" / "models" / "minilm-l6-v2"
-GRAPH = "all-MiniLM-L6-v2-op17-int8dyn.onnx"
+import common
+
 LAYERS, HEADS, WIDTH, INNER = 6, 12, 384, 1536
 LAYER_NORM_EPSILON = 1e-12
 
@@ -78,9 +78,9 @@ def weights(path):
     return found
 
 
-def load(folder=FOLDER, dropout=0.1):
+def load(folder=common.TEACHER, dropout=0.1):
     """(module in evaluation mode, tokenizer without padding) of the folder."""
-    value = weights(Path(folder) / GRAPH)
+    value = weights(Path(folder) / common.TEACHER_GRAPH)
     model = MiniLM(value["we"].shape[0], value["pe"].shape[0], dropout)
     state = {"words.weight": value["we"], "positions": value["pe"] + value["tt"]}
     state |= {"norm.weight": value["embeddings.LayerNorm.g"], "norm.bias": value["embeddings.LayerNorm.b"]}
@@ -137,9 +137,9 @@ def rounded(values):
 def main():
     import onnxruntime
 
-    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else FOLDER
+    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else common.TEACHER
     model, tokenizer = load(folder)
-    session = onnxruntime.InferenceSession(folder / GRAPH, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(folder / common.TEACHER_GRAPH, providers=["CPUExecutionProvider"])
 
     def least_cosine():
         found = []

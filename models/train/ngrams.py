@@ -16,6 +16,8 @@ SPACE = frozenset(
     "\u2028\u2029\u202f\u205f\u3000"
 )
 DIGITS = frozenset("0123456789")
+FNV_START = 0x811C9DC5
+FNV_FACTOR = 0x01000193
 
 
 def normalise(text):
@@ -35,11 +37,10 @@ def normalise(text):
     return "".join(out) if len(out) > 1 else ""
 
 
-def fnv1a(data):
-    """32-bit FNV-1a."""
-    value = 0x811C9DC5
+def fnv1a(data, value=FNV_START):
+    """32-bit FNV-1a, continued from `value`."""
     for byte in data:
-        value = (value ^ byte) * 0x01000193 & 0xFFFFFFFF
+        value = (value ^ byte) * FNV_FACTOR & 0xFFFFFFFF
     return value
 
 
@@ -70,6 +71,17 @@ def encode(texts, dims=2048, n_min=1, n_max=4):
         for index, value in encode_sparse(text, dims, n_min, n_max):
             matrix[row, index] = value
     return matrix
+
+
+def encode_rows(texts, dims, n_min, n_max):
+    """The same as a sparse matrix of float64, for scikit-learn."""
+    from scipy import sparse
+
+    rows, columns, values = [], [], []
+    for row, text in enumerate(texts):
+        for column, value in encode_sparse(text, dims, n_min, n_max):
+            rows.append(row), columns.append(column), values.append(value)
+    return sparse.csr_matrix((values, (rows, columns)), shape=(len(texts), dims))
 
 
 def golden_texts():

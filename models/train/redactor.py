@@ -10,7 +10,6 @@ import argparse
 import math
 import random
 import re
-import time
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,6 +28,7 @@ import redactor_fill as fill
 import redactor_score as score
 import redactor_teacher as teacher
 import redactor_text as texts
+import scope
 import tagger
 import variants
 import words
@@ -54,13 +54,12 @@ REWORDED_SHARES = (0.0, 0.2, 0.4)
 # The teacher and what is learnt from it are tried on this run; texts the teacher is trained on, texts it answers for
 # the student, and how many of these the student sees in an epoch.
 TEACHER_RUN, TEACHER_TEXTS, SOFT_TEXTS, SOFT_SHOWN = 0, 7000, 6000, 3000
-# What the governor may fall back to where memory is short: the table in bytes.
-FALLBACK, FALLBACK_TOLERANCE = "int8-table", 0.1
+# Answers of the teacher that are timed.
+LATENCY_RUNS = 50
 RULES = ["iban", "card", "imo", "mmsi", "phone", "email", "ip", "mac", "coordinates"]
 # What of the scores stands in the manifest.
 HEADLINES = ("token F1", "hidden, token recall")
 KNOWN_N, KNOWN_BITS = 4, 1 << 19
-FALSE_REJECTION = 0.05
 # Texts the smaller forms are compared on; each fills 32 words.
 FORM_TEXTS = 400
 
@@ -92,7 +91,7 @@ def language(teacher):
     lists = fill.lists()
     names = {part for key in NAME_LISTS for name in lists[key] for part in name.lower().split()}
     listed = np.array([word in names for word in ranked])
-    table = minilm.weights(teacher / minilm.GRAPH)["we"][[vocabulary[word] for word in ranked]]
+    table = minilm.weights(teacher / common.TEACHER_GRAPH)["we"][[vocabulary[word] for word in ranked]]
     table /= np.linalg.norm(table, axis=1, keepdims=True)
     model = LogisticRegression(C=NAME_STRENGTH, class_weight="balanced", max_iter=500).fit(table, listed)
     doubtful = model.predict_proba(table)[:, 1] > NAME_DOUBT
@@ -148,10 +147,7 @@ def encoded(items):
 def batches(data, rng):
     """(ids, targets [N, words, tags]) tensors of texts of like length, in random order; all 0 where there is no word.
     `data` are (words, tag numbers, or a share per tag)."""
-    order = sorted(range(len(data)), key=lambda at: (len(data[at][0]), rng.random()))
-    parts = [order[start : start + BATCH] for start in range(0, len(order), BATCH)]
-    rng.shuffle(parts)
-    for part in parts:
+    for part in tagger.by_length(data, BATCH, rng):
         length = max(8, max(len(data[at][0]) for at in part))
         ids = words.encode_tokens([data[at][0] for at in part], CONFIG, length)
         targets = np.zeros((len(part), length, TAGS), np.float32)
@@ -180,7 +176,7 @@ def train(known, seed, soft=()):
         for step, (ids, targets) in enumerate(batches(data, rng)):
             done = (epoch + step / steps) / EPOCHS
             for group in optimiser.param_groups:
-                group["lr"] = RATE * min(done * 10, 0.5 + 0.5 * math.cos(math.pi * done))
+                group["lr"] = RATE * tagger.rising_cosine(done)
             optimiser.zero_grad(set_to_none=True)
             tagger.loss(network(ids), targets).backward()
             nn.utils.clip_grad_norm_(network.parameters(), 1.0)
@@ -241,8 +237,8 @@ def distillation(everything, judged, folder, student_us):
     shares = [calibration.softmax(rows) for rows in teacher.answers(large, texts_soft, grams)]
     taught = train(known, TEACHER_RUN, list(zip(texts_soft, [share.astype(np.float32) for share in shares])))
     judged_taught = judge(held, lambda own: tagger.predict(taught, own, CONFIG), TEACHER_RUN)
-    own = words.encode(["XH335 replace seal on hyd filter cover"], CONFIG)[1]
-    large_us = microseconds(lambda: teacher.answers(large, [[word.text for word in own[0]]], grams))
+    own = [word.text for word in words.words("XH335 replace seal on hyd filter cover", CONFIG.split)]
+    large_us = common.median_us(lambda _: teacher.answers(large, [own], grams), range(LATENCY_RUNS))
     sizes = [sum(value.numel() for value in network.parameters()) for network in (large, taught)]
     plain = [one for one in judged if one.run == TEACHER_RUN]
     rows = [
@@ -254,16 +250,6 @@ def distillation(everything, judged, folder, student_us):
         {"role": role, "name": name, "score": score.in_short(own), "parameters": n, "bytes": 4 * n, "latency_us": us}
         for role, name, own, n, us in rows
     ]
-
-
-def microseconds(run, times=50):
-    """Median time of a call."""
-    found = []
-    for _ in range(times):
-        start = time.perf_counter()
-        run()
-        found.append(time.perf_counter() - start)
-    return float(np.median(found)) * 1e6
 
 
 def known_texts(known):
@@ -287,7 +273,7 @@ def foreign(data):
     return {"NMEA 0183 lines": nmea, "lines of Rust": code, "sentences in other languages": other}
 
 
-def scope(everything, data):
+def scope_of(everything, data):
     """(limit, rows): the limit that rejects one in twenty of the held-out texts, and what it rejects."""
     shares, strange = [], {name: [] for name in foreign(data)}
     for _, known, held in splits(everything):
@@ -295,7 +281,7 @@ def scope(everything, data):
         shares.append([words.known_share(item.text, bits, KNOWN_N) for item in held])
         for name, own in foreign(data).items():
             strange[name].append([words.known_share(text, bits, KNOWN_N) for text in own])
-    limit = float(np.quantile(np.concatenate(shares), FALSE_REJECTION))
+    limit = float(np.quantile(np.concatenate(shares), scope.FALSE_REJECTION))
     rows = [("held-out work orders and sentences", shares), *strange.items()]
     return limit, [
         {
@@ -338,17 +324,8 @@ def write(network, everything, facts, limit, scores):
         "description": "Identifiers, numbers, dates, sensitive words and personal data in a maintenance text",
         "input": {"tensor": tagger.INPUT, "encoder": CONFIG.manifest()},
         "tags": {"output": tagger.OUTPUT, "types": list(TYPES), **facts, "rules": RULES},
-        "scope": {
-            "kind": "known-grams",
-            "n": KNOWN_N,
-            "file": "known.bin",
-            "sha256": common.digest(FOLDER / "known.bin"),
-            "limit": limit,
-        },
-        "variants": [
-            common.variant(FOLDER),
-            common.variant(FOLDER, FALLBACK, variants.ship(FOLDER, FALLBACK), tolerance=FALLBACK_TOLERANCE),
-        ],
+        "scope": scope.table(FOLDER, KNOWN_N, limit),
+        "variants": [common.variant(FOLDER)],
         "golden": common.golden(FOLDER),
         "training": {
             "data": "MaintNorm companies A and B (8,000 work orders), synthetic sentences with personal data (1,035), "
@@ -385,7 +362,7 @@ def main():
     judged = held_out(everything)
     bias = score.chosen_bias(judged)
     facts = score.calibrated(judged, bias)
-    limit, scope_rows = scope(everything, arguments.data)
+    limit, scope_rows = scope_of(everything, arguments.data)
     network = train(everything, seed=FOLDS)
     shipped = {key: facts[key] for key in ("temperature", "threshold")} | {"outside_bias": bias}
     scores = score.score_rows(judged, bias, f"bias {bias:g}, as shipped")
@@ -398,8 +375,6 @@ def main():
         "scope": scope_rows,
         "variants": forms(judged),
     }
-    for form in figures["variants"]:
-        form["shipped"] = {"fp32": "default", FALLBACK: "fallback"}.get(form["name"], "")
     student_us = figures["variants"][0]["reference_us"]
     figures["distillation"] = distillation(everything, judged, arguments.teacher, student_us)
     common.write_figures(FOLDER, **figures)

@@ -31,7 +31,7 @@ class Judged(NamedTuple):
 
 def entities(judged, bias):
     """(true, found) sets of (type, first word, word after the last)."""
-    true = {(kind, start, end) for start, end, kind in tagger.entities(judged.truth)}
+    true = {(kind, start, end) for start, end, kind in tags.entities(judged.truth)}
     return true, {(kind, start, end) for kind, start, end, _ in tags.decode(judged.logits, outside_bias=bias)}
 
 
@@ -51,11 +51,6 @@ def joined(spans):
     return set(found)
 
 
-def f1(hit, said, there):
-    """Precision, recall, F1."""
-    return hit / max(said, 1), hit / max(there, 1), 2 * hit / max(said + there, 1)
-
-
 class Counts:
     """Hits, answers and truths per type."""
 
@@ -68,7 +63,8 @@ class Counts:
         self.hit.update(kind for kind, *_ in true & found)
 
     def of(self, kinds):
-        return f1(*(sum(counter[kind] for kind in kinds) for counter in (self.hit, self.said, self.there)))
+        """Precision, recall, F1 of some types together."""
+        return tagger.rates(*(sum(counter[kind] for kind in kinds) for counter in (self.hit, self.said, self.there)))
 
 
 def count(judged, bias):

@@ -1,7 +1,6 @@
 """The sentence encoder, fine-tuned on one run's texts: how far a network fifty times as large gets, and what a student
 learns from it."""
 
-import math
 import random
 
 import numpy as np
@@ -10,6 +9,7 @@ from torch import nn
 from torch.nn import functional
 
 import minilm
+import tagger
 
 BATCH = 32
 RATE_ENCODER, RATE_HEAD, DECAY = 3e-4, 2e-3, 0.01
@@ -48,15 +48,6 @@ class Teacher(nn.Module):
         return self.head(self.dropout(joined))
 
 
-def by_length(rows, size, rng=None):
-    """Places of the rows in parts of like length; in random order where there is a generator."""
-    order = sorted(range(len(rows)), key=lambda at: (len(rows[at][0]), rng.random() if rng else at))
-    parts = [order[start : start + size] for start in range(0, len(order), size)]
-    if rng:
-        rng.shuffle(parts)
-    return parts
-
-
 def train(teacher, data, grams, seed):
     """Trains on (words, tags) pairs; `grams` makes the ids of a list of texts."""
     torch.manual_seed(seed)
@@ -66,12 +57,12 @@ def train(teacher, data, grams, seed):
     rest = [value for name, value in teacher.named_parameters() if not name.startswith("encoder.")]
     groups = [{"params": encoder, "top": RATE_ENCODER}, {"params": rest, "top": RATE_HEAD}]
     optimiser = torch.optim.AdamW(groups, lr=RATE_HEAD, weight_decay=DECAY)
-    parts = by_length(rows, BATCH, rng)
+    parts = tagger.by_length(rows, BATCH, rng)
     teacher.train()
     for step, part in enumerate(parts):
         for group in optimiser.param_groups:
             done = step / len(parts)
-            group["lr"] = group["top"] * min(done * 10, 0.5 + 0.5 * math.cos(math.pi * done))
+            group["lr"] = group["top"] * tagger.rising_cosine(done)
         ids = grams([data[at][0] for at in part])
         targets = np.full(ids.shape[:2], -100)
         for row, at in zip(targets, part):
@@ -88,7 +79,7 @@ def answers(teacher, texts, grams):
     """Logits [words, tags] of each text given as a list of words."""
     rows, found = teacher.read(texts), [None] * len(texts)
     with torch.no_grad():
-        for part in by_length(rows, 64):
+        for part in tagger.by_length(rows, 64):
             logits = teacher([rows[at] for at in part], torch.from_numpy(grams([texts[at] for at in part]))).numpy()
             for at, own in zip(part, logits):
                 found[at] = own[: len(texts[at])]

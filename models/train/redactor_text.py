@@ -4,10 +4,10 @@ An item is a text and its spans (start, end, type) in characters. MaintNorm give
 each ("1000H" became "<num> hour"); the spans are found by laying the two beside one another.
 """
 
-import json
 import re
 from typing import NamedTuple
 
+import common
 import words
 
 MASKS = ("id", "num", "date", "sensitive")
@@ -37,11 +37,6 @@ class Item(NamedTuple):
     spans: tuple
     source: str
     group: str
-
-
-def rows(path):
-    """The objects of a JSON lines file."""
-    return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
 
 
 def inner_spans(raw, masked):
@@ -88,7 +83,7 @@ def maintenance(data, company, parts=PARTS):
     """The work orders of one company."""
     found = []
     for part in parts:
-        for row in rows(data / "maintnorm" / f"company_{company}_{part}.jsonl"):
+        for row in common.rows(data / "maintnorm" / f"company_{company}_{part}.jsonl"):
             found.append(maintenance_item(row["raw"], row["masked"], f"maintnorm-{company}", company))
     return found
 
@@ -96,7 +91,7 @@ def maintenance(data, company, parts=PARTS):
 def personal(data):
     """The sentences with personal data."""
     found = []
-    for row in rows(data / "pii" / "sentences.jsonl"):
+    for row in common.rows(data / "pii" / "sentences.jsonl"):
         spans = sorted((s["start_position"], s["end_position"], s["entity_type"].lower()) for s in row["spans"])
         found.append(Item(row["text"], tuple(spans), "pii", str(row["template_id"])))
     return found

@@ -16,8 +16,6 @@ import numpy as np
 
 import common
 import graph
-import ngrams
-import words
 
 # Of a logit, relative to its size where that is above 1.
 TOLERANCE = 0.05
@@ -34,14 +32,8 @@ def committed(path, revision):
 def inputs(folder, manifest):
     """The golden cases as the graph takes them."""
     for case in json.loads((folder / "golden.json").read_text("utf-8"))["cases"]:
-        if "input" in case:
-            yield np.array(case["input"])
-            continue
-        encoder = dict(manifest["input"]["encoder"])
-        if encoder.pop("type") == "word-grams":
-            yield words.encode([case["text"]], words.Config(**encoder))[0][0].ravel()
-        else:
-            yield ngrams.encode([case["text"]], **encoder)[0]
+        own = case.get("input")
+        yield common.encoded(case["text"], manifest["input"]["encoder"]) if own is None else np.array(own)
 
 
 def distance(folder, file, old):

@@ -37,6 +37,12 @@ def limit(texts, fold, others, n, bits):
     return float(np.quantile(shares, FALSE_REJECTION)), shares
 
 
+def table(folder, n, least):
+    """The [scope] table of a folder in which known.bin stands."""
+    digest = common.digest(folder / "known.bin")
+    return {"kind": "known-grams", "n": n, "file": "known.bin", "sha256": digest, "limit": least}
+
+
 def rows(known, n, least, held_out, inputs):
     """Rows for figures.json: (name, shares) of the held-out texts first, then each set of `inputs`."""
     name, shares = held_out

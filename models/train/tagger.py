@@ -28,23 +28,13 @@ def numbered(tags, types):
     return [0 if tag == "O" else 1 + 2 * types.index(tag[2:]) + (tag[0] == "I") for tag in tags]
 
 
-def entities(tags):
-    """{(first word, word after the last, type)} of tag numbers. An I that follows nothing of its type opens one."""
-    found, start, kind = set(), 0, None
-    for at, tag in enumerate([*tags, 0]):
-        own = None if tag == 0 else (tag - 1) // 2
-        if kind is not None and (own != kind or tag % 2 == 1):
-            found.add((start, at, kind))
-            kind = None
-        if own is not None and kind is None:
-            start, kind = at, own
-    return found
-
-
 def f1(truth, found):
     """Micro precision, recall and F1 of lists of entity sets."""
-    hit = sum(len(a & b) for a, b in zip(truth, found))
-    said, there = sum(map(len, found)), sum(map(len, truth))
+    return rates(sum(len(a & b) for a, b in zip(truth, found)), sum(map(len, found)), sum(map(len, truth)))
+
+
+def rates(hit, said, there):
+    """Precision, recall and F1 of counts: right answers, answers, truths."""
     return hit / max(said, 1), hit / max(there, 1), 2 * hit / max(said + there, 1)
 
 
@@ -158,6 +148,21 @@ def predict(student, tokens, config, batch=256):
             logits = student(torch.from_numpy(words.encode_tokens(part, config))).numpy()
             found += [rows[: len(own)] for rows, own in zip(logits, part)]
     return found
+
+
+def by_length(rows, size, chance=None):
+    """Places of the rows in parts of like length, by the length of what stands first in each; the parts in random order
+    where there is a generator."""
+    order = sorted(range(len(rows)), key=lambda at: (len(rows[at][0]), chance.random() if chance else at))
+    parts = [order[start : start + size] for start in range(0, len(order), size)]
+    if chance:
+        chance.shuffle(parts)
+    return parts
+
+
+def rising_cosine(done):
+    """Share of the highest rate when that share of the training is done: rises for a tenth, falls to 0 along a cosine."""
+    return min(done * 10, 0.5 + 0.5 * math.cos(math.pi * done))
 
 
 def grouped_folds(texts, folds, seed):

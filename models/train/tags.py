@@ -29,19 +29,24 @@ def path(logits, outside_bias=0.0):
     return out[::-1]
 
 
+def entities(tags):
+    """{(first word, word after the last, type)} of tag numbers. An I that follows nothing of its type opens one."""
+    found, start, kind = set(), 0, None
+    for at, tag in enumerate([*tags, 0]):
+        own = None if tag == 0 else (tag - 1) // 2
+        if kind is not None and (own != kind or tag % 2 == 1):
+            found.add((start, at, kind))
+            kind = None
+        if own is not None and kind is None:
+            start, kind = at, own
+    return found
+
+
 def decode(logits, words=None, temperature=1.0, outside_bias=0.0):
     """Entities of one text as (type, first word, word after the last, score), from logits [words or more, tags]."""
     logits = np.asarray(logits)[:words]
-    found, start = [], None
-    tags = path(logits, outside_bias)
-    for word, tag in enumerate([*tags, 0]):
-        if start is not None and not (tag and tag % 2 == 0):
-            kind = (tags[start] - 1) // 2
-            found.append((kind, start, word, score(logits[start:word], kind, temperature)))
-            start = None
-        if tag % 2 == 1:
-            start = word
-    return found
+    found = sorted(entities(path(logits, outside_bias)))
+    return [(kind, start, end, score(logits[start:end], kind, temperature)) for start, end, kind in found]
 
 
 def score(logits, kind, temperature):
@@ -66,14 +71,25 @@ def tables(vocabulary):
 
 
 def plain(entry):
-    """The normalised form of an entry."""
+    """An entry or a piece of a text as it is normalised before lookup."""
     return normalise(entry).strip(" ")
+
+
+# What may stand around a word and says nothing about what it means.
+AROUND = " .,;:!?\"'()[]"
 
 
 def lookup(text, vocabulary):
     """The term of {"terms", "aliases", "words"} that stands for a text, or None."""
+    whole = plain(text)
+    bare = whole.strip(AROUND)
+    term = find(whole, vocabulary)
+    return find(bare, vocabulary) if term is None and bare != whole else term
+
+
+def find(key, vocabulary):
+    """The term that stands for a normalised text, or None."""
     terms, aliases, words = tables(vocabulary)
-    key = plain(text)
     if key in aliases:
         return aliases[key]
     return terms.get(" ".join(filter(None, (words.get(word, word) for word in key.split(" ")))))

@@ -62,9 +62,7 @@ def train(folder, texts, numbers, tags, seed=0):
     )
     rows = teacher.read(texts)
     for epoch in range(EPOCHS):
-        order = sorted(range(len(rows)), key=lambda at: (len(rows[at][0]), chance.random()))
-        batches = [order[start : start + BATCH] for start in range(0, len(order), BATCH)]
-        chance.shuffle(batches)
+        batches = tagger.by_length(rows, BATCH, chance)
         for step, batch in enumerate(batches):
             done = (epoch + step / len(batches)) / EPOCHS
             for group in optimiser.param_groups:
@@ -81,11 +79,9 @@ def train(folder, texts, numbers, tags, seed=0):
 def answers(teacher, texts):
     """Logits [words, tags] of each text."""
     rows = teacher.read(texts)
-    order = sorted(range(len(rows)), key=lambda at: len(rows[at][0]))
     found = [None] * len(rows)
     with torch.no_grad():
-        for start in range(0, len(order), BATCH_ANSWERING):
-            batch = order[start : start + BATCH_ANSWERING]
+        for batch in tagger.by_length(rows, BATCH_ANSWERING):
             for at, logits in zip(batch, teacher([rows[at] for at in batch]).numpy()):
                 found[at] = logits[: len(texts[at])]
     return found

@@ -8,7 +8,6 @@ import json
 import logging
 import shutil
 import tempfile
-import time
 from pathlib import Path
 
 import numpy as np
@@ -140,12 +139,7 @@ def reference_us(path, row):
     """Median time of one run in ONNX Runtime on one thread, in microseconds."""
     session = graph.session(path)
     port = session.get_inputs()[0].name
-    times = []
-    for _ in range(RUNS):
-        start = time.perf_counter_ns()
-        session.run(None, {port: row[None]})
-        times.append(time.perf_counter_ns() - start)
-    return float(np.median(times)) / 1000
+    return common.median_us(lambda _: session.run(None, {port: row[None]}), range(RUNS))
 
 
 def alone(folder, name, file, inputs, place):
@@ -172,7 +166,7 @@ def in_engine(folder, length):
     try:
         seen = json.loads(common.tidegate("model", "bench", folder, "--json"))["variants"][0]
     except common.Refused as error:
-        return {"engine": f"refused: {str(error)[-REASON_CHARS:]}"}
+        return {"engine": f"refused: {str(error).rpartition('error: ')[2][:REASON_CHARS]}"}
     shape = next(shape for shape in seen["shapes"] if shape["items"] == 1 and shape["length"] == length)
     return {"engine": "right", "memory": seen["memory_measured"], "latency_us": shape["p50_us"]}
 
@@ -180,7 +174,8 @@ def in_engine(folder, length):
 def examine(folder, inputs, score):
     """Rows for figures.json, "fp32" first. `inputs` are rows as the graph takes them; `score` makes a number, higher is
     better, of {output: array} for exactly these rows."""
-    found, shipped = [], [entry["name"] for entry in common.read_manifest(folder)["variants"]]
+    found, (default, *others) = [], [entry["name"] for entry in common.read_manifest(folder)["variants"]]
+    shipped = {default: "default"} | dict.fromkeys(others, "fallback")
     with tempfile.TemporaryDirectory() as scratch:
         for name, make in {"fp32": None, **MAKERS}.items():
             file = Path(scratch) / f"{name}.onnx"
@@ -196,14 +191,14 @@ def examine(folder, inputs, score):
             place = Path(scratch) / name
             place.mkdir()
             row |= in_engine(alone(folder, name, file, inputs, place), len(inputs[0]))
-            row |= {"reference_us": reference_us(file, inputs[0]), "shipped": "shipped" if name in shipped else ""}
+            row |= {"reference_us": reference_us(file, inputs[0]), "shipped": shipped.get(name, "")}
             found.append(row)
             print(f"{folder.name}: {found[-1]}", flush=True)
     return found
 
 
-def ship(folder, name):
-    """Puts a variant beside model.onnx and names its file."""
+def ship(folder, name, inputs=None):
+    """Puts a variant beside model.onnx and names its file. `inputs` are needed by static forms only."""
     file = folder / f"{name}.onnx"
-    MAKERS[name](folder / "model.onnx", file, None)
+    MAKERS[name](folder / "model.onnx", file, inputs)
     return file.name

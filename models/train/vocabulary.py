@@ -8,7 +8,7 @@ companies, numbers and dates are no terms.
 import re
 from collections import Counter
 
-import ngrams
+from tags import plain
 
 # Kinds that name people, companies, numbers and dates.
 KINDS_LEFT_OUT = ("Agent", "Cardinality", "Time")
@@ -20,11 +20,6 @@ SHORT_COUNT_MIN, SHORT_SHARE_MIN = 3, 0.85
 SLIP_LETTERS_MIN, SLIP_COUNT_MAX, RIGHT_COUNT_MIN = 6, 2, 10
 PLURAL_LETTERS_MIN = 4
 TERM = re.compile(r"[a-z][a-z'/-]*( [a-z][a-z'/-]*)*")
-
-
-def plain(text):
-    """As the gateway normalises before lookup."""
-    return ngrams.normalise(text).strip(" ")
 
 
 def is_short_form(short, full):

@@ -21,8 +21,6 @@ SPLITS = ("space", "punctuation", "classes")
 SHAPE_CHARS = 12
 # What is alphabetic in Unicode without being letter, number or mark: circled and squared letters.
 ALPHABETIC_SIGNS = ((0x24B6, 0x24E9), (0x1F130, 0x1F149), (0x1F150, 0x1F169), (0x1F170, 0x1F189))
-FNV_START = 0x811C9DC5
-FNV_FACTOR = 0x01000193
 
 
 @dataclass(frozen=True)
@@ -112,13 +110,6 @@ def shape(word):
     )
 
 
-def _follow(value, data):
-    """FNV-1a continued."""
-    for byte in data:
-        value = (value ^ byte) * FNV_FACTOR & 0xFFFFFFFF
-    return value
-
-
 @lru_cache(maxsize=1 << 20)
 def word_ids(word, config):
     """The ids of one word, at most config.grams, without padding."""
@@ -128,9 +119,9 @@ def word_ids(word, config):
     for start in range(len(marked)):
         if len(hashes) >= config.grams:
             break
-        value = _follow(FNV_START, b"g")
+        value = fnv1a(b"g")
         for length, char in enumerate(marked[start : start + config.n_max], 1):
-            value = _follow(value, char)
+            value = fnv1a(char, value)
             if length >= config.n_min:
                 hashes.append(value)
     return tuple(1 + value % (config.dims - 1) for value in hashes[: config.grams])

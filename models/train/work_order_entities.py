@@ -49,7 +49,7 @@ SWAP_SHARE = 0.4
 TYPO_SHARE, TYPO_LETTERS_MIN = 0.05, 4
 ABBREVIATION_SHARE, ABBREVIATION_COUNT_MIN = 0.15, 3
 # Grams of three or four characters are common to all English; 64 KiB of bits keep chance hits rare.
-SCOPE_N, SCOPE_BITS = 5, 1 << 19
+KNOWN_N, KNOWN_BITS = 5, 1 << 19
 FALLBACK = "int8-dynamic"
 LATENCY_WORDS, LATENCY_RUNS = 32, 30
 GOLDEN = (
@@ -112,12 +112,12 @@ def exchanged(texts, numbers, seed=7):
     """One more text per labelled one, with some entities replaced by others of their type."""
     chance, mentions = random.Random(seed), {}
     for text, tags in zip(texts, numbers):
-        for start, end, kind in sorted(tagger.entities(tags)):
+        for start, end, kind in sorted(decoding.entities(tags)):
             mentions.setdefault(kind, []).append(text[start:end])
     found = []
     for text, tags in zip(texts, numbers):
         out, at = [], 0
-        for start, end, kind in sorted(tagger.entities(tags)):
+        for start, end, kind in sorted(decoding.entities(tags)):
             other = chance.choice(mentions[kind]) if chance.random() < SWAP_SHARE else text[start:end]
             out, at = out + text[at:start] + other, end
         found.append((out + text[at:])[:LENGTH])
@@ -210,15 +210,15 @@ def held_out(keep, encoder, texts, numbers, tags, others, short):
 
 def f1(numbers, logits):
     """Micro-F1 of whole entities."""
-    truth = [tagger.entities(tags) for tags in numbers]
-    return tagger.f1(truth, [tagger.entities(decoding.path(rows)) for rows in logits])[2]
+    truth = [decoding.entities(tags) for tags in numbers]
+    return tagger.f1(truth, [decoding.entities(decoding.path(rows)) for rows in logits])[2]
 
 
 def judged(numbers, logits, temperature):
     """(scores, right, number of the text) of the entities that are found."""
     score, right, place = [], [], []
     for at, (tags, rows) in enumerate(zip(numbers, logits)):
-        truth = tagger.entities(tags)
+        truth = decoding.entities(tags)
         for kind, start, end, own in decoding.decode(rows, temperature=temperature):
             score.append(own)
             right.append((start, end, kind) in truth)
@@ -247,7 +247,7 @@ def calibrated(numbers, logits):
     entity |= {"ece_before": calibration.ece(plain, right), "ece_after": calibration.ece(after, right)}
     entity |= {"precision": right[sure].mean(), "coverage": sure.mean()}
     accepted = np.setdiff1d(np.unique(place), place[~sure])
-    whole = [set(tagger.entities(numbers[at])) == tagger.entities(decoding.path(logits[at])) for at in accepted]
+    whole = [set(decoding.entities(numbers[at])) == decoding.entities(decoding.path(logits[at])) for at in accepted]
     del word["threshold"], word["precision"], word["coverage"]
     rows = [{"task": "words", **word}, {"task": "entities", **entity}]
     return word["temperature"], threshold, rows, len(accepted) / len(logits), float(np.mean(whole))
@@ -257,9 +257,9 @@ def known(data, texts, others):
     """(known.bin, limit, rows for the figures)."""
     plain, wide = [" ".join(text) for text in texts], [" ".join(read) for _, read in others]
     fold = tagger.grouped_folds(plain, FOLDS, SHUFFLE)
-    least, shares = scope.limit(plain, fold, wide, SCOPE_N, SCOPE_BITS)
-    bits = words.known_bits(plain + wide, SCOPE_N, SCOPE_BITS)
-    return bits, least, scope.rows(bits, SCOPE_N, least, ("work orders held out", shares), scope.foreign(data))
+    least, shares = scope.limit(plain, fold, wide, KNOWN_N, KNOWN_BITS)
+    bits = words.known_bits(plain + wide, KNOWN_N, KNOWN_BITS)
+    return bits, least, scope.rows(bits, KNOWN_N, least, ("work orders held out", shares), scope.foreign(data))
 
 
 def mentions(texts, numbers, types):
@@ -267,7 +267,7 @@ def mentions(texts, numbers, types):
     return [
         (types[kind], " ".join(text[start:end]))
         for text, tags in zip(texts, numbers)
-        for start, end, kind in sorted(tagger.entities(tags))
+        for start, end, kind in sorted(decoding.entities(tags))
     ]
 
 
@@ -332,13 +332,7 @@ def write_manifest(types, temperature, threshold, limit, scores):
             "outside_bias": 0.0,
             "vocabulary": {"file": "vocabulary.json", "sha256": common.digest(FOLDER / "vocabulary.json")},
         },
-        "scope": {
-            "kind": "known-grams",
-            "n": SCOPE_N,
-            "file": "known.bin",
-            "sha256": common.digest(FOLDER / "known.bin"),
-            "limit": limit,
-        },
+        "scope": scope.table(FOLDER, KNOWN_N, limit),
         "variants": [common.variant(FOLDER), fallback()],
         "golden": common.golden(FOLDER),
         "training": {
@@ -369,7 +363,7 @@ def dev_scores(made, taught, dev, texts, numbers, types, terms):
         found.append(score_row(where, f"entity micro-F1, {name}", f1(numbers, tagger.predict(made, inputs, CONFIG))))
     paths = numbers, [decoding.path(rows) for rows in logits]
     for number, kind in enumerate(types):
-        truth, said = [[{own for own in tagger.entities(path) if own[2] == number} for path in part] for part in paths]
+        truth, said = [[{own for own in decoding.entities(path) if own[2] == number} for path in part] for part in paths]
         if any(truth):
             found.append(score_row(where, f"F1 of {kind} ({sum(map(len, truth))})", tagger.f1(truth, said)[2]))
     terms_found = [decoding.lookup(text, terms) for _, text in mentions(texts, numbers, types)]

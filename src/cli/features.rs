@@ -2,11 +2,10 @@
 
 use std::io::{BufRead, Read, Write};
 
-use crate::cli::recorded::{Columns, FeatureRowsError, SampleRows, for_each_window};
+use crate::cli::recorded::{Columns, FeatureRowsError, SampleRows, for_each_report, for_each_window};
 use crate::clock::EventTime;
 use crate::features::{Extractor, FeatureLayout};
 use crate::flow::{FeatureVector, Window};
-use crate::io::rows::ROW_BYTES_MAX;
 use crate::tally::Tally;
 use crate::text::{NgramConfig, NgramEncoder, WordConfig, WordEncoder};
 use crate::window::WindowConfig;
@@ -106,7 +105,7 @@ pub fn ngram_rows(
 ) -> Result<u64, FeatureRowsError> {
     let mut encoder = NgramEncoder::new(config);
     let mut entries = Vec::new();
-    each_report(field, reader, |text| {
+    for_each_report(field, reader, |text| {
         encoder.encode_sparse(text, &mut entries);
         let mut separator = "";
         for (index, value) in &entries {
@@ -132,7 +131,7 @@ pub fn word_rows(
 ) -> Result<u64, FeatureRowsError> {
     let mut encoder = WordEncoder::new(config);
     let (mut words, mut ids) = (Vec::new(), Vec::new());
-    each_report(field, reader, |text| {
+    for_each_report(field, reader, |text| {
         encoder.split(text, &mut words);
         let mut separator = "";
         for word in &words {
@@ -146,30 +145,6 @@ pub fn word_rows(
         }
         writeln!(writer)
     })
-}
-
-/// Gives the text of each line to `write_row`; returns how many there were.
-fn each_report(
-    field: &str,
-    mut reader: impl BufRead,
-    mut write_row: impl FnMut(&str) -> std::io::Result<()>,
-) -> Result<u64, FeatureRowsError> {
-    let (mut line, mut count) = (Vec::new(), 0);
-    loop {
-        line.clear();
-        // What is longer is no report: cut short it is no JSON either.
-        let mut bounded = reader.by_ref().take(ROW_BYTES_MAX);
-        if bounded.read_until(b'\n', &mut line).map_err(FeatureRowsError::Read)? == 0 {
-            return Ok(count);
-        }
-        count += 1;
-        let object = serde_json::from_slice::<serde_json::Value>(&line).ok();
-        let text = object.as_ref().and_then(|object| object.get(field)).and_then(|text| text.as_str());
-        let Some(text) = text else {
-            return Err(FeatureRowsError::Report { line: count, field: field.to_owned() });
-        };
-        write_row(text).map_err(FeatureRowsError::Write)?;
-    }
 }
 
 /// Seconds since 1970 with microseconds, exact.

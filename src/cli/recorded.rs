@@ -1,12 +1,13 @@
-//! Recorded samples: a CSV file with a time column and one column per channel; and the windows in them.
+//! Recorded samples, a CSV file with a time column and one column per channel, and the windows in them; recorded reports,
+//! JSON lines.
 
-use std::io::Read;
+use std::io::{BufRead, Read};
 
 use jiff::Timestamp;
 
 use crate::clock::{ClockQuality, EventTime, Uptime, UtcTime};
 use crate::flow::{AssetId, BadWhy, Quality, Sample, SampleBatch, SignalId, Window};
-use crate::io::rows::RowGuard;
+use crate::io::rows::{ROW_BYTES_MAX, RowGuard};
 use crate::tally::Tally;
 use crate::window::{WindowConfig, Windower};
 
@@ -195,6 +196,33 @@ pub(in crate::cli) fn event_time(text: &str) -> Option<EventTime> {
     };
     #[expect(clippy::cast_possible_truncation, reason = "at most 1e17, and whole after rounding")]
     Some(EventTime(micros.round() as i64))
+}
+
+/// Gives the text of each line of JSON to `take`; returns how many there were.
+///
+/// # Errors
+/// On a line that is no object with a text under `field`: skipping it would shift all that follow against the input.
+pub(in crate::cli) fn for_each_report(
+    field: &str,
+    mut reader: impl BufRead,
+    mut take: impl FnMut(&str) -> std::io::Result<()>,
+) -> Result<u64, FeatureRowsError> {
+    let (mut line, mut count) = (Vec::new(), 0);
+    loop {
+        line.clear();
+        // What is longer is no report: cut short it is no JSON either.
+        let mut bounded = reader.by_ref().take(ROW_BYTES_MAX);
+        if bounded.read_until(b'\n', &mut line).map_err(FeatureRowsError::Read)? == 0 {
+            return Ok(count);
+        }
+        count += 1;
+        let object = serde_json::from_slice::<serde_json::Value>(&line).ok();
+        let text = object.as_ref().and_then(|object| object.get(field)).and_then(|text| text.as_str());
+        let Some(text) = text else {
+            return Err(FeatureRowsError::Report { line: count, field: field.to_owned() });
+        };
+        take(text).map_err(FeatureRowsError::Write)?;
+    }
 }
 
 #[cfg(test)]

@@ -24,7 +24,7 @@ const MODELS: &[Embedded] = &[
     embedded!("failure-mode", "known.bin", "int8-qoperator.onnx"),
     embedded!("work-order-entities", "known.bin", "vocabulary.json", "int8-dynamic.onnx"),
     embedded!("excavator-triage", "known.bin", "int8-table.onnx"),
-    embedded!("redactor", "known.bin", "int8-table.onnx"),
+    embedded!("redactor", "known.bin"),
 ];
 
 /// Names of the shipped models.

@@ -446,7 +446,7 @@ mod tests {
             entity(0, Some(9), 0, 4),
             entity(0, None, 5, 99),
         ];
-        let extraction = Extraction { found, verdict: Verdict::Uncertain };
+        let extraction = Extraction { found, untold: 0, verdict: Verdict::Uncertain };
         let event = marked(Some(2), Some(extraction.clone()));
         let entity =
             |kind: &str, value: Option<&str>| Entity { kind: kind.into(), value: value.map(Arc::from) };

@@ -79,6 +79,8 @@ pub enum FailureReason {
 pub struct Extraction {
     /// The entities in the order of the text, without overlap.
     pub found: Vec<FoundEntity>,
+    /// Entities beyond as many as are told of one report.
+    pub untold: u32,
     /// Whether they can be used as they are.
     pub verdict: Verdict,
 }

@@ -15,10 +15,9 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 pub use crate::infer::admission::golden::Encode;
-pub use crate::infer::admission::outline::OutlineLimits;
+pub use crate::infer::admission::outline::{Excess, OutlineLimits};
 
 use crate::infer::admission::golden::{Golden, Rounds, golden_error};
-use crate::infer::admission::outline::Excess;
 use crate::infer::digest::Digest;
 use crate::infer::engine::{Draft, EngineError};
 use crate::infer::manifest::{Encoding, Manifest, ManifestFault, Variant};
@@ -26,12 +25,14 @@ use crate::infer::model::Model;
 
 /// Inputs judged in one run at most.
 ///
-/// Per input, eight at once take 0.22 of the time of eight one by one for `hydraulic-condition` and 0.71 for
-/// `failure-mode` (release build, x86-64, smallest of 200 runs taken in turn). Sixteen gain little more for the latter.
+/// Per input, eight at once take 0.21 of the time of eight one by one for `hydraulic-condition`, 0.5 for `failure-mode`,
+/// 0.35 to 0.57 for `excavator-triage` and 0.75 to 1 for `work-order-entities`, by the length of its rows (fastest runs
+/// of `tidegate model bench`, release build, x86-64). Sixteen gained little more for an earlier `failure-mode`.
 pub const BATCH_MAX: usize = 8;
 
 /// Inputs from which on one run is worth it: the plan always computes [`BATCH_MAX`] rows, and that takes as long as
-/// 5.7 single runs of `failure-mode` and 1.8 of `hydraulic-condition`. Fewer are judged one by one.
+/// 1.7 single runs of `hydraulic-condition`, 4.2 of `failure-mode`, 2.8 to 4.6 of `excavator-triage` and 6 to 8 of
+/// `work-order-entities`, which gains nothing by it. Fewer are judged one by one.
 pub const BATCH_MIN: usize = 6;
 
 /// What a model may cost.
@@ -54,8 +55,8 @@ pub struct AdmissionLimits {
     /// Bytes the plans of further batch sizes may add. Each packs the weights once more, and a network that large
     /// is bound by its arithmetic, which a batch does not save.
     pub batch_memory_bytes: u64,
-    /// Multiply-adds of a whole batch: a tenth of a second on a Cortex-A53 core, by which an input may be held up
-    /// by the others of its batch.
+    /// Multiply-adds of a whole batch: 20 ms on a Cortex-A53 core, by which an input may be held up by the others of its
+    /// batch. Above it a batch also gains nothing: eight texts of a tagger take six to eight times as long as one.
     pub batch_operations: u64,
 }
 
@@ -176,7 +177,7 @@ impl Default for AdmissionLimits {
             golden_cases: 1000,
             batches: vec![1, BATCH_MAX],
             batch_memory_bytes: 16 << 20,
-            batch_operations: 100_000_000,
+            batch_operations: 20_000_000,
         }
     }
 }
@@ -261,8 +262,8 @@ fn examine_variant(
     let file = &variant.file;
     let graph = |source| AdmissionError::Graph { model: manifest.id().clone(), file: file.clone(), source };
     step(&format!("count the parts of {file}"));
-    outline::check(bytes, &limits.outline)
-        .or_else(|Excess { what, found, limit }| within(manifest, file, what, found, limit))?;
+    let outline = limits.outline.check(bytes);
+    outline.or_else(|Excess { what, found, limit }| within(manifest, file, what, found, limit))?;
     step(&format!("parse {file}"));
     let draft = Draft::parse(&manifest.spec(), bytes).map_err(graph)?;
     step(&format!("predict the cost of {file}"));

@@ -22,7 +22,7 @@ pub const MANIFEST_BYTES_MAX: usize = 256 * 1024;
 /// Bytes of a bit set of known n-grams: beyond half a million bits it says nothing that a smaller one does not.
 pub const KNOWN_BYTES_MAX: u64 = 64 * 1024;
 
-/// Bytes of a vocabulary: 8,192 terms of 64 characters, and as many other ways to write them.
+/// Bytes of a vocabulary: 8,192 terms and four times as many other ways to write them, at 40 bytes each.
 pub const VOCABULARY_BYTES_MAX: u64 = 2 << 20;
 
 /// Kinds that rules can find in a text beside the tags of a model.
@@ -528,5 +528,21 @@ mod tests {
             assert!(keys.contains(&key), "{key} is not among {keys:?}");
         }
         assert!(Manifest::parse(&" ".repeat(MANIFEST_BYTES_MAX + 1)).is_err());
+    }
+
+    #[test]
+    fn what_is_said_of_a_manifest_fits_into_a_line_of_the_log() {
+        let types = "types = [\"Item\", \"Activity\"]";
+        for hostile in [
+            format!("types = [{}]", "\"\",".repeat(60_000)),
+            format!("types = [{}]", format!("\"{}\",", "x".repeat(60_000)).repeat(3)),
+            format!("\"{}\\u001b\" = 1", "k".repeat(100_000)),
+        ] {
+            let text = TAGGER.replacen(types, &hostile, 1);
+            assert!(text.len() <= MANIFEST_BYTES_MAX && text != TAGGER);
+            let faults = Manifest::parse(&text).unwrap_err();
+            let line: String = faults.iter().map(ToString::to_string).collect();
+            assert!(line.len() < 20_000 && !line.contains(char::is_control), "{} bytes", line.len());
+        }
     }
 }

@@ -16,7 +16,7 @@ pub mod registry;
 pub mod tensor;
 
 pub use admission::{
-    AdmissionError, AdmissionLimits, AdmissionReport, BATCH_MAX, BATCH_MIN, Encode, OutlineLimits,
+    AdmissionError, AdmissionLimits, AdmissionReport, BATCH_MAX, BATCH_MIN, Encode, Excess, OutlineLimits,
     VariantReport, examine,
 };
 pub use digest::Digest;

@@ -56,6 +56,8 @@ pub struct ReportCounts {
     pub entities: u64,
     /// Words beyond the longest report it reads.
     pub cut_words: u64,
+    /// Entities beyond as many as are told of one report.
+    pub cut_entities: u64,
     /// Reports told without the entities it should have marked: it failed, or was too late.
     pub unmarked: u64,
 }
@@ -83,6 +85,7 @@ impl ReportCounts {
     pub fn add(&mut self, more: Self) {
         self.entities += more.entities;
         self.cut_words += more.cut_words;
+        self.cut_entities += more.cut_entities;
         self.unmarked += more.unmarked;
     }
 }

@@ -7,5 +7,5 @@
 mod child;
 mod parent;
 
-pub use child::child_main;
+pub use child::{chain, child_main};
 pub use parent::{Admission, AdmitError, Admitted};

@@ -4,6 +4,7 @@ pub mod admission;
 pub mod disk;
 pub mod files;
 pub mod mqtt;
+pub mod program;
 pub mod recording;
 pub mod rows;
 pub mod scratch;

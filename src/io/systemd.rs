@@ -32,11 +32,6 @@ pub fn status(line: &str) {
     tell(&NotifyState::Status(line), None);
 }
 
-/// The interval within which the watchdog must be fed, if there is one.
-pub fn watchdog_interval() -> Option<Duration> {
-    sd_notify::watchdog_enabled()
-}
-
 fn tell(state: &NotifyState<'_>, patience: Option<Duration>) {
     if let Some(socket) = std::env::var_os("NOTIFY_SOCKET") {
         // With a broken or busy socket there is nothing to be done about it.

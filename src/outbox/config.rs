@@ -37,9 +37,6 @@ pub(crate) const SEGMENTS_PER_LANE_MIN: u64 = 2;
 /// Shortest segment that makes sense: one flash page cluster; a shorter one is mostly header.
 pub const SEGMENT_BYTES_MIN: Bytes = Bytes(4 << 10);
 
-/// Longest segment: what is lost at once when the outbox is full stays a small part of it.
-pub const SEGMENT_BYTES_MAX: Bytes = Bytes(64 << 20);
-
 /// What is kept in memory of a segment, its name included, rounded up.
 const SEGMENT_MEMORY_BYTES: u64 = 192;
 

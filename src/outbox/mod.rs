@@ -67,7 +67,7 @@ mod recover;
 mod scan;
 mod segment;
 
-pub use config::{OutboxConfig, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, WhenFull};
+pub use config::{OutboxConfig, SEGMENT_BYTES_MIN, WhenFull};
 pub use disk::{Disk, DiskRead};
 pub use error::{Action, OutboxError};
 pub use inspect::{Inspection, LaneInspection, inspect, peek};

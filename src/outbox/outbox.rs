@@ -286,11 +286,6 @@ impl<D: Disk> Outbox<D> {
         &self.config
     }
 
-    /// Gives the disk back, as a crash would leave it.
-    pub fn into_disk(self) -> D {
-        self.disk
-    }
-
     fn try_append(&mut self, lane: Lane, payload: &[u8], at: EventTime) -> Result<Appended, OutboxError> {
         let segment_bytes = self.config.segment_bytes.0;
         let payload_bytes = payload.len() as u64;

@@ -8,6 +8,10 @@ use std::collections::VecDeque;
 use crate::flow::ModelId;
 use crate::infer::{BATCH_MIN, Work};
 
+/// Bytes of reports that go together. Whoever is more urgent waits for the whole batch: eight reports of the longest
+/// kind take eight times as long as one, and gain nothing, because each fills runs of its own.
+const BATCH_TEXT_MAX: usize = 16 << 10;
+
 /// Work that waits for its turn, in the order it came. Bounded by what the brain gives out.
 #[derive(Default)]
 pub(in crate::runtime) struct Batches {
@@ -26,18 +30,36 @@ impl Batches {
     }
 
     /// Moves the oldest of the most urgent work into `batch`. After it goes what else waits for the same model, most
-    /// urgent first, up to the size that `batch_max` says for the model, if that is enough to be worth one run.
+    /// urgent first, up to the size that `batch_max` says for the model and up to [`BATCH_TEXT_MAX`], if that is enough
+    /// to be worth one run.
     pub(in crate::runtime) fn take(&mut self, batch: &mut Vec<Work>, batch_max: impl Fn(ModelId) -> usize) {
         // The first of equals is the oldest.
         let Some(first) = self.waiting.iter().min_by_key(|work| work.priority) else { return };
         let model = first.model;
-        let size = self.waiting.iter().filter(|work| work.model == model).count().min(batch_max(model));
+        let size = self.together(model).min(batch_max(model));
         for _ in 0..if size < BATCH_MIN { 1 } else { size } {
             let same = self.waiting.iter().enumerate().filter(|(_, work)| work.model == model);
             let next = same.min_by_key(|(_, work)| work.priority).map(|(index, _)| index);
             batch.extend(next.and_then(|index| self.waiting.remove(index)));
         }
     }
+
+    /// How many for a model can go together before their texts are too long.
+    fn together(&self, model: ModelId) -> usize {
+        let same = self.waiting.iter().filter(|work| work.model == model);
+        let mut same: Vec<_> = same.map(|work| (work.priority, text_bytes(work))).collect();
+        same.sort_by_key(|(priority, _)| *priority);
+        let mut sum = 0;
+        let fits = same.iter().take_while(|(_, bytes)| {
+            sum += bytes;
+            sum <= BATCH_TEXT_MAX
+        });
+        fits.count()
+    }
+}
+
+fn text_bytes(work: &Work) -> usize {
+    work.subject.report.as_ref().map_or(0, |report| report.text.expose().len())
 }
 
 #[cfg(test)]
@@ -46,7 +68,7 @@ mod tests {
 
     use super::*;
     use crate::clock::{EventTime, Uptime};
-    use crate::flow::{AssetId, Priority, StreamId, Subject, When};
+    use crate::flow::{AssetId, Priority, Private, Report, StreamId, Subject, When};
     use crate::infer::WorkInput;
 
     /// The number tells it from others; streams 0 to 3, of which each two share a model and each has its priority.
@@ -89,6 +111,29 @@ mod tests {
         (0..9).for_each(|number| batches.push(work(number, 0)));
         assert_eq!(take(&mut batches, 1), [0], "a model that takes one at a time");
         assert_eq!(take(&mut batches, 8).len(), 8);
+    }
+
+    #[test]
+    fn long_reports_go_one_by_one_so_that_an_alarm_waits_for_one_of_them_only() {
+        let report = |number, bytes: usize| {
+            let mut work = work(number, 0);
+            let (stream, asset, at) = (work.subject.stream, work.subject.asset, EventTime(0));
+            let (received, text) = (Uptime::ZERO, Private::new("x".repeat(bytes)));
+            work.subject.report =
+                Some(Report { stream, asset, at, received, reference: None, text, class: None });
+            work
+        };
+        let mut batches = Batches::default();
+        (0..8).for_each(|number| batches.push(report(number, 64 << 10)));
+        for expect in [0, 1] {
+            batches.push(work(9, 3));
+            assert_eq!(take(&mut batches, 8), [9]);
+            assert_eq!(take(&mut batches, 8), [expect]);
+        }
+        let mut batches = Batches::default();
+        (0..8).for_each(|number| batches.push(report(number, BATCH_TEXT_MAX / 8)));
+        batches.push(report(8, BATCH_TEXT_MAX));
+        assert_eq!(take(&mut batches, 9).len(), 8, "usual ones go together");
     }
 
     proptest! {

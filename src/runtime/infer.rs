@@ -224,6 +224,7 @@ fn attach(outcome: &mut Answer, marked: Result<Extraction, FailureReason>, is_ju
     match (outcome, marked) {
         (Ok(Outcome::Judged { extraction, .. }), Ok(marked)) => {
             counts.entities = marked.found.len() as u64;
+            counts.cut_entities = marked.untold.into();
             *extraction = Some(marked);
         }
         (Ok(_), Err(_)) if is_judged => counts.unmarked = 1,

@@ -70,8 +70,9 @@ pub fn memory_plan(config: &Config, models: &Models) -> Vec<MemoryPart> {
         largest = bytes.max(largest);
     }
     parts.push(part("windows, one source per stream", window_bytes));
-    parts.push(part("windows at the models", WORK_IN_FLIGHT * largest));
-    parts.push(part("windows waiting for the models", queue_max(config) as u64 * largest));
+    largest = largest.max(report_bytes(config));
+    parts.push(part("windows and reports at the models", WORK_IN_FLIGHT * largest));
+    parts.push(part("windows and reports waiting", queue_max(config) as u64 * largest));
     parts.push(part(
         "messages from the plant",
         INPUTS_MAX as u64 * config.limits.packet.0.min(PACKET_ASSUMED),
@@ -99,10 +100,17 @@ fn input_bytes(input: &InputLayout) -> u64 {
     input.lengths().into_iter().max().unwrap_or(0) as u64 * number
 }
 
-/// Work that may wait for the models: as many of the largest windows as fit into the share, within limits. A queue of a
+/// Bytes of the longest report there can be; 0 without streams of reports.
+fn report_bytes(config: &Config) -> u64 {
+    let is_there = config.streams.iter().any(|stream| stream.window.is_none());
+    if is_there { config.limits.text.0 } else { 0 }
+}
+
+/// Work that may wait for the models: as many of the largest windows or reports as fit into the share, within limits. A queue of a
 /// fixed length would be a matter of kilobytes for one configuration and of gigabytes for the next.
 pub(in crate::runtime) fn queue_max(config: &Config) -> usize {
-    let largest = config.streams.iter().map(window_bytes_of).max().unwrap_or(0).max(1);
+    let largest = config.streams.iter().map(window_bytes_of).max().unwrap_or(0);
+    let largest = largest.max(report_bytes(config)).max(1);
     let fit = config.budget.memory.0 / QUEUE_SHARE / largest;
     usize::try_from(fit).unwrap_or(QUEUE_MAX).clamp(QUEUE_MIN, QUEUE_MAX)
 }
@@ -157,6 +165,14 @@ mod tests {
         let models = Models { registry, manifests, readings, faults };
         let plan = memory_plan(&Config::parse(&text).unwrap(), &models);
         plan.iter().find(|part| part.what.starts_with("windows")).map_or(0, |part| part.bytes.0)
+    }
+
+    #[test]
+    fn reports_that_wait_are_planned_for_at_their_longest() {
+        let config = |text: &str| Config::parse(&DEFAULT_CONFIG.replace("text = \"64 KiB\"", text)).unwrap();
+        let long = "text = \"256 KiB\"";
+        assert_eq!(queue_max(&config(long)), (24 << 20) / (256 << 10), "a quarter of the 96 MiB");
+        assert_eq!(queue_max(&config("text = \"1 KiB\"")), QUEUE_MAX);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::config::ModelEntry;
 use crate::infer::{Digest, Manifest, Model, Registry};
-use crate::io::admission::Admission;
+use crate::io::admission::{Admission, chain};
 use crate::runtime::reading::Reading;
 use crate::units::Bytes;
 
@@ -77,7 +77,7 @@ fn load(admission: &Admission, entry: &ModelEntry) -> Result<Loaded, String> {
             entry.name
         ));
     }
-    let variant = admitted.variant(None).ok_or("the manifest names no variant")?;
+    let (_, variant) = admitted.variant(None).ok_or("the manifest names no variant")?;
     let (sha256, memory_bytes) = (variant.sha256, variant.memory_bytes);
     let reading = Reading::new(admitted.manifest(), &|file| admitted.file(file).map(<[u8]>::to_vec));
     let reading =
@@ -87,16 +87,4 @@ fn load(admission: &Admission, entry: &ModelEntry) -> Result<Loaded, String> {
         Ok(None) => Err("the manifest names no variant".to_owned()),
         Err(error) => Err(chain(&error)),
     }
-}
-
-/// An error with its causes in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(source) = cause {
-        text.push_str(": ");
-        text.push_str(&source.to_string());
-        cause = source.source();
-    }
-    text
 }

@@ -200,16 +200,16 @@ impl Reading {
         let threshold = self.manifest.tags.as_ref().map_or(0.0, |tags| tags.threshold);
         let threshold = uncertain_below.map_or(threshold, |own| own.max(threshold));
         let mut found = self.marker.as_mut().map_or_else(Vec::new, |marker| marker.mark(text, words, logits));
-        let told_all = found.len() <= ENTITIES_MAX;
+        let untold = u32::try_from(found.len().saturating_sub(ENTITIES_MAX)).unwrap_or(u32::MAX);
         found.truncate(ENTITIES_MAX);
         let verdict = if out_of_scope(self.manifest.scope.as_ref(), &evidence) {
             Verdict::OutOfScope
-        } else if told_all && found.iter().all(|entity| entity.by_rule || entity.score >= threshold) {
+        } else if untold == 0 && found.iter().all(|entity| entity.by_rule || entity.score >= threshold) {
             Verdict::Accepted
         } else {
             Verdict::Uncertain
         };
-        Extraction { found, verdict }
+        Extraction { found, untold, verdict }
     }
 }
 
@@ -276,7 +276,8 @@ mod tests {
     use super::*;
     use crate::clock::{ClockQuality, EventTime};
     use crate::flow::{Change, Entity, EventId, Extracted, Facts, Outbound, Priority, StreamKind, When};
-    use crate::infer::manifest::RULES;
+    use crate::infer::manifest::{self, KNOWN_BYTES_MAX, RULES};
+    use crate::text;
     use crate::wire::encode_record;
     use crate::wire::limits::RECORD_BYTES_MAX;
 
@@ -316,6 +317,26 @@ mod tests {
         known.sort_unstable();
         named.sort_unstable();
         assert_eq!(known, named);
+    }
+
+    #[test]
+    fn whatever_a_manifest_may_ask_for_can_be_read() {
+        let types: Vec<String> = (0..64).map(|kind| format!("\"t{kind}\"")).collect();
+        for (from, to) in [
+            ("dims = 1024", "dims = 65536"),
+            ("n_min = 3, n_max = 3", "n_min = 1, n_max = 8"),
+            ("grams = 4", "grams = 64"),
+            ("lengths = [4, 8]", "lengths = [1, 2, 3, 4, 5, 6, 7, 512]"),
+            ("\"Item\", \"Activity\"", &types.join(", ")),
+            ("\nn = 3", "\nn = 8"),
+        ] {
+            assert!(MANIFEST.contains(from), "{from}");
+            let read = read(&MANIFEST.replacen(from, to, 1), Some(VOCABULARY), KNOWN);
+            assert!(read.is_ok(), "{to}: {:?}", read.err());
+        }
+        let known = vec![0; usize::try_from(KNOWN_BYTES_MAX).unwrap()];
+        assert!(read(MANIFEST, Some(VOCABULARY), &known).is_ok());
+        assert_eq!(usize::try_from(manifest::VOCABULARY_BYTES_MAX), Ok(text::VOCABULARY_BYTES_MAX));
     }
 
     #[test]
@@ -360,7 +381,7 @@ mod tests {
         assert_eq!(verdict("check valve", &[0, 0], 0.1, None), Verdict::Accepted, "nothing to doubt");
         let many = "check ".repeat(ENTITIES_MAX + 1);
         let found = marked(&many, &vec![3; ENTITIES_MAX + 1], 9.0, None);
-        assert_eq!((found.found.len(), found.verdict), (ENTITIES_MAX, Verdict::Uncertain));
+        assert_eq!((found.found.len(), found.untold, found.verdict), (ENTITIES_MAX, 1, Verdict::Uncertain));
     }
 
     #[test]

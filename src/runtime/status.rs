@@ -182,6 +182,7 @@ impl StatusReport {
             (Metric::QuarantinedModels, quarantined),
             (Metric::Entities, reports.entities),
             (Metric::CutWords, reports.cut_words),
+            (Metric::CutEntities, reports.cut_entities),
             (Metric::UnmarkedReports, reports.unmarked),
         ] {
             self.sources.metrics.set(metric, count);
@@ -279,7 +280,8 @@ impl StatusReport {
                 "model": &*model.id, "sha256": model.sha256.map(|digest| digest.to_string()),
                 "memory": model.memory_bytes, "state": state, "reason": reason,
                 "judged": model.judged, "failed": model.failed, "entities": model.reports.entities,
-                "cut_words": model.reports.cut_words, "unmarked": model.reports.unmarked,
+                "cut_words": model.reports.cut_words,
+                "cut_entities": model.reports.cut_entities, "unmarked": model.reports.unmarked,
                 "latency_us": {"p50": micros(model.p50), "p99": micros(model.p99)},
             })
         };
@@ -366,7 +368,7 @@ mod tests {
             state,
             judged: 3,
             failed: 1,
-            reports: ReportCounts { entities: 5, cut_words: 2, unmarked: 1 },
+            reports: ReportCounts { entities: 5, cut_words: 2, cut_entities: 3, unmarked: 1 },
             p50,
             p99,
         }

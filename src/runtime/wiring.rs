@@ -130,6 +130,8 @@ pub(in crate::runtime) fn wire(config: &Config, options: &Options) -> Result<Ser
         metrics: Arc::clone(&common.metrics),
         progress: Arc::clone(&common.progress),
     };
+    // Examining the models may take longer than any task may be silent.
+    common.progress.restart(common.clock.uptime());
     Ok(Service {
         forward,
         analyze: brain.analyze,

@@ -53,6 +53,8 @@ metrics! {
     Entities = "tidegate_infer_entities_total",
     /// Words of reports beyond the longest that the models read.
     CutWords = "tidegate_infer_cut_words_total",
+    /// Entities of reports beyond as many as are told of one.
+    CutEntities = "tidegate_infer_cut_entities_total",
     /// Reports told without the entities they should have.
     UnmarkedReports = "tidegate_infer_unmarked_reports_total",
     /// Decisions published on the plant broker.

@@ -12,10 +12,10 @@ pub const LENGTHS_MAX: usize = 8;
 /// Bytes of a bit set of known n-grams: 128 to 524,288 bits. 2^16 bits hold the 4-grams of some 5,000 work orders.
 pub const KNOWN_BYTES: std::ops::RangeInclusive<usize> = 16..=64 * 1024;
 
-/// The most entity types of a tagger. The shipped ones have 10 and 21.
+/// The most entity types of a tagger. The shipped ones have 12 and 21.
 pub const TYPES_MAX: u16 = 64;
 
-/// The widest vector: 2^20 entries, 4 MiB. The shipped models use 2^11 and 2^12.
+/// The widest vector: 2^20 entries, 4 MiB. The shipped models use 2^13.
 pub const DIMS_MAX: u32 = 1 << 20;
 
 /// The longest n-gram in characters. Beyond eight almost every gram of a report is unique.

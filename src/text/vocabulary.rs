@@ -2,7 +2,8 @@
 //!
 //! A piece is normalised as for [`crate::text::NgramEncoder`], without the two outer spaces. If it is an alias, its term
 //! is the answer. Otherwise each of its words that has another form is replaced by it; if the result is a term, that is
-//! the answer, else there is none.
+//! the answer. If not, the same is tried without the marks of punctuation at both ends: a model that cuts words at
+//! spaces takes the comma behind a word for a part of it.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -20,8 +21,11 @@ pub const ALIASES_MAX: usize = 16_384;
 /// The longest term, alias or word. The longest entity of the work orders has 62.
 pub const TERM_BYTES_MAX: usize = 128;
 
-/// The largest vocabulary file: all of the above at 40 bytes each.
+/// The largest vocabulary file: terms, aliases and words at 40 bytes each.
 pub const VOCABULARY_BYTES_MAX: usize = 2 << 20;
+
+/// Characters of what the parser says.
+const WHY_CHARS: usize = 200;
 
 /// Why a vocabulary cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -33,8 +37,11 @@ pub enum VocabularyError {
         bytes: usize,
     },
     /// The file is not of the form `{"terms": [], "aliases": {}, "words": {}}`.
-    #[error("parse vocabulary")]
-    Json(#[source] serde_json::Error),
+    #[error("parse vocabulary: {why}")]
+    Json {
+        /// Why, shortened: the parser repeats a key it does not know, however long.
+        why: String,
+    },
     /// A list is empty or too long.
     #[error("vocabulary {list}: {count} entries, must be {least} to {most}")]
     Count {
@@ -82,6 +89,9 @@ pub struct Vocabulary {
     replaced: String,
 }
 
+/// What may stand around a word and says nothing about what it means.
+const AROUND: &[char] = &[' ', '.', ',', ';', ':', '!', '?', '"', '\'', '(', ')', '[', ']'];
+
 impl Vocabulary {
     /// Reads the JSON of a vocabulary file.
     ///
@@ -92,7 +102,7 @@ impl Vocabulary {
         if json.len() > VOCABULARY_BYTES_MAX {
             return Err(VocabularyError::Size { bytes: json.len() });
         }
-        let raw: RawVocabulary = serde_json::from_slice(json).map_err(VocabularyError::Json)?;
+        let raw: RawVocabulary = serde_json::from_slice(json).map_err(|error| malformed(&error))?;
         let within = |list, count, least, most| {
             let fits = (least..=most).contains(&count);
             if fits { Ok(()) } else { Err(VocabularyError::Count { list, count, least, most }) }
@@ -102,6 +112,13 @@ impl Vocabulary {
         within("words", raw.words.len(), 0, ALIASES_MAX)?;
         let mut index = HashMap::new();
         for (number, term) in (0..=u16::MAX).zip(&raw.terms) {
+            if term.contains(char::is_control) {
+                return Err(entry("terms", term, "has control characters"));
+            }
+            // Numbers are all alike in the lookup: any would be told as this one.
+            if plain("terms", term)?.contains('0') {
+                return Err(entry("terms", term, "has digits, and would be told for any other number"));
+            }
             insert(&mut index, "terms", term, number)?;
         }
         let mut aliases = HashMap::new();
@@ -131,27 +148,38 @@ impl Vocabulary {
     /// Index of the term that stands for `text`, if there is one.
     pub fn lookup(&mut self, text: &str) -> Option<u16> {
         normalise(text, &mut self.plain);
-        let plain = self.plain.trim_matches(' ');
-        if let Some(&term) = self.aliases.get(plain) {
-            return Some(term);
-        }
-        self.replaced.clear();
-        for word in plain.split(' ') {
-            let form = self.words.get(word).map_or(word, String::as_str);
-            if form.is_empty() {
-                continue;
-            }
-            // No term is longer, and nothing gets shorter again.
-            if self.replaced.len() + form.len() > TERM_BYTES_MAX * PLAIN_FACTOR {
-                return None;
-            }
-            if !self.replaced.is_empty() {
-                self.replaced.push(' ');
-            }
-            self.replaced.push_str(form);
-        }
-        self.index.get(self.replaced.as_str()).copied()
+        let whole = self.plain.trim_matches(' ');
+        let bare = whole.trim_matches(AROUND);
+        let Self { index, aliases, words, replaced, .. } = self;
+        let mut find = |plain: &str| find(plain, (index, aliases, words), replaced);
+        find(whole).or_else(|| if bare.len() < whole.len() { find(bare) } else { None })
     }
+}
+
+/// Terms and aliases by their normalised form, and other forms of words.
+type Tables<'a> = (&'a HashMap<String, u16>, &'a HashMap<String, u16>, &'a HashMap<String, String>);
+
+/// Index of the term that stands for a normalised text.
+fn find(plain: &str, (index, aliases, words): Tables<'_>, replaced: &mut String) -> Option<u16> {
+    if let Some(&term) = aliases.get(plain) {
+        return Some(term);
+    }
+    replaced.clear();
+    for word in plain.split(' ') {
+        let form = words.get(word).map_or(word, String::as_str);
+        if form.is_empty() {
+            continue;
+        }
+        // No term is longer, and nothing gets shorter again.
+        if replaced.len() + form.len() > TERM_BYTES_MAX * PLAIN_FACTOR {
+            return None;
+        }
+        if !replaced.is_empty() {
+            replaced.push(' ');
+        }
+        replaced.push_str(form);
+    }
+    index.get(replaced.as_str()).copied()
 }
 
 /// How much longer than the text its normalised form may be: U+FDFA of 3 bytes becomes 33.
@@ -180,6 +208,11 @@ fn insert<T>(
     }
 }
 
+fn malformed(error: &serde_json::Error) -> VocabularyError {
+    let plain = |own: char| if own.is_control() { ' ' } else { own };
+    VocabularyError::Json { why: error.to_string().chars().map(plain).take(WHY_CHARS).collect() }
+}
+
 fn entry(list: &'static str, text: &str, fault: &'static str) -> VocabularyError {
     VocabularyError::Entry { list, entry: text.chars().take(40).collect(), fault }
 }
@@ -190,8 +223,8 @@ mod tests {
 
     use super::*;
 
-    const EXAMPLE: &str = r#"{"terms": ["hydraulic pump", "Air Conditioner", "bolt", "500 hour service"],
-        "aliases": {"hyd pmp": "hydraulic pump", "AC": "air conditioner"},
+    const EXAMPLE: &str = r#"{"terms": ["hydraulic pump", "Air Conditioner", "bolt", "hourly service"],
+        "aliases": {"hyd pmp": "hydraulic pump", "500 hour service": "hourly service", "AC": "air conditioner"},
         "words": {"hyd": "hydraulic", "a/c": "air conditioner", "bolts": "bolt", "the": ""}}"#;
 
     #[test]
@@ -204,8 +237,13 @@ mod tests {
             ("A/C", Some("Air Conditioner")),
             ("ac", Some("Air Conditioner")),
             ("\tBolts\n", Some("bolt")),
-            ("1000 hour service", Some("500 hour service")),
+            ("1000 hour service", Some("hourly service")),
+            ("bolts,", Some("bolt")),
+            ("(hyd pmp).", Some("hydraulic pump")),
+            ("a/c;", Some("Air Conditioner")),
             ("pump", None),
+            (",", None),
+            ("hyd, pmp", None),
             ("hyd pmp bolts", None),
             ("the", None),
             ("", None),
@@ -219,7 +257,12 @@ mod tests {
     fn an_unusable_vocabulary_is_refused_with_its_entry() {
         for (json, expect) in [
             (r#"{"terms": []}"#, "vocabulary terms: 0 entries, must be 1 to 8192"),
-            (r#"{"terms": ["a"], "more": 1}"#, "parse vocabulary"),
+            ("{", "parse vocabulary: EOF while parsing an object at line 1 column 1"),
+            (r#"{"terms": ["a\u001b[2J"]}"#, "vocabulary terms: \"a\\u{1b}[2J\" has control characters"),
+            (
+                r#"{"terms": ["500 hour service"]}"#,
+                "vocabulary terms: \"500 hour service\" has digits, and would be told for any other number",
+            ),
             (r#"{"terms": ["a", " A "]}"#, "vocabulary terms: \" A \" is there twice, once normalised"),
             (r#"{"terms": [" "]}"#, "vocabulary terms: \" \" is empty"),
             (r#"{"terms": ["a"], "aliases": {"b": "c"}}"#, "vocabulary aliases: \"c\" is no term"),
@@ -228,6 +271,9 @@ mod tests {
             let error = Vocabulary::parse(json.as_bytes()).map(|_| ()).unwrap_err();
             assert_eq!(error.to_string(), expect);
         }
+        let unknown = format!(r#"{{"terms": ["a"], "{}": 1}}"#, "\\u001bk".repeat(1000));
+        let error = Vocabulary::parse(unknown.as_bytes()).map(|_| ()).unwrap_err().to_string();
+        assert!(error.len() < 300 && error.starts_with("parse vocabulary: unknown field ` k k"), "{error}");
         let long = format!(r#"{{"terms": ["{}"]}}"#, "x".repeat(TERM_BYTES_MAX + 1));
         assert!(Vocabulary::parse(long.as_bytes()).is_err());
         let many: Vec<String> =

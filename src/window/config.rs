@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use crate::flow::StreamId;
-use crate::units::Bytes;
 
 /// How far ahead of the gateway's own clock a stamp is believed, unless configured.
 ///
@@ -70,17 +69,4 @@ pub enum Length {
         /// Rows from one window's start to the next; at least `samples /` [`OVERLAP_MAX`], at least 1.
         hop: u32,
     },
-}
-
-impl WindowConfig {
-    /// Memory the buffers of one source can take, for the memory plan. Twice the samples: buffers grow by doubling.
-    pub fn source_bytes_max(&self) -> Bytes {
-        const SAMPLE_BYTES: u64 = 12; // a time and a value, in two columns
-        const ROW_BYTES: u64 = 8; // count windows keep the time of every row as well
-        let per_sample = match self.length {
-            Length::Time { .. } => SAMPLE_BYTES,
-            Length::Count { .. } => SAMPLE_BYTES + ROW_BYTES,
-        };
-        Bytes(u64::from(self.channels) * u64::from(self.samples_max) * per_sample * 2)
-    }
 }

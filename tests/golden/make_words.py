@@ -86,13 +86,13 @@ def tag_cases():
 
 
 VOCABULARY = {
-    "terms": ["hydraulic pump", "Air Conditioner", "bolt", "500 hour service", "o-ring"],
-    "aliases": {"hyd pmp": "hydraulic pump", "AC": "air conditioner", "½ bolt": "bolt"},
+    "terms": ["hydraulic pump", "Air Conditioner", "bolt", "hourly service", "o-ring"],
+    "aliases": {"hyd pmp": "hydraulic pump", "AC": "air conditioner", "½ bolt": "bolt", "500 hour service": "hourly service"},
     "words": {"hyd": "hydraulic", "a/c": "air conditioner", "bolts": "bolt", "the": "", "svce": "Service", "1h": "500 hour"},
 }
 PIECES = [
     "HYD  PMP", "hyd pump", "the hydraulic pump", "A/C", "ac", "Bolts\n", "1000 hour svce", "7H service", "\u00bd BOLT", "1\u20442 bolt",
-    "ｈｙｄ\u3000ｐｕｍｐ", "pump", "hyd pmp bolts", "the", "the the", "", " ", "o-ring", "O‑ring", "oring", "bolt bolt",
+    "ｈｙｄ\u3000ｐｕｍｐ", "pump", "hyd pmp bolts", "the", "the the", "", " ", "o-ring", "O‑ring", "oring", "bolt bolt", "bolts,", "(hyd pmp).", "a/c;", "hyd, pump", ",", "the,", "\"bolt\" !",
 ]
 
 

@@ -212,3 +212,16 @@ fn changed_words_are_refused() {
         assert!(found.contains("golden-words") && found.contains("case 0"), "{to}: {found:?}");
     }
 }
+
+/// What the parser says repeats the key, and a refusal the parent cannot read is none.
+#[test]
+fn a_golden_file_with_a_key_or_a_label_of_a_megabyte_is_refused_in_words() {
+    let long = "k".repeat(1 << 20);
+    for (from, to, why) in [
+        ("\"cases\"", format!("\"{long}\":1,\"cases\""), "unknown field"),
+        ("[\"none\"", format!("[\"{long}\""), "label 0 of wear is \"kkk"),
+    ] {
+        let found = refusal(&Folder { golden: sensor().golden.replacen(from, &to, 1), ..sensor() });
+        assert!(found.contains(why) && found.len() < 3000, "{}", found.chars().take(300).collect::<String>());
+    }
+}

@@ -130,7 +130,6 @@ pub(crate) fn plan(settings: &Settings, epoch: u32) -> PipelinePlan {
         Some(Length::Time { length: Duration::from_secs(20), hop: Duration::from_secs(10) }),
         None,
     ];
-    let labels = || LABELS.map(Arc::<str>::from).to_vec();
     let window = |(stream, length): (u16, Option<Length>)| {
         length.map(|length| WindowConfig {
             stream: StreamId(stream),
@@ -165,20 +164,7 @@ pub(crate) fn plan(settings: &Settings, epoch: u32) -> PipelinePlan {
     PipelinePlan {
         streams: (0..).zip(priorities).map(stream).collect(),
         distill: DistillConfig { streams: names.iter().enumerate().map(policy).collect() },
-        models: vec![
-            ModelNames {
-                id: MODEL.into(),
-                tasks: vec![TaskNames { task: "".into(), labels: labels(), alarm: vec![1] }],
-                entity_types: vec![],
-                vocabulary: vec![],
-            },
-            ModelNames {
-                id: MARKER.into(),
-                tasks: vec![],
-                entity_types: vec![ENTITY.into()],
-                vocabulary: vec![TERM.into()],
-            },
-        ],
+        models: models(),
         policies: names
             .iter()
             .map(|name| Policy {
@@ -188,23 +174,50 @@ pub(crate) fn plan(settings: &Settings, epoch: u32) -> PipelinePlan {
                 scores: true,
             })
             .collect(),
-        words: vec![
-            ModelWords {
-                id: MODEL.into(),
-                tasks: vec![TaskWords { task: "".into(), labels: labels() }],
-                entity_types: vec![],
-                vocabulary: vec![],
-            },
-            ModelWords {
-                id: MARKER.into(),
-                tasks: vec![],
-                entity_types: vec![ENTITY.into()],
-                vocabulary: vec![TERM.into()],
-            },
-        ],
+        words: words(),
         epoch,
         queue_max: QUEUE_MAX,
     }
+}
+
+fn labels() -> Vec<Arc<str>> {
+    LABELS.map(Arc::from).to_vec()
+}
+
+/// Who answers tasks, and who marks entities.
+fn models() -> Vec<ModelNames> {
+    vec![
+        ModelNames {
+            id: MODEL.into(),
+            tasks: vec![TaskNames { task: "".into(), labels: labels(), alarm: vec![1] }],
+            entity_types: vec![],
+            vocabulary: vec![],
+        },
+        ModelNames {
+            id: MARKER.into(),
+            tasks: vec![],
+            entity_types: vec![ENTITY.into()],
+            vocabulary: vec![TERM.into()],
+        },
+    ]
+}
+
+/// Every word they can say.
+fn words() -> Vec<ModelWords> {
+    vec![
+        ModelWords {
+            id: MODEL.into(),
+            tasks: vec![TaskWords { task: "".into(), labels: labels() }],
+            entity_types: vec![],
+            vocabulary: vec![],
+        },
+        ModelWords {
+            id: MARKER.into(),
+            tasks: vec![],
+            entity_types: vec![ENTITY.into()],
+            vocabulary: vec![TERM.into()],
+        },
+    ]
 }
 
 /// The fake engine: what it says follows from the window alone.
@@ -238,7 +251,11 @@ fn marked(text: &str) -> Option<Extraction> {
     let sum: u32 = text.bytes().map(u32::from).sum();
     let entity = |value| FoundEntity { kind: 0, value, start: 0, end: 1, score: 0.9, by_rule: false };
     let verdict = if sum.is_multiple_of(2) { Verdict::Accepted } else { Verdict::Uncertain };
-    (!sum.is_multiple_of(3)).then(|| Extraction { found: vec![entity(None), entity(Some(0))], verdict })
+    (!sum.is_multiple_of(3)).then(|| Extraction {
+        found: vec![entity(None), entity(Some(0))],
+        untold: 0,
+        verdict,
+    })
 }
 
 /// The inference of a piece of work.

@@ -7,11 +7,11 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::cli::exit::{Failure, print};
-use crate::cli::model::cases::{Case, Cases, encoder_in};
+use crate::cli::model::cases::{Case, Cases};
 use crate::cli::model::folder::admit;
 use crate::cli::model::graph::Graph;
 use crate::cli::model::list::{say_all, short};
-use crate::cli::model::measure::{Timing, memory, span, time};
+use crate::cli::model::measure::{Timing, memory, memory_apart, span, time};
 use crate::cli::table::table;
 use crate::infer::manifest::Manifest;
 use crate::infer::tensor::{Bucket, Dtype, Outputs, Spec};
@@ -19,7 +19,7 @@ use crate::infer::{AdmissionLimits, Draft, Engine, EngineError, RunError, Survey
 use crate::io::files::{read_bytes, write_file};
 use crate::units::{Bytes, parse_duration};
 
-/// Rows of random numbers for a graph that comes without cases.
+/// Rows of random numbers for a graph that comes without cases: no figure may hang on a single one.
 const RANDOM_ROWS: usize = 16;
 
 /// What to measure.
@@ -35,7 +35,7 @@ pub(in crate::cli) struct BenchArgs {
     #[arg(long, value_name = "TIME", default_value = "1 s", value_parser = parse_duration)]
     time: Duration,
     /// For an ONNX file: numbers per row, where the graph leaves it open; may be repeated
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = length)]
     length: Vec<usize>,
     /// For an ONNX file: inputs in the form of golden.json (outputs are not needed); otherwise random numbers
     #[arg(long, value_name = "FILE")]
@@ -46,6 +46,14 @@ pub(in crate::cli) struct BenchArgs {
     /// JSON on stdout
     #[arg(long)]
     json: bool,
+}
+
+/// Numbers per row that can be asked for: the longest row a manifest allows twice.
+const LENGTH_MAX: usize = 1 << 17;
+
+fn length(text: &str) -> Result<usize, String> {
+    let length = text.parse().ok().filter(|length| (1..=LENGTH_MAX).contains(length));
+    length.ok_or_else(|| format!("write a number of numbers from 1 to {LENGTH_MAX}"))
 }
 
 /// One variant, measured.
@@ -124,10 +132,11 @@ fn bench_model(args: &BenchArgs) -> Result<(String, Vec<Measured>), Failure> {
     let admitted = admit(&args.path)?;
     let manifest = admitted.manifest();
     let cases = match &args.cases {
-        Some(file) => Cases::read(file, Some(&mut encoder_in(&args.path, manifest)?))?,
+        Some(file) => Cases::read(file, Some(manifest))?,
         None => Cases::golden(&args.path, manifest)?,
     };
     let wanted = |name: &str| args.variant.as_deref().is_none_or(|variant| variant == name);
+    let several = manifest.variants.iter().filter(|variant| wanted(&variant.name)).count() > 1;
     let mut measured = Vec::new();
     for (variant, report) in manifest.variants.iter().zip(&admitted.report().variants) {
         if !wanted(&variant.name) {
@@ -136,7 +145,11 @@ fn bench_model(args: &BenchArgs) -> Result<(String, Vec<Measured>), Failure> {
         let bytes = admitted.file(&variant.file).unwrap_or_default();
         let graph = Graph::of_variant(manifest, report, bytes);
         // Memory first: a process that has already worked hides growth in what it has kept.
-        let memory = memory(&graph, &cases, report.memory_bytes)?;
+        let memory = if several {
+            memory_apart(&args.path, &variant.name)?
+        } else {
+            memory(&graph, &cases, report.memory_bytes)?
+        };
         measured.push(Measured {
             variant: variant.name.to_string(),
             file: variant.file.to_string(),
@@ -201,7 +214,13 @@ fn bench_file(args: &BenchArgs) -> Result<(String, Vec<Measured>), Failure> {
 }
 
 /// What a graph file declares, if the engine has all its operators.
+///
+/// A file from anywhere is read in this very process: what overflows its stack or takes minutes is refused first.
 pub(in crate::cli::model) fn readable(path: &Path, bytes: &[u8]) -> Result<Survey, Failure> {
+    AdmissionLimits::default()
+        .outline
+        .check(bytes)
+        .map_err(|excess| Failure::Config(anyhow::Error::new(excess).context(path.display().to_string())))?;
     let survey = Survey::read(bytes).map_err(|error| {
         let what = format!("{} is no ONNX file that can be read: export it again", path.display());
         Failure::Config(anyhow::Error::new(error).context(what))

@@ -2,23 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::cli::exit::Failure;
-use crate::cli::model::encode::Encoder;
-use crate::infer::Manifest;
+use crate::cli::model::encode::row;
+use crate::infer::{BATCH_MAX, Manifest};
 use crate::io::files::read_bytes;
 
 /// Longest file of cases: 10,000 vectors of 8,192 numbers as they are usually written are 150 MB.
 const CASES_BYTES_MAX: u64 = 256 << 20;
-
-/// Longest file beside a manifest.
-const BESIDE_BYTES_MAX: u64 = 64 << 20;
-
-/// Rows made for a length that no case has.
-const MADE_ROWS: usize = 8;
 
 /// Inputs with the outputs they belong to.
 #[derive(Default, Serialize)]
@@ -55,15 +48,12 @@ struct RawCase {
 
 impl Cases {
     /// The golden cases of a model.
-    pub(in crate::cli::model) fn golden(dir: &Path, manifest: &Arc<Manifest>) -> Result<Self, Failure> {
-        Self::read(&dir.join(&*manifest.golden.file), Some(&mut encoder_in(dir, manifest)?))
+    pub(in crate::cli::model) fn golden(dir: &Path, manifest: &Manifest) -> Result<Self, Failure> {
+        Self::read(&dir.join(&*manifest.golden.file), Some(manifest))
     }
 
-    /// Cases in a file. Those that hold a text or features instead of the input need an encoder.
-    pub(in crate::cli::model) fn read(
-        path: &Path,
-        mut encoder: Option<&mut Encoder>,
-    ) -> Result<Self, Failure> {
+    /// Cases in a file. Those that hold a text or features instead of the input need a manifest.
+    pub(in crate::cli::model) fn read(path: &Path, manifest: Option<&Manifest>) -> Result<Self, Failure> {
         let bytes = read_bytes(path, CASES_BYTES_MAX).map_err(|error| Failure::Io(error.into()))?;
         let raw: RawCases = serde_json::from_slice(&bytes).map_err(|error| {
             let form = format!("{}: write {{\"cases\":[{{\"input\":[0.1,-0.4]}}]}}", path.display());
@@ -71,11 +61,9 @@ impl Cases {
         })?;
         let mut cases = Vec::new();
         for (index, case) in raw.cases.into_iter().enumerate() {
-            let input = match (case.input, &mut encoder) {
-                (Some(input), _) => Some(input),
-                (None, Some(encoder)) => encoder.row(case.raw.as_deref(), case.text.as_deref()),
-                (None, None) => None,
-            };
+            let made =
+                || manifest.and_then(|manifest| row(manifest, case.raw.as_deref(), case.text.as_deref()));
+            let input = case.input.or_else(made);
             let missing = || {
                 Failure::Io(anyhow::anyhow!(
                     "{}: case {index} has no input the network could take: a text, or features, need the folder of their model",
@@ -99,13 +87,8 @@ impl Cases {
             return rows;
         }
         let mut numbers = self.cases.iter().flat_map(|case| case.input.iter().copied()).cycle();
-        (0..MADE_ROWS).map(|_| numbers.by_ref().take(length).collect()).collect()
+        (0..BATCH_MAX).map(|_| numbers.by_ref().take(length).collect()).collect()
     }
-}
-
-/// Makes inputs for the model in a folder.
-pub(in crate::cli::model) fn encoder_in(dir: &Path, manifest: &Arc<Manifest>) -> Result<Encoder, Failure> {
-    Encoder::new(manifest, &|file| read_bytes(&dir.join(file), BESIDE_BYTES_MAX).ok())
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! Time and memory of a graph, measured in this process on this thread.
 
+use std::ffi::OsStr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use crate::cli::model::cases::Cases;
 use crate::cli::model::graph::Graph;
 use crate::clock::{Clock, SystemClock};
 use crate::infer::Engine;
+use crate::io::program::own_output;
 use crate::io::sysfs::Sysfs;
 use crate::quality::Quantiles;
 
@@ -17,7 +19,7 @@ use crate::quality::Quantiles;
 const COPIES_MAX: u64 = 8;
 
 /// Memory all copies together may take.
-const COPIES_BYTES_MAX: u64 = 32 << 20;
+const COPIES_BYTES_MAX: u64 = 8 << 20;
 
 /// Runs before the first one that counts: caches and branch predictors settle within a few, clocks of the processor
 /// within a tenth of a second.
@@ -126,6 +128,18 @@ pub(in crate::cli::model) fn time<E>(
             return Ok(Timing::of(times));
         }
     }
+}
+
+/// Memory of one variant of several, measured by this program in a process of its own: in one that has measured another,
+/// it would hide in what the allocator has kept.
+pub(in crate::cli::model) fn memory_apart(dir: &Path, variant: &str) -> Result<Option<u64>, Failure> {
+    let dir = dir.as_os_str();
+    let arguments = ["model", "inspect", "--json", "--variant", variant, "--"].map(OsStr::new);
+    let said = own_output(arguments.into_iter().chain([dir]));
+    let said =
+        said.map_err(|error| Failure::Io(anyhow::Error::new(error).context("measure a variant apart")))?;
+    let found: Value = serde_json::from_slice(&said).map_err(|error| Failure::Bug(error.into()))?;
+    Ok(found["variants"][0]["memory_measured"].as_u64())
 }
 
 /// Memory that one copy of a graph keeps once it has run at each of its shapes, by how much this process grows;

@@ -31,6 +31,9 @@ pub(in crate::cli) enum ModelQuestion {
     Inspect {
         /// Folder with the model
         dir: PathBuf,
+        /// This variant of the model only
+        #[arg(long, value_name = "NAME")]
+        variant: Option<String>,
         /// JSON on stdout
         #[arg(long)]
         json: bool,
@@ -59,7 +62,7 @@ pub(in crate::cli) fn ask(question: ModelQuestion) -> Result<(), Failure> {
             };
             list(&folders, json)
         }
-        ModelQuestion::Inspect { dir, json } => inspect(&dir, json),
+        ModelQuestion::Inspect { dir, variant, json } => inspect(&dir, variant.as_deref(), json),
         ModelQuestion::Bench(args) => bench(&args),
         ModelQuestion::Eval(args) => eval(&args),
         ModelQuestion::New(args) => new(&args),

@@ -28,11 +28,15 @@ pub struct OutlineLimits {
 }
 
 /// What a graph has too much of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Excess {
-    pub(crate) what: &'static str,
-    pub(crate) found: u64,
-    pub(crate) limit: u64,
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("it has {found} {what}, allowed are {limit}: use a smaller network")]
+pub struct Excess {
+    /// Of what.
+    pub what: &'static str,
+    /// As found.
+    pub found: u64,
+    /// At most.
+    pub limit: u64,
 }
 
 impl Default for OutlineLimits {
@@ -76,10 +80,15 @@ enum Field {
     Ignored,
 }
 
-/// Compares a file with the limits.
-pub(crate) fn check(bytes: &[u8], limits: &OutlineLimits) -> Result<(), Excess> {
-    let mut parts = 0;
-    Scan { limits, parts: &mut parts }.message(Kind::Model, bytes, 0)
+impl OutlineLimits {
+    /// Compares a file with the limits: to be done before anything else looks into it.
+    ///
+    /// # Errors
+    /// The first thing the graph has too much of.
+    pub fn check(&self, bytes: &[u8]) -> Result<(), Excess> {
+        let mut parts = 0;
+        Scan { limits: self, parts: &mut parts }.message(Kind::Model, bytes, 0)
+    }
 }
 
 struct Scan<'a> {
@@ -215,7 +224,7 @@ mod tests {
     const DEEP: &[u8] = include_bytes!("../../../tests/golden/models/deep-dimension/model.onnx");
 
     fn excess(bytes: &[u8], limits: &OutlineLimits) -> Option<Excess> {
-        check(bytes, limits).err()
+        limits.check(bytes).err()
     }
 
     #[test]

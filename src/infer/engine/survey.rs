@@ -11,7 +11,7 @@ use tract_onnx::pb::type_proto::Value as TypeValue;
 use tract_onnx::pb::{GraphProto, ValueInfoProto};
 use tract_onnx::prelude::*;
 
-use crate::infer::engine::{EngineError, datum, guarded, prepare_error, words};
+use crate::infer::engine::{EngineError, datum, guarded, prepare_error, simplified, words};
 use crate::infer::tensor::{Bucket, Dtype, InputPort, OutputPort, Spec, Width};
 
 /// What a graph file declares.
@@ -97,7 +97,7 @@ pub fn spec_at(bytes: &[u8], survey: &Survey, bucket: Bucket) -> Result<Spec, En
             graph.set_input_fact(index, fact).map_err(failed)?;
             spec.inputs.push(InputPort { name: input.name.as_str().into(), dtype });
         }
-        let typed = graph.into_typed().and_then(TypedModel::into_decluttered).map_err(failed)?;
+        let typed = simplified(graph).map_err(failed)?;
         for (index, output) in survey.outputs.iter().enumerate() {
             let fact = typed.output_fact(index).map_err(failed)?;
             let name = &output.name;

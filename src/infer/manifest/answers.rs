@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use crate::flow::StreamKind;
 use crate::infer::manifest::faults::{Faults, found, shortened};
+use crate::infer::manifest::input::GRAM_MAX;
 use crate::infer::manifest::raw::{RawFile, RawManifest, RawScope, RawTags, RawTask};
 use crate::infer::manifest::{Encoding, RULES, Scope, Tags, Task};
 
 /// Labels of one task: scores of all of them are carried in every event.
 const LABELS_MAX: usize = 256;
-/// Tasks of one model.
+/// Tasks of one model: each has its label, score and verdict in every event.
 const TASKS_MAX: usize = 32;
 /// Types of entities of one model: three times as many as in any data set of ours.
 const TYPES_MAX: usize = 64;
@@ -126,8 +127,8 @@ pub(crate) fn scope(encoding: &Encoding, raw: RawScope, faults: &mut Faults) -> 
                 faults.push("scope.whitening", "is set", "only where kind is feature-distance");
             }
             let n = raw.n.unwrap_or(0);
-            if !(1..=8).contains(&n) {
-                faults.push("scope.n", n.to_string(), "1 to 8 characters");
+            if !(1..=GRAM_MAX).contains(&n) {
+                faults.push("scope.n", n.to_string(), format!("1 to {GRAM_MAX} characters"));
             }
             let known = faults.file_digest("scope", RawFile { file: raw.file, sha256: raw.sha256 });
             let limit = faults.number("scope.limit", raw.limit, (0.0, 1.0), None);

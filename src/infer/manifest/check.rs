@@ -9,7 +9,7 @@ use crate::infer::manifest::input::input;
 use crate::infer::manifest::raw::{RawGolden, RawManifest, RawVariant};
 use crate::infer::manifest::{Golden, MANIFEST_BYTES_MAX, Manifest, ManifestFault, Score, Training, Variant};
 
-/// Forms of one network.
+/// Forms of one network. Each is examined at every start; there are seven ways of the recipes to write one.
 const VARIANTS_MAX: usize = 8;
 
 /// Reads a manifest; see [`Manifest::parse`].

@@ -7,13 +7,27 @@ use crate::infer::digest::Digest;
 use crate::infer::manifest::raw::RawFile;
 use crate::infer::manifest::{FileDigest, ManifestFault};
 
-/// Every fault found so far.
+/// Faults that are told. A manifest of the greatest size can have a hundred thousand, and all of them go into one line
+/// of the log.
+const FAULTS_MAX: usize = 64;
+
+/// Characters of a fault that come from the file.
+const WRONG_CHARS: usize = 200;
+
+/// Every fault found so far, as far as they are told.
 #[derive(Default)]
 pub(crate) struct Faults(pub(crate) Vec<ManifestFault>);
 
 impl Faults {
     pub(crate) fn push(&mut self, key: &str, wrong: impl Into<String>, allowed: impl Into<String>) {
-        self.0.push(ManifestFault { key: key.to_owned(), wrong: wrong.into(), allowed: allowed.into() });
+        let (key, wrong, allowed) = match self.0.len() {
+            0..FAULTS_MAX => (key, wrong.into(), allowed.into()),
+            FAULTS_MAX => ("", "there are more faults".to_owned(), "none: correct these first".to_owned()),
+            _ => return,
+        };
+        let plain = |own: char| if own.is_control() { ' ' } else { own };
+        let wrong = wrong.chars().map(plain).take(WRONG_CHARS).collect();
+        self.0.push(ManifestFault { key: key.to_owned(), wrong, allowed });
     }
 
     pub(crate) fn require<T>(&mut self, key: &str, value: Option<T>, allowed: &str) -> Option<T> {

@@ -8,12 +8,18 @@ use crate::infer::manifest::raw::{RawEncoder, RawInput};
 use crate::infer::manifest::{Encoding, InputLayout, Normalisation, Quantisation, WordGrams, WordSplit};
 use crate::infer::tensor::Dtype;
 
+/// Channels a model may refer to: as many as a stream may have.
+const CHANNELS_MAX: usize = 1024;
 /// Features a model may ask for: four times the widest layout of ours.
 const FEATURES_MAX: usize = 4096;
 /// Length of the n-gram vector: 64 Ki floats are 256 KiB of input per report. Ids of words: as many rows of a table.
 const DIMS_MAX: u32 = 1 << 16;
 /// Ids of one word: its own, that of its shape and one n-gram at least; a word of 24 letters has 45 of three and four.
 const GRAMS: RangeInclusive<usize> = 3..=64;
+/// Characters of the longest n-gram: beyond eight almost every one of a report is unique.
+pub(crate) const GRAM_MAX: u8 = 8;
+/// Lengths of rows: each is a plan of its own in memory.
+const LENGTHS_MAX: usize = 8;
 /// Words of one row; longer reports go through in pieces. With all its ids 256 KiB of input.
 const WORDS_MAX: usize = 512;
 /// Share of a window that must be real where the manifest does not say.
@@ -52,7 +58,7 @@ pub(crate) fn input(kind: StreamKind, raw: RawInput, faults: &mut Faults) -> Inp
 }
 
 fn features(raw: RawInput, faults: &mut Faults) -> Encoding {
-    let channels = faults.distinct("input.channels", raw.channels.unwrap_or_default(), (1, 1024));
+    let channels = faults.distinct("input.channels", raw.channels.unwrap_or_default(), (1, CHANNELS_MAX));
     let features = faults.distinct("input.features", raw.features.unwrap_or_default(), (1, FEATURES_MAX));
     let mean = raw.mean.unwrap_or_default();
     let std = raw.std.unwrap_or_default();
@@ -112,9 +118,9 @@ fn encoder(raw: RawEncoder, faults: &mut Faults) -> Encoding {
 /// Shortest and longest n-gram.
 fn gram_lengths(raw: &RawEncoder, faults: &mut Faults) -> (u8, u8) {
     let (n_min, n_max) = (raw.n_min.unwrap_or(0), raw.n_max.unwrap_or(0));
-    if n_min == 0 || n_min > n_max || n_max > 8 {
+    if n_min == 0 || n_min > n_max || n_max > GRAM_MAX {
         let wrong = format!("n_min {n_min}, n_max {n_max}");
-        faults.push("input.encoder", wrong, "1 <= n_min <= n_max <= 8");
+        faults.push("input.encoder", wrong, format!("1 <= n_min <= n_max <= {GRAM_MAX}"));
     }
     (n_min, n_max)
 }
@@ -142,8 +148,8 @@ fn word_grams(raw: RawEncoder, faults: &mut Faults) -> WordGrams {
     let lengths = raw.lengths.unwrap_or_default();
     let ascending = lengths.windows(2).all(|pair| pair.first() < pair.last());
     let fit = lengths.iter().all(|length| (1..=WORDS_MAX).contains(length));
-    if lengths.is_empty() || lengths.len() > 8 || !ascending || !fit {
-        let allowed = format!("1 to 8 ascending numbers of words from 1 to {WORDS_MAX}");
+    if lengths.is_empty() || lengths.len() > LENGTHS_MAX || !ascending || !fit {
+        let allowed = format!("1 to {LENGTHS_MAX} ascending numbers of words from 1 to {WORDS_MAX}");
         faults.push("input.encoder.lengths", format!("{:?}", shortened_list(&lengths)), allowed);
     }
     WordGrams { split, dims, n_min, n_max, grams, lengths }

@@ -15,6 +15,9 @@ use crate::units::Bytes;
 /// Open files: the three standard ones, the file being read and a few the C library opens.
 const OPEN_FILES_MAX: u64 = 16;
 
+/// Characters of a refusal.
+const REFUSAL_CHARS: usize = 2000;
+
 /// One line of the child's standard output.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -48,7 +51,8 @@ fn examined(dir: &Path, memory: Bytes, encode: Encode<'_>) -> Line {
     let mut step = |what: &str| drop(say(&Line::Step(what.to_owned())));
     match examine(&text, &files, &limits, encode, &mut step) {
         Ok(report) => Line::Report(Box::new(report)),
-        Err(error) => Line::Refused(chain(&error)),
+        // A parser repeats what it does not know, however long; the parent reads no more than a line of its log.
+        Err(error) => Line::Refused(chain(&error).chars().take(REFUSAL_CHARS).collect()),
     }
 }
 
@@ -76,8 +80,8 @@ fn say(line: &Line) -> io::Result<()> {
     out.flush()
 }
 
-/// An error and its causes on one line.
-fn chain(error: &dyn std::error::Error) -> String {
+/// An error and its causes on one line, as a refusal is told.
+pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

@@ -10,8 +10,10 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::time::Duration;
 
-use crate::infer::manifest::{MANIFEST_BYTES_MAX, Manifest};
-use crate::infer::{AdmissionLimits, AdmissionReport, Digest, EngineError, Model, VariantReport};
+use crate::infer::manifest::{MANIFEST_BYTES_MAX, Manifest, Variant};
+use crate::infer::{
+    AdmissionError, AdmissionLimits, AdmissionReport, Digest, EngineError, Model, VariantReport,
+};
 use crate::io::admission::child::Line;
 use crate::io::files::read_capped;
 use crate::units::Bytes;
@@ -123,10 +125,8 @@ impl Admission {
             let bytes = read(file, most)?;
             let found = Digest::of(&bytes);
             if found != expected {
-                let why = format!(
-                    "model {}: {file} has digest {found}, the manifest says {expected}: copy the model again",
-                    manifest.id()
-                );
+                let (model, file) = (Arc::clone(manifest.id()), Arc::clone(file));
+                let why = AdmissionError::Digest { model, file, expected, found }.to_string();
                 return Err(AdmitError::Refused { why });
             }
             kept.insert(Arc::clone(file), bytes);
@@ -232,18 +232,16 @@ impl Admitted {
         self.files.get(name).map(Vec::as_slice)
     }
 
-    /// What was found out about a variant; the first one if `None` is asked for.
-    pub fn variant(&self, name: Option<&str>) -> Option<&VariantReport> {
-        let mut variants = self.report.variants.iter();
-        variants.find(|variant| name.is_none_or(|name| variant.name == name))
+    /// A variant with what was found out about it; the first one if `None` is asked for.
+    pub fn variant(&self, name: Option<&str>) -> Option<(&Variant, &VariantReport)> {
+        let mut variants = self.manifest.variants.iter().zip(&self.report.variants);
+        variants.find(|(variant, _)| name.is_none_or(|name| *variant.name == *name))
     }
 
     /// Loads a variant from the bytes that were examined; the first one if `None` is asked for. `Ok(None)` if there
     /// is none of that name.
     pub fn load(&self, name: Option<&str>) -> Result<Option<Model>, EngineError> {
-        let mut variants = self.manifest.variants.iter().zip(&self.report.variants);
-        let found = variants.find(|(variant, _)| name.is_none_or(|name| *variant.name == *name));
-        let Some((variant, report)) = found else { return Ok(None) };
+        let Some((variant, report)) = self.variant(name) else { return Ok(None) };
         let bytes = self.file(&variant.file).unwrap_or_default();
         // Of our own sizes those it was examined at: the child is not trusted with any other, nor to take the first.
         let own = AdmissionLimits::default().batches.into_iter().enumerate();

@@ -38,11 +38,6 @@ impl Inbound {
         &self.payload
     }
 
-    /// The payload as a cheap handle that can be kept. It keeps the receive buffer alive.
-    pub fn payload_handle(&self) -> Bytes {
-        self.payload.clone()
-    }
-
     /// The message without its content: all that is needed to acknowledge it later. Does not keep the receive buffer.
     #[must_use]
     pub fn receipt(&self) -> Self {

@@ -197,11 +197,10 @@ fn hemisphere_behind(reader: &mut Reader<'_>) -> Option<Axis> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::text::rules::reader::first;
 
     fn found(text: &str) -> Option<&str> {
-        (0..text.len())
-            .filter(|start| text.is_char_boundary(*start))
-            .find_map(|start| find(text, start).map(|end| &text[start..end]))
+        first(text, find)
     }
 
     #[test]

@@ -45,9 +45,10 @@ fn has_form(digits: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::text::rules::reader::first;
 
     fn found(text: &str) -> Option<&str> {
-        (0..text.len()).find_map(|start| find(text, start).map(|end| &text[start..end]))
+        first(text, find)
     }
 
     #[test]

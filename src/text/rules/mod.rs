@@ -12,6 +12,7 @@ mod card;
 mod context;
 mod coordinates;
 mod email;
+mod folded;
 mod iban;
 mod imo;
 mod ip;

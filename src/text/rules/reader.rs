@@ -103,3 +103,9 @@ pub(in crate::text::rules) fn digit(byte: u8) -> u32 {
 pub(in crate::text::rules) fn number(digits: &[u8]) -> u32 {
     digits.iter().fold(0, |sum: u32, byte| sum.saturating_mul(10).saturating_add(digit(*byte)))
 }
+
+/// The first piece of a text that a rule takes, tried from each character on.
+#[cfg(test)]
+pub(in crate::text::rules) fn first(text: &str, find: impl Fn(&str, usize) -> Option<usize>) -> Option<&str> {
+    text.char_indices().find_map(|(start, _)| text.get(start..find(text, start)?))
+}

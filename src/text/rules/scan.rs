@@ -1,5 +1,6 @@
 //! All rules over one text, the longest match first.
 
+use crate::text::rules::folded::Folded;
 use crate::text::rules::kind::RuleKind;
 use crate::text::rules::{card, coordinates, email, iban, imo, ip, mac, mmsi, phone};
 
@@ -41,6 +42,19 @@ impl Rules {
         found.clear();
         for kind in &self.kinds {
             search(text, *kind, found);
+        }
+        // Beside what is found as it is written: a dash is a hyphen in a number and none between two.
+        if let Some(folded) = Folded::of(text) {
+            let from = found.len();
+            for kind in &self.kinds {
+                search(&folded.text, *kind, found);
+            }
+            let behind = found.split_off(from);
+            found.extend(behind.into_iter().filter_map(|own| {
+                let (start, end) = folded.place(own.start, own.end)?;
+                Some(RuleMatch { start, end, ..own })
+            }));
+            found.sort_by_key(|own| RuleKind::ALL.iter().position(|kind| *kind == own.kind));
         }
         if found.len() < 2 {
             return;
@@ -126,6 +140,25 @@ mod tests {
         // As a telephone number and as an MMSI it is equally long.
         assert_eq!(marked("MMSI phone 257123456"), [(RuleKind::Phone, "257123456")]);
         assert_eq!(marked("phone MMSI 257123456"), [(RuleKind::Mmsi, "257123456")]);
+    }
+
+    #[test]
+    fn a_number_is_found_whatever_space_hyphen_or_width_it_is_written_with() {
+        for text in [
+            "4111\u{a0}1111\u{a0}1111\u{a0}1111",
+            "4111\u{202f}1111\u{202f}1111\u{202f}1111",
+            "4111\u{2011}1111\u{2011}1111\u{2011}1111",
+            "41\u{200b}11 1111 1111 11\u{ad}11",
+            "\u{ff14}111111111111111",
+        ] {
+            assert_eq!(marked(&format!("f\u{fc}r {text}, danke")), [(RuleKind::Card, text)]);
+        }
+        let phone = "905\u{2013}674\u{2013}3793";
+        assert_eq!(marked(phone), [(RuleKind::Phone, phone)]);
+        let mail = "jo\u{ff20}mv\u{2011}aurora\u{2060}.no";
+        assert_eq!(marked(mail), [(RuleKind::Email, mail)]);
+        let range = "10.0.0.1\u{2013}10.0.0.9";
+        assert_eq!(marked(range), [(RuleKind::Ip, "10.0.0.1"), (RuleKind::Ip, "10.0.0.9")]);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 pub(in crate::cli) struct EvalArgs {
     /// Folder with the model
     pub(in crate::cli::model::eval) dir: PathBuf,
-    /// Labelled reports (JSON lines), or recorded samples (CSV with a header)
+    /// Labelled reports (JSON lines, or CSV with a header), or recorded samples (CSV with a header)
     pub(in crate::cli::model::eval) data: PathBuf,
     /// This variant instead of the first
     #[arg(long, value_name = "NAME")]
@@ -24,7 +24,7 @@ pub(in crate::cli) struct EvalArgs {
     /// Samples: column of both files that says which label belongs to which window
     #[arg(long, value_name = "COLUMN", requires = "labels")]
     pub(in crate::cli::model::eval) join: Option<String>,
-    /// Samples and labels: what separates the cells
+    /// CSV: what separates the cells
     #[arg(long, value_name = "CHARACTER", default_value = ",")]
     pub(in crate::cli::model::eval) delimiter: char,
     /// Reports: field of the text

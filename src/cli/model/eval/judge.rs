@@ -33,7 +33,7 @@ impl Judge {
         variant: Option<&str>,
     ) -> Result<Self, Failure> {
         let unknown = || Failure::Usage(no_such_variant(admitted.manifest(), variant));
-        let report = admitted.variant(variant).ok_or_else(unknown)?;
+        let (_, report) = admitted.variant(variant).ok_or_else(unknown)?;
         let loaded = admitted.load(variant).map_err(|error| Failure::Config(error.into()))?;
         let files = |file: &str| admitted.file(file).map(<[u8]>::to_vec);
         let reading =

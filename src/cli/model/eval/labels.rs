@@ -28,6 +28,23 @@ struct TaskLabels {
     map: BTreeMap<String, String>,
 }
 
+/// Fields and columns that are named where one is missed.
+const NAMES_MAX: usize = 40;
+
+/// Characters of a value from the data that are shown.
+const VALUE_CHARS: usize = 100;
+
+/// The names of fields or columns, the first of them if there are many.
+pub(in crate::cli::model::eval) fn listed(names: &[String]) -> String {
+    let shown: Vec<String> = names.iter().take(NAMES_MAX).map(|name| shortened(name)).collect();
+    let more = names.len() - shown.len();
+    if more == 0 { shown.join(", ") } else { format!("{} and {more} more", shown.join(", ")) }
+}
+
+fn shortened(text: &str) -> String {
+    text.chars().take(VALUE_CHARS).collect()
+}
+
 /// What a value says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::cli::model::eval) enum Truth {
@@ -117,8 +134,9 @@ impl Labels {
             None if value.is_empty() => Ok(Truth::Absent),
             None if self.skip_unknown => Ok(Truth::Unknown),
             None => Err(format!(
-                "{value:?} is no {}; the model has {}: tell what it means with --map, or leave such out with \
+                "{:?} is no {}; the model has {}: tell what it means with --map, or leave such out with \
                  --skip-unknown",
+                shortened(value),
                 task.task,
                 task.labels.join(" | ")
             )),
@@ -189,10 +207,23 @@ fn no_field(wanted: &str, known: &[String], file: &Path) -> Failure {
     Failure::Io(anyhow::anyhow!(
         "{}: no label for {wanted}; there are: {}: name it with --label [TASK=]FIELD",
         file.display(),
-        known.join(", ")
+        listed(known)
     ))
 }
 
 fn usage(what: String) -> Failure {
     Failure::Usage(anyhow::anyhow!(what))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_a_file_fit_on_a_screen_however_many_and_long_they_are() {
+        let names: Vec<String> = (0..100_000).map(|number| format!("{number}{}", "k".repeat(200))).collect();
+        let list = listed(&names);
+        assert!(list.len() < 5000 && list.ends_with(" and 99960 more"), "{} bytes", list.len());
+        assert_eq!(listed(&["a".to_owned(), "b".to_owned()]), "a, b");
+    }
 }

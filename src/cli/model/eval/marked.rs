@@ -1,5 +1,8 @@
 //! Reports with the entities that are in them: words with a tag each, or a text with spans.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+
 use serde_json::{Map, Value};
 
 use crate::quality::{Entity, of_tags};
@@ -8,6 +11,9 @@ use crate::quality::{Entity, of_tags};
 const START_KEYS: [&str; 2] = ["start", "start_position"];
 const END_KEYS: [&str; 2] = ["end", "end_position"];
 const TYPE_KEYS: [&str; 3] = ["type", "label", "entity_type"];
+
+/// Characters of a wrong span that are shown.
+const SPAN_CHARS: usize = 200;
 
 /// A text with its entities, places in bytes. Entities of types that are left out on purpose are not among them.
 pub(in crate::cli::model::eval) struct Marked {
@@ -45,17 +51,15 @@ fn of_words(words: &[&str], tags: &[&str], kind_of: KindOf<'_>) -> Result<Marked
     if words.len() != tags.len() {
         return Err(format!("{} tokens, but {} tags", words.len(), tags.len()));
     }
-    // Types in the order of their first tag, so that a type is asked for once.
-    let mut names: Vec<&str> = Vec::new();
-    for tag in tags {
-        if let Some((_, name)) = tag.split_once('-')
-            && !names.contains(&name)
-        {
-            names.push(name);
+    // A type is asked for once. Types that are left out have numbers too, so that each ends the one before.
+    let (mut numbers, mut kinds) = (BTreeMap::new(), Vec::new());
+    for (_, name) in tags.iter().filter_map(|tag| tag.split_once('-')) {
+        if let Entry::Vacant(entry) = numbers.entry(name) {
+            entry.insert(kinds.len());
+            kinds.push(kind_of(name)?);
         }
     }
-    let kinds = names.iter().map(|name| kind_of(name)).collect::<Result<Vec<_>, _>>()?;
-    let tagged = of_tags(tags, &|name| names.iter().position(|known| *known == name))
+    let tagged = of_tags(tags, &|name| numbers.get(name).copied())
         .map_err(|tag| format!("{tag:?} is none of O, B-type and I-type"))?;
     let mut starts = Vec::with_capacity(words.len());
     let mut text = String::new();
@@ -91,6 +95,7 @@ fn of_spans(text: &str, spans: &[Value], kind_of: KindOf<'_>) -> Result<Marked, 
         };
         let whole = place(&START_KEYS).zip(place(&END_KEYS)).zip(find(&TYPE_KEYS).and_then(Value::as_str));
         let Some(((start, end), name)) = whole.filter(|((start, end), _)| start < end) else {
+            let span: String = span.to_string().chars().take(SPAN_CHARS).collect();
             return Err(format!(
                 "a span is {{\"{}\", \"{}\", \"{}\"}}, places in characters of the text, not {span}",
                 TYPE_KEYS.join("|"),
@@ -145,6 +150,20 @@ mod tests {
     }
 
     #[test]
+    fn a_type_is_asked_for_once_however_many_there_are() {
+        // Looked for one in another they are two hundred million comparisons.
+        let tags: Vec<String> = (0..40_000).map(|number| format!("B-{}", number % 20_000)).collect();
+        let report = json!({ "tokens": vec!["x"; tags.len()], "tags": tags });
+        let asked = std::cell::Cell::new(0);
+        let kind_of = |name: &str| {
+            asked.set(asked.get() + 1);
+            Ok((name == "7").then_some(0))
+        };
+        let marked = read(report.as_object().unwrap(), "text", &kind_of).unwrap();
+        assert_eq!((asked.get(), marked.entities.len(), marked.left_out), (20_000, 2, 39_998));
+    }
+
+    #[test]
     fn what_is_wrong_with_a_report_is_said() {
         for (value, words) in [
             (json!({ "tokens": ["a"], "tags": [] }), "1 tokens, but 0 tags"),
@@ -164,5 +183,7 @@ mod tests {
             let error = marked(&value).err().unwrap();
             assert!(error.contains(words), "{error} lacks {words:?}");
         }
+        let long = json!({ "text": "a", "spans": [{ "x": "y".repeat(100_000) }] });
+        assert!(marked(&long).err().unwrap().len() < 500);
     }
 }

@@ -1,4 +1,4 @@
-//! Labelled reports: JSON lines with a text and a field per task.
+//! Labelled reports: JSON lines or CSV, with a text and a field per task.
 
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
@@ -6,10 +6,10 @@ use std::path::Path;
 use serde_json::{Map, Value};
 
 use crate::cli::exit::Failure;
-use crate::cli::model::eval::labels::{Labels, Truth};
+use crate::cli::model::eval::labels::{Labels, Truth, listed};
 use crate::cli::model::eval::marked::{self, Marked};
 use crate::io::files::open_file;
-use crate::io::rows::ROW_BYTES_MAX;
+use crate::io::rows::{ROW_BYTES_MAX, RowGuard};
 
 /// A labelled report.
 pub(in crate::cli::model::eval) struct Labelled {
@@ -19,21 +19,31 @@ pub(in crate::cli::model::eval) struct Labelled {
     pub(in crate::cli::model::eval) truths: Vec<Truth>,
 }
 
+/// A file of reports.
+#[derive(Clone, Copy)]
+pub(in crate::cli::model::eval) struct ReportFile<'a> {
+    pub(in crate::cli::model::eval) path: &'a Path,
+    /// Field of the text.
+    pub(in crate::cli::model::eval) text: &'a str,
+    /// What separates cells, should it be CSV.
+    pub(in crate::cli::model::eval) delimiter: u8,
+}
+
 /// An object and its line.
 type Line = (u64, Map<String, Value>);
 
 /// Reads all reports of a file: the labels of a task may first appear on the last line.
 pub(in crate::cli::model::eval) fn read(
-    path: &Path,
-    text: &str,
+    file: ReportFile<'_>,
     labels: &mut Labels,
 ) -> Result<Vec<Labelled>, Failure> {
-    let objects = objects(path)?;
+    let ReportFile { path, text, .. } = file;
+    let objects = objects(file)?;
     let mut known: Vec<String> = objects.iter().flat_map(|(_, object)| object.keys().cloned()).collect();
     known.sort();
     known.dedup();
     if !known.iter().any(|name| name == text) {
-        return Err(fault(path, &format!("no field {text:?} in {}: name it with --text", known.join(", "))));
+        return Err(fault(path, &format!("no field {text:?} in {}: name it with --text", listed(&known))));
     }
     labels.fit(&known, path)?;
     let mut reports = Vec::with_capacity(objects.len());
@@ -50,22 +60,51 @@ pub(in crate::cli::model::eval) fn read(
 
 /// Reads all reports of a file with the entities that are in them.
 pub(in crate::cli::model::eval) fn read_marked(
-    path: &Path,
-    text: &str,
+    file: ReportFile<'_>,
     labels: &Labels,
 ) -> Result<Vec<Marked>, Failure> {
+    let ReportFile { path, text, .. } = file;
     let kind_of = |name: &str| match labels.truth(0, name)? {
         Truth::Label(kind) => Ok(Some(kind)),
         Truth::Absent | Truth::Unknown => Ok(None),
     };
-    let marked = objects(path)?.into_iter().map(|(line, object)| {
+    let marked = objects(file)?.into_iter().map(|(line, object)| {
         marked::read(&object, text, &kind_of).map_err(|what| at_line(path, line, &what))
     });
     marked.collect()
 }
 
-/// The objects of a file with their lines; blank lines are left out.
-fn objects(path: &Path) -> Result<Vec<Line>, Failure> {
+/// The objects of a file with their lines: rows if its name ends so, else JSON.
+fn objects(file: ReportFile<'_>) -> Result<Vec<Line>, Failure> {
+    let path = file.path;
+    let is_table = path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("csv"));
+    let objects = if is_table { rows(path, file.delimiter)? } else { lines(path)? };
+    if objects.is_empty() {
+        return Err(fault(path, "holds no report"));
+    }
+    Ok(objects)
+}
+
+/// The rows of CSV as objects of texts.
+fn rows(path: &Path, delimiter: u8) -> Result<Vec<Line>, Failure> {
+    let file = open_file(path).map_err(|error| Failure::Io(error.into()))?;
+    let failed = |error: csv::Error| fault(path, &error.to_string());
+    let mut reader = csv::ReaderBuilder::new().delimiter(delimiter).from_reader(RowGuard::new(file));
+    let names = reader.headers().map_err(failed)?.clone();
+    let (mut objects, mut record) = (Vec::new(), csv::StringRecord::new());
+    loop {
+        reader.get_mut().renew();
+        if !reader.read_record(&mut record).map_err(failed)? {
+            return Ok(objects);
+        }
+        let cells = names.iter().zip(&record);
+        let object = cells.map(|(name, cell)| (name.trim().to_owned(), Value::from(cell))).collect();
+        objects.push((record.position().map_or(0, csv::Position::line), object));
+    }
+}
+
+/// The lines of a file as objects; blank lines are left out.
+fn lines(path: &Path) -> Result<Vec<Line>, Failure> {
     let file = open_file(path).map_err(|error| Failure::Io(error.into()))?;
     let mut reader = BufReader::new(file);
     let (mut objects, mut bytes, mut line) = (Vec::new(), Vec::new(), 0);
@@ -83,9 +122,6 @@ fn objects(path: &Path) -> Result<Vec<Line>, Failure> {
         let object = serde_json::from_slice(&bytes);
         let object = object.map_err(|error| at_line(path, line, &format!("no JSON object: {error}")));
         objects.push((line, object?));
-    }
-    if objects.is_empty() {
-        return Err(fault(path, "holds no report"));
     }
     Ok(objects)
 }

@@ -8,7 +8,7 @@ use crate::cli::model::eval::judge::{Answer, Judge};
 use crate::cli::model::eval::labels::Labels;
 use crate::cli::model::eval::page::{Evaluated, describe, json};
 use crate::cli::model::eval::plot::plot;
-use crate::cli::model::eval::reports::{read, read_marked};
+use crate::cli::model::eval::reports::{ReportFile, read, read_marked};
 use crate::cli::model::eval::tally::Tally;
 use crate::cli::model::eval::windows::Timeline;
 use crate::cli::model::folder::admit;
@@ -45,7 +45,7 @@ pub(in crate::cli::model) fn eval(args: &EvalArgs) -> Result<(), Failure> {
     }
     let found = Evaluated {
         manifest,
-        variant: admitted.variant(variant).map_or("", |report| &report.name),
+        variant: admitted.variant(variant).map_or("", |(_, report)| &report.name),
         data: args.data.display().to_string(),
         timing: Timing::of(tally.times.clone()),
         memory,
@@ -64,13 +64,15 @@ pub(in crate::cli::model) fn eval(args: &EvalArgs) -> Result<(), Failure> {
 /// Memory of one copy, measured before anything else has worked in this process.
 fn memory_of(admitted: &Admitted, args: &EvalArgs) -> Result<Option<u64>, Failure> {
     let manifest = admitted.manifest();
-    let wanted = |name: &str| args.variant.as_deref().is_none_or(|variant| variant == name);
-    let mut variants = manifest.variants.iter().zip(&admitted.report().variants);
-    let Some((variant, report)) = variants.find(|(variant, _)| wanted(&variant.name)) else {
-        return Ok(None);
-    };
+    let Some((variant, report)) = admitted.variant(args.variant.as_deref()) else { return Ok(None) };
     let graph = Graph::of_variant(manifest, report, admitted.file(&variant.file).unwrap_or_default());
     memory(&graph, &Cases::golden(&args.dir, manifest)?, report.memory_bytes)
+}
+
+/// What separates the cells of CSV.
+fn delimiter(args: &EvalArgs) -> Result<u8, Failure> {
+    u8::try_from(args.delimiter)
+        .map_err(|_| Failure::Usage(anyhow::anyhow!("--delimiter takes one ASCII character")))
 }
 
 /// Judges labelled reports.
@@ -86,6 +88,7 @@ fn reports(
             "{id} takes reports: their labels stand beside the text, and --labels and --config are for samples"
         )));
     }
+    let file = ReportFile { path: &args.data, text: &args.text, delimiter: delimiter(args)? };
     let mut tally = Tally::new(manifest, judge.entity_types());
     let clock = SystemClock::start();
     let mut timed = |tally: &mut Tally, text: &str| {
@@ -94,7 +97,7 @@ fn reports(
         tally.judged(clock.uptime().since(from), answer)
     };
     if tally.entities.is_some() {
-        for report in read_marked(&args.data, &args.text, &labels)? {
+        for report in read_marked(file, &labels)? {
             let Some(Answer::Entities(found)) = timed(&mut tally, &report.text) else { continue };
             if let Some(entities) = &mut tally.entities {
                 entities.left_out += report.left_out;
@@ -103,7 +106,7 @@ fn reports(
         }
         return Ok(tally);
     }
-    for report in read(&args.data, &args.text, &mut labels)? {
+    for report in read(file, &mut labels)? {
         if let Some(Answer::Tasks(judgements)) = timed(&mut tally, &report.text) {
             tally.add(&judgements, &report.truths);
         }
@@ -125,8 +128,7 @@ fn windows(
              --labels FILE"
         )));
     };
-    let delimiter = u8::try_from(args.delimiter)
-        .map_err(|_| Failure::Usage(anyhow::anyhow!("--delimiter takes one ASCII character")))?;
+    let delimiter = delimiter(args)?;
     let loaded = load(config)?;
     let stream = find_stream(&loaded, stream)?;
     let (Some(window), Encoding::Features { features, .. }) = (&stream.window, &manifest.input.encoding)

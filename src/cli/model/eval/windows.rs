@@ -5,7 +5,7 @@ use std::io::Read;
 use std::path::Path;
 
 use crate::cli::exit::Failure;
-use crate::cli::model::eval::labels::{Labels, Truth};
+use crate::cli::model::eval::labels::{Labels, Truth, listed};
 use crate::cli::recorded::{TIME_COLUMNS, event_time};
 use crate::clock::EventTime;
 use crate::flow::TimeSpan;
@@ -156,7 +156,7 @@ impl Table {
     }
 
     fn need(&self, name: &str) -> Result<usize, Failure> {
-        let known = self.names.join(", ");
+        let known = listed(&self.names);
         self.column(name).ok_or_else(|| self.fault(&format!("no column {name:?}, columns are {known}")))
     }
 

@@ -1,15 +1,16 @@
 //! Inputs for golden vectors: from samples, or random.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::BufReader;
 use std::path::Path;
 
 use crate::cli::exit::Failure;
-use crate::cli::model::encode::Encoder;
+use crate::cli::model::encode::row;
 use crate::cli::model::list::short;
 use crate::cli::model::new::args::NewArgs;
+use crate::cli::recorded::for_each_report;
 use crate::infer::manifest::{Encoding, Manifest};
 use crate::io::files::open_file;
-use crate::io::rows::{ROW_BYTES_MAX, RowGuard};
+use crate::io::rows::RowGuard;
 
 /// Columns before the features in what `tidegate features` writes.
 const BEFORE_FEATURES: usize = 3;
@@ -18,17 +19,18 @@ const BEFORE_FEATURES: usize = 3;
 pub(in crate::cli::model::new) fn rows(
     args: &NewArgs,
     manifest: &Manifest,
-    encoder: &mut Encoder,
 ) -> Result<Vec<Vec<f64>>, Failure> {
     let wanted = usize::from(args.golden);
     let is_features = matches!(manifest.input.encoding, Encoding::Features { .. });
     let rows = match &args.samples {
-        Some(path) if is_features => feature_rows(path, encoder)?,
+        Some(path) if is_features => feature_rows(path, manifest)?,
         Some(path) => {
-            texts(path, &args.text)?.iter().filter_map(|text| encoder.row(None, Some(text))).collect()
+            texts(path, &args.text)?.iter().filter_map(|text| row(manifest, None, Some(text))).collect()
         }
         None if is_features => random_features(args, manifest, wanted),
-        None => random_texts(args, wanted).iter().filter_map(|text| encoder.row(None, Some(text))).collect(),
+        None => {
+            random_texts(args, wanted).iter().filter_map(|text| row(manifest, None, Some(text))).collect()
+        }
     };
     let step = (rows.len() as f64 / wanted as f64).max(1.0);
     let mut next = 0.0_f64;
@@ -47,7 +49,7 @@ pub(in crate::cli::model::new) fn rows(
 }
 
 /// Rows of features, normalised.
-fn feature_rows(path: &Path, encoder: &mut Encoder) -> Result<Vec<Vec<f64>>, Failure> {
+fn feature_rows(path: &Path, manifest: &Manifest) -> Result<Vec<Vec<f64>>, Failure> {
     let file = open_file(path).map_err(|error| Failure::Io(error.into()))?;
     let mut reader = csv::Reader::from_reader(RowGuard::new(file));
     let fault = |line: u64, what: &str| {
@@ -73,32 +75,24 @@ fn feature_rows(path: &Path, encoder: &mut Encoder) -> Result<Vec<Vec<f64>>, Fai
         });
         let values: Result<Vec<Option<f32>>, _> = cells.collect();
         let values = values.map_err(|_| fault(line, "a cell is no number"))?;
-        rows.push(encoder.row(Some(&values), None).ok_or_else(|| fault(line, "another number of features"))?);
+        let row = row(manifest, Some(&values), None);
+        rows.push(row.ok_or_else(|| fault(line, "another number of features"))?);
     }
 }
 
 /// Texts of reports.
 fn texts(path: &Path, field: &str) -> Result<Vec<String>, Failure> {
     let file = open_file(path).map_err(|error| Failure::Io(error.into()))?;
-    let mut reader = BufReader::new(file);
-    let (mut texts, mut line, mut number) = (Vec::new(), Vec::new(), 0);
-    loop {
-        line.clear();
-        number += 1;
-        let read = reader.by_ref().take(ROW_BYTES_MAX).read_until(b'\n', &mut line);
-        if read.map_err(|error| Failure::Io(error.into()))? == 0 {
-            return Ok(texts);
-        }
-        let object = serde_json::from_slice::<serde_json::Value>(&line).ok();
-        let text = object.as_ref().and_then(|object| object.get(field)).and_then(|text| text.as_str());
-        let text = text.ok_or_else(|| {
-            Failure::Io(anyhow::anyhow!(
-                "{}: line {number}: no JSON object with a text {field:?}: name it with --text",
-                path.display()
-            ))
-        });
-        texts.push(text?.to_owned());
-    }
+    let mut texts = Vec::new();
+    let read = for_each_report(field, BufReader::new(file), |text| {
+        texts.push(text.to_owned());
+        Ok(())
+    });
+    read.map_err(|error| {
+        let what = format!("{}: give JSON lines, and the field of their text with --text", path.display());
+        Failure::Io(anyhow::Error::new(error).context(what))
+    })?;
+    Ok(texts)
 }
 
 /// Normalised features of no plant: most of them within two standard deviations.

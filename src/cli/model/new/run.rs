@@ -8,7 +8,6 @@ use std::sync::Arc;
 use crate::cli::exit::{Failure, say};
 use crate::cli::model::bench::{answers, readable};
 use crate::cli::model::cases::{Case, Cases};
-use crate::cli::model::encode::Encoder;
 use crate::cli::model::folder::{MANIFEST, admit};
 use crate::cli::model::graph::Graph;
 use crate::cli::model::list::say_all;
@@ -84,7 +83,7 @@ pub(in crate::cli::model) fn new(args: &NewArgs) -> Result<(), Failure> {
     write_file(&args.dir.join(MANIFEST), draft.text().as_bytes()).map_err(io)?;
     // What it costs is what admission finds.
     let admitted = admit(&args.dir)?;
-    if let Some(report) = admitted.variant(None) {
+    if let Some((_, report)) = admitted.variant(None) {
         draft.parameters = report.parameters;
         draft.memory_bytes = report.memory_bytes;
         draft.operations = report.operations;
@@ -112,8 +111,7 @@ fn parsed(text: &str) -> Result<Manifest, Failure> {
 
 /// Golden vectors by this engine.
 fn golden(args: &NewArgs, manifest: &Arc<Manifest>, bytes: &[u8]) -> Result<String, Failure> {
-    let mut encoder = Encoder::new(manifest, &|_| None)?;
-    let rows = rows(args, manifest, &mut encoder)?;
+    let rows = rows(args, manifest)?;
     let cases = rows.into_iter().map(|input| Case { input, ..Case::default() }).collect();
     let graph = Graph::of_manifest(manifest, bytes);
     let mut engine = graph.load()?;

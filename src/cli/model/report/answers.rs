@@ -68,7 +68,8 @@ fn bounded(facts: &Facts<'_>) -> Answer {
         .collect();
     if let Some(tags) = &manifest.tags {
         let (types, terms, threshold) = (facts.types, facts.terms, tags.threshold);
-        lines.push(format!("entities of {types} types, {terms} terms, uncertain below {threshold:.2}"));
+        let terms = if terms == 0 { String::new() } else { format!(", {terms} terms") };
+        lines.push(format!("entities of {types} types{terms}, uncertain below {threshold:.2}"));
     }
     let abstains = manifest.tasks.iter().all(|task| task.threshold > 0.0)
         && manifest.tags.as_ref().is_none_or(|tags| tags.threshold > 0.0);
@@ -106,17 +107,25 @@ fn bounded(facts: &Facts<'_>) -> Answer {
     Answer { question: "Is the task bounded?", key: "bounded", verdict, lines, figures }
 }
 
-/// One line for each test set and task.
+/// One line for each test set, its tasks one after the other.
 fn scored(manifest: &Manifest) -> Vec<String> {
-    let same = |a: &Score, b: &Score| a.set == b.set && a.task == b.task;
-    let groups = manifest.scores.chunk_by(same).filter_map(|group| {
-        let first = group.first()?;
-        let figures: Vec<String> =
-            group.iter().map(|score| format!("{} {:.3}", score.metric, score.value)).collect();
-        let task = if first.task.is_empty() { String::new() } else { format!("{} ", first.task) };
-        Some(format!("scored on {}: {task}{}", first.set, figures.join(", ")))
-    });
-    groups.collect()
+    let mut sets: Vec<(&str, Vec<&Score>)> = Vec::new();
+    for score in &manifest.scores {
+        match sets.iter_mut().find(|(set, _)| *set == score.set) {
+            Some((_, scores)) => scores.push(score),
+            None => sets.push((&score.set, vec![score])),
+        }
+    }
+    let line = |(set, scores): (&str, Vec<&Score>)| {
+        let tasks = scores.chunk_by(|a, b| a.task == b.task).map(|group| {
+            let figures: Vec<String> =
+                group.iter().map(|score| format!("{} {:.3}", score.metric, score.value)).collect();
+            let task = group.first().map_or("", |score| &score.task);
+            format!("{task} {}", figures.join(", ")).trim_start().to_owned()
+        });
+        format!("scored on {set}: {}", tasks.collect::<Vec<_>>().join("; "))
+    };
+    sets.into_iter().map(line).collect()
 }
 
 fn in_time(facts: &Facts<'_>) -> Answer {
@@ -134,9 +143,11 @@ fn in_time(facts: &Facts<'_>) -> Answer {
         lines.push(format!("by length: {}", each.join(", ")));
     }
     let allowed = facts.latency.map(|latency| u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX));
+    // A text may be as long as the longest row.
+    let longest = facts.lengths.last().map_or(p99, |(_, timing)| timing.p99);
     let verdict = if let Some(allowed) = allowed {
-        lines.push(format!("allowed: {}", span(allowed)));
-        if p99 <= allowed {
+        lines.push(format!("allowed: {}; the longest input takes {} (p99)", span(allowed), span(longest)));
+        if longest <= allowed {
             "yes"
         } else if p50 <= allowed {
             "mostly"
@@ -172,12 +183,11 @@ fn leaving(facts: &Facts<'_>) -> Answer {
     }
     if facts.types > 0 {
         let (types, terms) = (facts.types, facts.terms);
-        lines.push(format!(
-            "each entity: one of {types} types and one of {terms} terms or none; {entity:.1} bits"
-        ));
+        let terms = if terms == 0 { "no term".to_owned() } else { format!("one of {terms} terms or none") };
+        lines.push(format!("each entity: one of {types} types and {terms}; {entity:.1} bits"));
     }
     let verdict = if let Some(stream) = facts.stream {
-        lines.extend(forwarded(stream));
+        lines.extend(forwarded(stream, facts));
         "only this"
     } else {
         lines.push("which of it does leave, a stream decides: --config and --stream".to_owned());
@@ -188,7 +198,7 @@ fn leaving(facts: &Facts<'_>) -> Answer {
 }
 
 /// What a stream lets out.
-fn forwarded(stream: &StreamSettings) -> Vec<String> {
+fn forwarded(stream: &StreamSettings, facts: &Facts<'_>) -> Vec<String> {
     let forward = &stream.forward;
     let events = match forward.events {
         ForwardEvents::All => "all leave",
@@ -197,13 +207,18 @@ fn forwarded(stream: &StreamSettings) -> Vec<String> {
     };
     let scores = if forward.scores { "leave" } else { "stay" };
     let entities = match forward.entities {
-        Entities::Vocabulary => "with their term",
-        Entities::TypesOnly => "by type only",
+        Entities::Vocabulary if facts.terms > 0 => "with their term",
+        Entities::Vocabulary | Entities::TypesOnly => "by type only",
         Entities::None => "stay",
     };
-    let name = &stream.name;
-    let mut lines =
-        vec![format!("stream {name}: events {events}, probabilities {scores}, entities {entities}")];
+    let mut line = format!("stream {}: events {events}", stream.name);
+    if !facts.manifest.tasks.is_empty() {
+        line = format!("{line}, probabilities {scores}");
+    }
+    if facts.types > 0 {
+        line = format!("{line}, entities {entities}");
+    }
+    let mut lines = vec![line];
     lines.extend(
         forward
             .features

@@ -36,9 +36,8 @@ pub(in crate::cli::model) fn report(args: &ReportArgs) -> Result<(), Failure> {
         )));
     }
     let name = args.variant.as_deref();
-    let mut variants = manifest.variants.iter().zip(&admitted.report().variants);
-    let found = variants.find(|(variant, _)| name.is_none_or(|name| *variant.name == *name));
-    let (variant, report) = found.ok_or_else(|| Failure::Usage(no_such_variant(manifest, name)))?;
+    let unknown = || Failure::Usage(no_such_variant(manifest, name));
+    let (variant, report) = admitted.variant(name).ok_or_else(unknown)?;
     let bytes = admitted.file(&variant.file).unwrap_or_default();
     let graph = Graph::of_variant(manifest, report, bytes);
     let cases = Cases::golden(&args.dir, manifest)?;
