@@ -139,7 +139,7 @@ pub(in crate::cli::model) fn memory_apart(dir: &Path, variant: &str) -> Result<O
     let said =
         said.map_err(|error| Failure::Io(anyhow::Error::new(error).context("measure a variant apart")))?;
     let found: Value = serde_json::from_slice(&said).map_err(|error| Failure::Bug(error.into()))?;
-    Ok(found["variants"][0]["memory_measured"].as_u64())
+    Ok(found.pointer("/variants/0/memory_measured").and_then(Value::as_u64))
 }
 
 /// Memory that one copy of a graph keeps once it has run at each of its shapes, by how much this process grows;
