@@ -7,7 +7,6 @@ Trained on two companies' masked work orders (MaintNorm), sentences with persona
 """
 
 import argparse
-import math
 import random
 import re
 from pathlib import Path
@@ -17,7 +16,6 @@ import numpy as np
 import torch
 from sklearn.linear_model import LogisticRegression
 from tokenizers import Tokenizer
-from torch import nn
 
 import calibration
 import common
@@ -163,25 +161,16 @@ def student():
 
 
 def train(known, seed, soft=()):
-    """A network that has seen `known`, and part of `soft`, (words, shares), in each epoch. AdamW; the rate rises for a
-    tenth of the way and falls to 0 along a cosine."""
+    """A network that has seen `known`, and part of `soft`, (words, shares), in each epoch."""
     torch.manual_seed(seed)
     rng = random.Random(seed)
     network, filler = student(), fill.Filler(rng, known.personal, known.language)
-    optimiser = torch.optim.AdamW(network.parameters(), lr=RATE, weight_decay=DECAY)
-    network.train()
-    for epoch in range(EPOCHS):
+
+    def drawn(_):
         data = encoded(epoch_items(known, rng, filler)) + rng.sample(list(soft), SOFT_SHOWN if soft else 0)
-        steps = math.ceil(len(data) / BATCH)
-        for step, (ids, targets) in enumerate(batches(data, rng)):
-            done = (epoch + step / steps) / EPOCHS
-            for group in optimiser.param_groups:
-                group["lr"] = RATE * tagger.rising_cosine(done)
-            optimiser.zero_grad(set_to_none=True)
-            tagger.loss(network(ids), targets).backward()
-            nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-            optimiser.step()
-    return network.eval()
+        return list(batches(data, rng))
+
+    return tagger.descend(network, drawn, EPOCHS, RATE, DECAY)
 
 
 def splits(everything):

@@ -116,27 +116,39 @@ def batches_of(longest, batch, chance):
     return found
 
 
+def descend(network, batches, epochs, rate, decay):
+    """Trains on what batches(epoch) gives: a list of (ids [N, words, grams], targets [N, words, tags]) tensors, drawn anew
+    each epoch so that augmentation differs. AdamW; the rate rises for a tenth and falls to 0 along a cosine."""
+    optimiser = torch.optim.AdamW(network.parameters(), lr=rate, weight_decay=decay)
+    network.train()
+    for epoch in range(epochs):
+        drawn = batches(epoch)
+        for step, (ids, targets) in enumerate(drawn):
+            done = (epoch + step / len(drawn)) / epochs
+            for group in optimiser.param_groups:
+                group["lr"] = rate * rising_cosine(done)
+            optimiser.zero_grad(set_to_none=True)
+            loss(network(ids), targets).backward()
+            nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+            optimiser.step()
+    return network.eval()
+
+
 def train(student, draw, epochs, rate=3e-3, batch=64, decay=1e-3, seed=0):
-    """Trains on what draw(epoch, random) gives: (ids [N, words, grams], targets [N, words, tags]) as numpy arrays, drawn
-    anew each epoch so that augmentation differs. AdamW; the rate rises for a tenth and falls to 0 along a cosine."""
+    """Trains on what draw(epoch, random) gives: (ids [N, words, grams], targets [N, words, tags]) as numpy arrays, in
+    batches of texts of like length."""
     torch.manual_seed(seed)
     chance = random.Random(seed)
-    optimiser = torch.optim.AdamW(student.parameters(), lr=rate, weight_decay=decay)
-    student.train()
-    for epoch in range(epochs):
-        ids, targets = draw(epoch, chance)
-        longest = (ids[:, :, 0] > 0).sum(1)
-        batches = batches_of(longest, batch, chance)
-        for step, part in enumerate(batches):
-            done = (epoch + step / len(batches)) / epochs
-            for group in optimiser.param_groups:
-                group["lr"] = rate * min(done * 10, 0.5 + 0.5 * math.cos(math.pi * done))
-            optimiser.zero_grad(set_to_none=True)
-            read, wanted = (torch.from_numpy(rows[part, : longest[part].max()]) for rows in (ids, targets))
-            loss(student(read), wanted).backward()
-            nn.utils.clip_grad_norm_(student.parameters(), 1.0)
-            optimiser.step()
-    return student.eval()
+
+    def batches(epoch):
+        drawn = draw(epoch, chance)
+        longest = (drawn[0][:, :, 0] > 0).sum(1)
+        return [
+            tuple(torch.from_numpy(rows[part, : longest[part].max()]) for rows in drawn)
+            for part in batches_of(longest, batch, chance)
+        ]
+
+    return descend(student, batches, epochs, rate, decay)
 
 
 def predict(student, tokens, config, batch=256):

@@ -378,8 +378,7 @@ def measured_forms(texts, numbers):
     def score(answer):
         return f1(numbers, [rows[: len(text)] for rows, text in zip(answer[tagger.OUTPUT], texts)])
 
-    shipped = {"fp32": "default", FALLBACK: "fallback"}
-    return [row | {"shipped": shipped.get(row["name"], "")} for row in variants.examine(FOLDER, inputs, score)]
+    return variants.examine(FOLDER, inputs, score)
 
 
 def distillation(scores, taught, sizes, form, teacher_time):
