@@ -134,7 +134,7 @@ impl Class {
 }
 
 /// A part of a whole; `None` of nothing.
-pub(crate) fn share(part: u64, whole: u64) -> Option<f64> {
+pub fn share(part: u64, whole: u64) -> Option<f64> {
     (whole > 0).then(|| part as f64 / whole as f64)
 }
 

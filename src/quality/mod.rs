@@ -15,6 +15,6 @@ mod quantiles;
 pub use calibration::{
     ECE_BINS, RiskPoint, Scored, calibration_error, coverage_at, mean_risk, risk_coverage,
 };
-pub use confusion::{Class, Confusion, Mistake};
+pub use confusion::{Class, Confusion, Mistake, share};
 pub use entities::{Entity, EntityCounts, of_tags};
 pub use quantiles::Quantiles;

@@ -8,12 +8,11 @@ use serde_json::{Value, json};
 
 use crate::cli::exit::{Failure, print};
 use crate::cli::model::cases::{Case, Cases};
-use crate::cli::model::folder::admit;
+use crate::cli::model::folder::{admit, variants_of};
 use crate::cli::model::graph::Graph;
 use crate::cli::model::list::{say_all, short};
-use crate::cli::model::measure::{Timing, memory, memory_apart, span, time};
+use crate::cli::model::measure::{Timing, memory, memory_among, span, time};
 use crate::cli::table::table;
-use crate::infer::manifest::Manifest;
 use crate::infer::tensor::{Bucket, Dtype, Outputs, Spec};
 use crate::infer::{AdmissionLimits, Draft, Engine, EngineError, RunError, Survey, spec_at};
 use crate::io::files::{read_bytes, write_file};
@@ -135,21 +134,13 @@ fn bench_model(args: &BenchArgs) -> Result<(String, Vec<Measured>), Failure> {
         Some(file) => Cases::read(file, Some(manifest))?,
         None => Cases::golden(&args.path, manifest)?,
     };
-    let wanted = |name: &str| args.variant.as_deref().is_none_or(|variant| variant == name);
-    let several = manifest.variants.iter().filter(|variant| wanted(&variant.name)).count() > 1;
+    let chosen = variants_of(&admitted, args.variant.as_deref())?;
     let mut measured = Vec::new();
-    for (variant, report) in manifest.variants.iter().zip(&admitted.report().variants) {
-        if !wanted(&variant.name) {
-            continue;
-        }
+    for &(variant, report) in &chosen {
         let bytes = admitted.file(&variant.file).unwrap_or_default();
         let graph = Graph::of_variant(manifest, report, bytes);
         // Memory first: a process that has already worked hides growth in what it has kept.
-        let memory = if several {
-            memory_apart(&args.path, &variant.name)?
-        } else {
-            memory(&graph, &cases, report.memory_bytes)?
-        };
+        let memory = memory_among(chosen.len(), &args.path, report, &graph, &cases)?;
         measured.push(Measured {
             variant: variant.name.to_string(),
             file: variant.file.to_string(),
@@ -161,17 +152,7 @@ fn bench_model(args: &BenchArgs) -> Result<(String, Vec<Measured>), Failure> {
             shapes: times(&graph, &cases, args)?,
         });
     }
-    if measured.is_empty() {
-        return Err(Failure::Usage(no_such_variant(manifest, args.variant.as_deref())));
-    }
     Ok((manifest.id().to_string(), measured))
-}
-
-/// What to say about a variant that is not there.
-pub(in crate::cli::model) fn no_such_variant(manifest: &Manifest, name: Option<&str>) -> anyhow::Error {
-    let known: Vec<&str> = manifest.variants.iter().map(|variant| &*variant.name).collect();
-    let name = name.unwrap_or_default();
-    anyhow::anyhow!("{} has no variant {name:?}; it has: {}", manifest.id(), known.join(" | "))
 }
 
 /// Measures one graph that belongs to no manifest.

@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use crate::cli::exit::Failure;
-use crate::infer::Manifest;
+use crate::infer::manifest::Variant;
+use crate::infer::{Manifest, VariantReport};
 use crate::io::admission::{Admission, AdmitError, Admitted};
 use crate::io::files::{file_bytes, list_folders, read_text};
 use crate::runtime::{ADMISSION_MEMORY, ADMISSION_SECONDS};
@@ -65,4 +66,22 @@ pub(in crate::cli::model) fn admit(dir: &Path) -> Result<Admitted, Failure> {
             Failure::Config(error.into())
         }
     })
+}
+
+/// The variant of that name, or all of them, each with what its admission found.
+pub(in crate::cli::model) fn variants_of<'a>(
+    admitted: &'a Admitted,
+    name: Option<&str>,
+) -> Result<Vec<(&'a Variant, &'a VariantReport)>, Failure> {
+    let manifest = admitted.manifest();
+    let all = manifest.variants.iter().zip(&admitted.report().variants);
+    let chosen: Vec<_> = all.filter(|(known, _)| name.is_none_or(|name| name == &*known.name)).collect();
+    if chosen.is_empty() { Err(Failure::Usage(no_such_variant(manifest, name))) } else { Ok(chosen) }
+}
+
+/// What to say about a variant that is not there.
+pub(in crate::cli::model) fn no_such_variant(manifest: &Manifest, name: Option<&str>) -> anyhow::Error {
+    let known: Vec<&str> = manifest.variants.iter().map(|variant| &*variant.name).collect();
+    let name = name.unwrap_or_default();
+    anyhow::anyhow!("{} has no variant {name:?}; it has: {}", manifest.id(), known.join(" | "))
 }

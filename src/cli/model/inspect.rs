@@ -6,15 +6,14 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use crate::cli::exit::{Failure, print, say};
-use crate::cli::model::bench::no_such_variant;
 use crate::cli::model::cases::Cases;
-use crate::cli::model::folder::admit;
+use crate::cli::model::folder::{admit, variants_of};
 use crate::cli::model::graph::Graph;
 use crate::cli::model::list::{labels_in_short, say_all, short, tags_entry, task_entry, types_in_short};
-use crate::cli::model::measure::{memory, memory_apart};
+use crate::cli::model::measure::memory_among;
 use crate::cli::table::table;
 use crate::infer::engine::Operator;
-use crate::infer::manifest::{Encoding, Variant, WordGrams};
+use crate::infer::manifest::{Encoding, WordGrams};
 use crate::infer::{Manifest, Survey, VariantReport};
 use crate::units::Bytes;
 
@@ -23,13 +22,9 @@ pub(in crate::cli::model) fn inspect(dir: &Path, variant: Option<&str>, json: bo
     let admitted = admit(dir)?;
     let manifest = admitted.manifest();
     let cases = Cases::golden(dir, manifest)?;
-    let wanted = |known: &&Variant| variant.is_none_or(|wanted| wanted == &*known.name);
-    let several = manifest.variants.iter().filter(wanted).count() > 1;
+    let chosen = variants_of(&admitted, variant)?;
     let mut variants = Vec::new();
-    for (known, report) in manifest.variants.iter().zip(&admitted.report().variants) {
-        if !wanted(&known) {
-            continue;
-        }
+    for &(known, report) in &chosen {
         let bytes = admitted.file(&known.file).unwrap_or_default();
         let graph = Graph::of_variant(manifest, report, bytes);
         let survey = Survey::read(bytes).map_err(|error| Failure::Config(error.into()))?;
@@ -37,18 +32,11 @@ pub(in crate::cli::model) fn inspect(dir: &Path, variant: Option<&str>, json: bo
             report,
             file: &known.file,
             bytes: bytes.len() as u64,
-            measured: if several {
-                memory_apart(dir, &known.name)?
-            } else {
-                memory(&graph, &cases, report.memory_bytes)?
-            },
+            measured: memory_among(chosen.len(), dir, report, &graph, &cases)?,
             tolerance: manifest.tolerance(known),
             opset: survey.opset,
             operators: survey.operators,
         });
-    }
-    if variants.is_empty() {
-        return Err(Failure::Usage(no_such_variant(manifest, variant)));
     }
     if json {
         return print(&inspection(manifest, &variants).to_string());

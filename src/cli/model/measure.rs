@@ -10,7 +10,7 @@ use crate::cli::exit::Failure;
 use crate::cli::model::cases::Cases;
 use crate::cli::model::graph::Graph;
 use crate::clock::{Clock, SystemClock};
-use crate::infer::Engine;
+use crate::infer::{Engine, VariantReport};
 use crate::io::program::own_output;
 use crate::io::sysfs::Sysfs;
 use crate::quality::Quantiles;
@@ -130,9 +130,19 @@ pub(in crate::cli::model) fn time<E>(
     }
 }
 
-/// Memory of one variant of several, measured by this program in a process of its own: in one that has measured another,
-/// it would hide in what the allocator has kept.
-pub(in crate::cli::model) fn memory_apart(dir: &Path, variant: &str) -> Result<Option<u64>, Failure> {
+/// Memory of a variant among so many that are measured. Of several each is measured by this program in a process of its
+/// own: in one that has measured another, it would hide in what the allocator has kept.
+pub(in crate::cli::model) fn memory_among(
+    count: usize,
+    dir: &Path,
+    variant: &VariantReport,
+    graph: &Graph<'_>,
+    cases: &Cases,
+) -> Result<Option<u64>, Failure> {
+    if count > 1 { memory_apart(dir, &variant.name) } else { memory(graph, cases, variant.memory_bytes) }
+}
+
+fn memory_apart(dir: &Path, variant: &str) -> Result<Option<u64>, Failure> {
     let dir = dir.as_os_str();
     let arguments = ["model", "inspect", "--json", "--variant", variant, "--"].map(OsStr::new);
     let said = own_output(arguments.into_iter().chain([dir]));

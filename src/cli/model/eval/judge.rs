@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::cli::exit::Failure;
-use crate::cli::model::bench::no_such_variant;
+use crate::cli::model::folder::no_such_variant;
 use crate::flow::{Extraction, FailureReason, Judgement, ModelId};
 use crate::infer::{ModelInput, Registry};
 use crate::io::admission::Admitted;

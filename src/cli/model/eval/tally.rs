@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::cli::model::eval::labels::Truth;
 use crate::flow::{Extraction, FailureReason, Judgement, Verdict};
 use crate::infer::Manifest;
-use crate::quality::{Confusion, Entity, EntityCounts, Scored};
+use crate::quality::{Confusion, Entity, EntityCounts, Scored, share};
 
 /// Everything that was found out.
 pub(in crate::cli::model::eval) struct Tally {
@@ -130,7 +130,7 @@ impl EntityTally {
 
     /// Share of the reports that were accepted; `None` without reports.
     pub(in crate::cli::model::eval) fn coverage(&self) -> Option<f64> {
-        (self.reports > 0).then(|| share(self.reports_accepted, self.reports))
+        share(self.reports_accepted, self.reports)
     }
 
     /// Counts the entities of one report.
@@ -194,15 +194,11 @@ impl TaskTally {
 
     /// Share of the compared answers that were accepted.
     pub(in crate::cli::model::eval) fn coverage(&self) -> f64 {
-        share(self.accepted, self.compared())
+        share(self.accepted, self.compared()).unwrap_or(0.0)
     }
 
     /// Share of the accepted answers that were right; `None` if none was accepted.
     pub(in crate::cli::model::eval) fn precision(&self) -> Option<f64> {
-        (self.accepted > 0).then(|| share(self.accepted_right, self.accepted))
+        share(self.accepted_right, self.accepted)
     }
-}
-
-fn share(part: u64, whole: u64) -> f64 {
-    if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
 }

@@ -6,9 +6,9 @@ use serde_json::{Map, Value, json};
 
 use crate::cli::config::{find_stream, load};
 use crate::cli::exit::{Failure, print, say};
-use crate::cli::model::bench::{no_such_variant, times_of};
+use crate::cli::model::bench::times_of;
 use crate::cli::model::cases::Cases;
-use crate::cli::model::folder::admit;
+use crate::cli::model::folder::{admit, no_such_variant};
 use crate::cli::model::graph::Graph;
 use crate::cli::model::measure::memory;
 use crate::cli::model::report::answers::{Answer, Facts, answers};
