@@ -151,6 +151,7 @@ fn event(number: u64) -> Outbound {
         change: Change::Same,
         priority: Priority::Normal,
         historical: false,
+        summary: None,
     })
 }
 

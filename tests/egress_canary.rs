@@ -83,6 +83,7 @@ fn event(canaries: &mut Canaries, number: u64, kind: StreamKind) -> Event {
             change: Change::New,
             priority: Priority::Normal,
             historical: false,
+            summary: None,
         },
         local: Local {
             stream: StreamId(0),

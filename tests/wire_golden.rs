@@ -54,6 +54,7 @@ fn windows() -> Vec<Outbound> {
         change: Change::Same,
         priority: Priority::Normal,
         historical: false,
+        summary: None,
     };
     let mut second = first.clone();
     second.id.number += 1;
@@ -84,6 +85,7 @@ fn report() -> Outbound {
         change: Change::New,
         priority: Priority::Bulk,
         historical: false,
+        summary: None,
     })
 }
 

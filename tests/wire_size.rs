@@ -79,6 +79,7 @@ impl Plant {
             change: if self.random.u8(..) < 20 { Change::New } else { Change::Same },
             priority: Priority::Normal,
             historical: false,
+            summary: None,
         }
     }
 

@@ -153,6 +153,7 @@ impl Stream {
             change: decision.observed.change,
             priority: if decision.observed.alarm_changed { Priority::Alarm } else { self.policy.priority },
             historical: false,
+            summary: None,
         };
         let (reference, text) = match subject.report {
             Some(report) => (report.reference, self.policy.show_text.then_some(report.text)),

@@ -79,6 +79,7 @@ impl Door {
             change: facts.change,
             priority: facts.priority,
             historical: facts.historical,
+            summary: facts.summary.clone(),
         })
     }
 }
@@ -232,6 +233,7 @@ mod tests {
             change: Change::New,
             priority: Priority::Normal,
             historical: false,
+            summary: None,
         };
         let local = Local {
             stream: StreamId(0),

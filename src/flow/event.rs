@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{AssetId, Private, StreamId, Verdict, When};
+use super::{AssetId, Private, StreamId, Summary, Verdict, When};
 use crate::clock::ClockQuality;
 
 /// Unique for ever together with the site and gateway name: the key by which consumers de-duplicate.
@@ -89,6 +89,8 @@ pub struct Facts {
     pub priority: Priority,
     /// Whether it waited in the outbox while the link was down.
     pub historical: bool,
+    /// Set when this stands for several events that had to make room; results, features and entities are then empty.
+    pub summary: Option<Arc<Summary>>,
 }
 
 /// The result of one task by name.

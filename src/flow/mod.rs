@@ -10,6 +10,7 @@ mod ids;
 mod inference;
 mod report;
 mod sample;
+mod summary;
 mod window;
 
 pub use budget::{Admit, Budget, BudgetReason, Level};
@@ -24,4 +25,5 @@ pub use inference::{
 };
 pub use report::{Private, Report};
 pub use sample::{BadWhy, Quality, Sample, SampleBatch};
+pub use summary::{FeatureSummary, GapReason, Grain, LabelSummary, Summary, TaskSummary};
 pub use window::{Completeness, Series, TimeSpan, Window};

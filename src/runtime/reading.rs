@@ -406,6 +406,7 @@ mod tests {
             change: Change::New,
             priority: Priority::Normal,
             historical: false,
+            summary: None,
         };
         let mut record = Vec::new();
         encode_record(&Outbound::passed(facts), &mut record).unwrap();

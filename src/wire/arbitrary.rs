@@ -94,7 +94,7 @@ prop_compose! {
         let id = EventId { epoch, number };
         Facts {
             id, stream, kind, when, clock, model, results, features, entities, extraction, completeness, change,
-            priority, historical,
+            priority, historical, summary: None,
         }
     }
 }

@@ -447,6 +447,7 @@ mod tests {
             change: Change::New,
             priority: Priority::Normal,
             historical: false,
+            summary: None,
         }
     }
 }

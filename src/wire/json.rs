@@ -266,6 +266,7 @@ mod tests {
             change: Change::New,
             priority: Priority::Normal,
             historical: false,
+            summary: None,
         }
     }
 

@@ -76,6 +76,7 @@ pub fn parse_event(line: &[u8]) -> Result<(Origin, Facts), WireError> {
         change: word(&raw.change, "change", &CHANGES, Change::as_str)?,
         priority: word(&raw.priority, "priority", &Priority::ALL, Priority::as_str)?,
         historical: raw.historical,
+        summary: None,
     };
     if facts.verdict() != verdict {
         return Err(refused("verdict is not the worst of its tasks"));

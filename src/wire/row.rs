@@ -97,6 +97,7 @@ pub(crate) fn event_of(row: &Row<'_>) -> Result<Outbound, WireError> {
         change: Change::Same,
         priority: Priority::Normal,
         historical: false,
+        summary: None,
     };
     set_state(&mut facts, row.state).ok_or(WireError::Invalid { what: "state of an event" })?;
     take_extraction(&mut facts, row.shape)?;

@@ -100,6 +100,7 @@ impl Rows {
             change: Change::Same,
             priority: Priority::Normal,
             historical: false,
+            summary: None,
         })
     }
 
