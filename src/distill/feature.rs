@@ -137,3 +137,90 @@ fn read_sum(bytes: &[u8]) -> Option<(i128, &[u8])> {
     }
     None
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn total_of(values: &[f32]) -> FeatureTotal {
+        let mut total = FeatureTotal::new();
+        values.iter().for_each(|value| total.add(*value));
+        total
+    }
+
+    fn summary_of(values: &[f32]) -> FeatureSummary {
+        total_of(values).summary(&"vs1.rms".into()).unwrap()
+    }
+
+    fn value() -> impl Strategy<Value = f32> {
+        prop_oneof![
+            4 => (-2_000_000_i32..2_000_000).prop_map(|steps| steps as f32 / 1_000.0),
+            1 => -1e12_f32..1e12,
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn a_feature_is_the_same_however_its_values_were_split_and_merged(
+            values in prop::collection::vec(value(), 1..60), seed in any::<u64>(),
+        ) {
+            let mut random = fastrand::Rng::with_seed(seed);
+            let mut parts: Vec<FeatureSummary> = values.iter().map(|value| summary_of(&[*value])).collect();
+            while parts.len() > 1 {
+                let one = parts.swap_remove(random.usize(..parts.len()));
+                let other = parts.swap_remove(random.usize(..parts.len()));
+                let mut both = FeatureTotal::new();
+                prop_assert!(both.add_summary(&one) && both.add_summary(&other));
+                parts.push(both.summary(&"vs1.rms".into()).unwrap());
+            }
+            prop_assert_eq!(&parts[0], &summary_of(&values));
+            let extremes = values.iter().fold((f32::MAX, f32::MIN), |(min, max), value| (min.min(*value), max.max(*value)));
+            prop_assert_eq!((parts[0].count, parts[0].min, parts[0].max), (values.len() as u64, extremes.0, extremes.1));
+            let mean = values.iter().map(|value| f64::from(*value)).sum::<f64>() / values.len() as f64;
+            prop_assert!((f64::from(parts[0].mean) - mean).abs() <= mean.abs() * 1e-6 + 1e-3, "{} {mean}", parts[0].mean);
+        }
+
+        #[test]
+        fn sums_read_back_and_any_bytes_are_a_sum_or_nothing(sum in any::<i128>(), zeros in 0_u32..127, noise in prop::collection::vec(any::<u8>(), 0..30)) {
+            let sum = sum >> zeros << zeros;
+            let mut out = Vec::new();
+            write_sum(sum, &mut out);
+            out.push(7);
+            prop_assert_eq!(read_sum(&out), Some((sum, &[7][..])));
+            prop_assert!(read_sum(&noise).is_none_or(|(_, rest)| rest.len() < noise.len()));
+        }
+    }
+
+    #[test]
+    fn a_mean_of_means_is_seen_as_the_bug_it_is() {
+        let values = [1.0, 2.0, 3.0, 50.0];
+        let (one, other) = (summary_of(&values[..3]), summary_of(&values[3..]));
+        let mean = f32::midpoint(one.mean, other.mean);
+        assert!((mean - summary_of(&values).mean).abs() > 1.0);
+    }
+
+    #[test]
+    fn a_summary_whose_sketch_cannot_be_read_counts_as_its_mean() {
+        let spoiled = FeatureSummary { sketch: Arc::from([99_u8]), ..summary_of(&[1.0, 2.0, 9.0]) };
+        let mut total = total_of(&[4.0]);
+        assert!(!total.add_summary(&spoiled));
+        let told = total.summary(&"vs1.rms".into()).unwrap();
+        assert_eq!((told.count, told.min, told.max, told.mean), (4, 1.0, 9.0, 4.0));
+        for (count, mean) in [(0, 1.0), (3, f32::NAN)] {
+            assert!(!total.add_summary(&FeatureSummary { count, mean, ..spoiled.clone() }));
+        }
+        assert_eq!(total.summary(&"vs1.rms".into()), Some(told));
+    }
+
+    #[test]
+    fn tiny_and_huge_values_are_summed_up() {
+        let told = summary_of(&[1e-15, 3e-15]);
+        assert!((told.mean / 2e-15 - 1.0).abs() < 1e-3, "{}", told.mean);
+        let told = summary_of(&[f32::MAX, f32::MAX]);
+        assert!(told.mean <= told.max && told.min.to_bits() == f32::MAX.to_bits(), "{told:?}");
+        assert!(FeatureTotal::new().summary(&"vs1.rms".into()).is_none());
+        assert_eq!(summary_of(&[1.0, f32::NAN, f32::INFINITY]).count, 1);
+    }
+}

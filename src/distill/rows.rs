@@ -192,3 +192,119 @@ fn micros(duration: Duration) -> i64 {
 fn duration(micros: i64) -> Duration {
     Duration::from_micros(micros.max(0).unsigned_abs())
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const LABELS: [&str; 3] = ["none", "weak", "severe"];
+
+    fn total_of(events: &[(usize, i64)]) -> TaskTotal {
+        let mut total = TaskTotal::default();
+        for (label, at) in events {
+            assert!(total.add(&Arc::from(LABELS[*label]), EventTime(*at)));
+        }
+        total
+    }
+
+    fn summary_of(events: &[(usize, i64)]) -> TaskSummary {
+        total_of(events).summary(&"leak".into())
+    }
+
+    /// The same from the definition.
+    fn naive(events: &[(usize, i64)]) -> Vec<(String, u64, i64, i64, u128)> {
+        let mut told = Vec::new();
+        for (index, name) in LABELS.iter().enumerate() {
+            let times: Vec<_> = events.iter().filter(|event| event.0 == index).map(|event| event.1).collect();
+            let rows = events.chunk_by(|one, next| one.0 == next.0).filter(|row| row[0].0 == index);
+            let longest = rows.map(|row| row[row.len() - 1].1 - row[0].1).max();
+            if let (Some(first), Some(last), Some(longest)) = (times.first(), times.last(), longest) {
+                let longest = u128::from(longest.unsigned_abs());
+                told.push((name.to_string(), times.len() as u64, *first, *last, longest));
+            }
+        }
+        told.sort_by_key(|label| label.2);
+        told
+    }
+
+    fn told(summary: &TaskSummary) -> Vec<(String, u64, i64, i64, u128)> {
+        let label = |label: &LabelSummary| {
+            (label.label.to_string(), label.count, label.first.0, label.last.0, label.longest.as_micros())
+        };
+        summary.labels.iter().map(label).collect()
+    }
+
+    /// Events with times that rise, labels that stay for a while.
+    fn events() -> impl Strategy<Value = Vec<(usize, i64)>> {
+        let row = (0_usize..3, prop::collection::vec(1_i64..1_000_000, 1..6));
+        prop::collection::vec(row, 1..12).prop_map(|rows| {
+            let mut at = 0;
+            let mut events = Vec::new();
+            for (label, steps) in rows {
+                events.extend(steps.into_iter().map(|step| {
+                    at += step;
+                    (label, at)
+                }));
+            }
+            events
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn neighbours_merged_in_any_order_tell_what_the_events_tell(
+            events in events(), cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..8), seed in any::<u64>(),
+        ) {
+            let mut cuts: Vec<_> = cuts.iter().map(|cut| cut.index(events.len())).collect();
+            cuts.extend([0, events.len()]);
+            cuts.sort_unstable();
+            let mut parts: Vec<_> = cuts.windows(2).map(|cut| &events[cut[0]..cut[1]])
+                .filter(|part| !part.is_empty()).map(summary_of).collect();
+            let mut random = fastrand::Rng::with_seed(seed);
+            while parts.len() > 1 {
+                let left = random.usize(..parts.len() - 1);
+                let (one, other) = (parts.remove(left), parts.remove(left));
+                let mut both = TaskTotal::default();
+                // Whichever comes first.
+                let (one, other) = if random.bool() { (one, other) } else { (other, one) };
+                both.add_summary(&one);
+                both.add_summary(&other);
+                parts.insert(left, both.summary(&"leak".into()));
+            }
+            prop_assert_eq!(told(&parts[0]), naive(&events));
+            prop_assert_eq!(&parts[0], &summary_of(&events));
+        }
+
+        #[test]
+        fn counts_and_times_do_not_depend_on_order(events in events(), seed in any::<u64>()) {
+            let mut shuffled = events.clone();
+            fastrand::Rng::with_seed(seed).shuffle(&mut shuffled);
+            let without_rows = |events: &[(usize, i64)]| -> Vec<_> {
+                let told = told(&summary_of(events));
+                told.into_iter().map(|(label, count, first, last, _)| (label, count, first, last)).collect()
+            };
+            prop_assert_eq!(without_rows(&shuffled), without_rows(&events));
+        }
+    }
+
+    #[test]
+    fn a_planted_bug_is_seen_rows_that_forget_their_edges() {
+        let events = [(0, 0), (2, 10), (2, 20), (2, 30), (2, 40), (0, 50)];
+        let mut both = TaskTotal::default();
+        for part in [&events[..3], &events[3..]] {
+            // As a summary without `lead` and `trail` would be.
+            let (lead, trail) = (Duration::ZERO, Duration::ZERO);
+            both.add_summary(&TaskSummary { lead, trail, ..summary_of(part) });
+        }
+        assert_ne!(told(&both.summary(&"leak".into())), naive(&events));
+    }
+
+    #[test]
+    fn labels_beyond_the_limit_are_not_told() {
+        let mut total = TaskTotal::default();
+        let known = (0..200).filter(|label| total.add(&label.to_string().into(), EventTime(*label))).count();
+        assert_eq!((known, total.summary(&"leak".into()).labels.len()), (LABELS_MAX, LABELS_MAX));
+    }
+}

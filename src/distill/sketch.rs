@@ -173,3 +173,138 @@ fn key_limit(level: u8) -> i32 {
     // ln(f32::MAX) is 88.7, in bins of 2^-14.
     ((89 << 14) >> level) + 1
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn sketch_of(values: &[f32]) -> Sketch {
+        let mut sketch = Sketch::new();
+        values.iter().for_each(|value| sketch.add(*value, 1));
+        sketch
+    }
+
+    fn bytes(sketch: &Sketch) -> Vec<u8> {
+        let mut out = Vec::new();
+        sketch.write(&mut out);
+        out
+    }
+
+    fn value() -> impl Strategy<Value = f32> {
+        prop_oneof![
+            6 => (-2_000_000_i32..2_000_000).prop_map(|steps| steps as f32 / 1_000.0),
+            2 => 99.0_f32..103.0,
+            1 => prop::num::f32::NORMAL | prop::num::f32::SUBNORMAL | prop::num::f32::ZERO,
+        ]
+    }
+
+    /// The value at a rank, the way the library counts ranks.
+    fn naive(values: &[f32], share: f64) -> f64 {
+        let mut sorted = values.to_vec();
+        sorted.sort_by(f32::total_cmp);
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a small rank")]
+        let rank = (share * (sorted.len() as f64 - 1.0)) as usize;
+        f64::from(sorted[rank])
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(256))]
+
+        #[test]
+        fn the_same_values_give_the_same_bytes_however_split_and_merged(
+            values in prop::collection::vec(value(), 1..120), cuts in prop::collection::vec(any::<u8>(), 0..6), seed in any::<u64>(),
+        ) {
+            let whole = bytes(&sketch_of(&values));
+            let mut parts = vec![Vec::new(); cuts.len() + 1];
+            for (index, value) in values.iter().enumerate() {
+                let part = cuts.get(index % (cuts.len() + 1)).map_or(index, |cut| index + usize::from(*cut));
+                let part = part % parts.len();
+                parts[part].push(*value);
+            }
+            let mut sketches: Vec<_> = parts.iter().map(|part| sketch_of(part)).collect();
+            let mut random = fastrand::Rng::with_seed(seed);
+            while sketches.len() > 1 {
+                let one = sketches.swap_remove(random.usize(..sketches.len()));
+                let into = random.usize(..sketches.len());
+                sketches[into].merge(&one);
+            }
+            prop_assert_eq!(bytes(&sketches[0]), whole);
+        }
+
+        #[test]
+        fn a_quantile_is_off_by_no_more_than_the_error_that_is_stated(
+            values in prop::collection::vec(value(), 1..200),
+        ) {
+            let sketch = sketch_of(&values);
+            prop_assert_eq!(sketch.count(), values.len() as u64);
+            for share in [0.05, 0.5, 0.95] {
+                let (exact, told) = (naive(&values, share), sketch.quantile(share).unwrap());
+                // Rounding of the logarithm: a millionth of a bin.
+                let allowed = exact.abs() * (sketch.error() + 1e-9) + VALUE_MIN;
+                prop_assert!((told - exact).abs() <= allowed, "{share}: {told} for {exact}, allowed {allowed}");
+            }
+        }
+
+        #[test]
+        fn the_error_follows_the_range(low in 1e-3_f32..1e3, ratio in 1.000_1_f32..100.0, inner in prop::collection::vec(0.0_f32..1.0, 0..50)) {
+            let high = low * ratio;
+            let values: Vec<_> = inner.iter().map(|at| low + (high - low) * at).chain([low, high]).collect();
+            let sketch = sketch_of(&values);
+            // A step up comes when the range does not fit; then it fills half of the bins at least.
+            let range = f64::from(ratio).ln();
+            let allowed = (range / f64::from(BINS_MAX - 2)).max(2_f64.powi(-15) * 1.01).tanh();
+            prop_assert!(sketch.error() <= allowed, "{} for a ratio of {ratio}, allowed {allowed}", sketch.error());
+        }
+
+        #[test]
+        fn bytes_read_back_and_any_others_are_a_sketch_or_nothing(
+            values in prop::collection::vec(value(), 0..80), at in any::<prop::sample::Index>(), with in any::<u8>(),
+            noise in prop::collection::vec(any::<u8>(), 0..64),
+        ) {
+            let mut written = bytes(&sketch_of(&values));
+            let read = Sketch::read(&written, values.len() as u64).unwrap();
+            prop_assert_eq!(bytes(&read), written.clone());
+            prop_assert!(Sketch::read(&written, values.len() as u64 + 1).is_none());
+            let at = at.index(written.len());
+            written[at] = with;
+            drop(Sketch::read(&written, values.len() as u64));
+            drop(Sketch::read(&noise, 3));
+        }
+    }
+
+    #[test]
+    fn a_narrow_range_far_from_zero_is_told_apart() {
+        // A mains frequency: 49.95 to 50.05 Hz.
+        let values: Vec<_> = (0_u8..=100).map(|step| 49.95 + f32::from(step) / 1_000.0).collect();
+        let sketch = sketch_of(&values);
+        assert!((sketch.quantile(0.05).unwrap() - 49.955).abs() < 0.002, "{:?}", sketch.quantile(0.05));
+        assert!((sketch.quantile(0.95).unwrap() - 50.045).abs() < 0.002, "{:?}", sketch.quantile(0.95));
+    }
+
+    #[test]
+    fn every_single_precision_number_fits() {
+        let values = [f32::MAX, -f32::MAX, 1.1e-9, -1.1e-9, f32::MIN_POSITIVE, 0.0, -0.0, 1.0];
+        let sketch = sketch_of(&values);
+        assert_eq!((sketch.level, sketch.count()), (LEVEL_MAX, 8));
+        let read = bins(&sketch.inner.to_java_bytes()).unwrap();
+        assert_eq!(read.iter().filter(|bin| bin.sign == Sign::Zero).map(|bin| bin.count).sum::<u64>(), 3);
+    }
+
+    #[test]
+    fn a_planted_bug_is_seen_joining_bins_on_a_moved_grid() {
+        // As if a step up cut the bins anew instead of joining pairs: the quantile leaves the error stated.
+        let values: Vec<_> = (1_u16..200).map(|step| f32::from(step) * 0.37).collect();
+        let mut moved = Sketch::new();
+        for value in &values {
+            moved.add(*value, 1);
+        }
+        let found = bins(&moved.inner.to_java_bytes()).unwrap();
+        moved.inner = DDSketch::new(config(moved.level));
+        found.iter().for_each(|bin| moved.put(bin.sign, bin.key + 1, bin.count));
+        assert_ne!(bytes(&moved), bytes(&sketch_of(&values)));
+        let (exact, told) = (naive(&values, 0.5), moved.quantile(0.5).unwrap());
+        assert!((told - exact).abs() > exact.abs() * moved.error(), "{told} for {exact}");
+    }
+}

@@ -14,6 +14,7 @@
 mod analyze;
 mod arrivals;
 mod batches;
+mod coarsening;
 mod commands;
 mod common;
 mod complaints;
@@ -40,6 +41,7 @@ mod text_row;
 mod threads;
 mod wiring;
 
+pub use coarsening::{Coarsening, CoarseningCounts};
 pub use commands::{
     Consumed, LinkChange, ReplayCounts, ReplayError, ReplayPlan, ReplayWatcher, Speed, SubscribeError,
     SubscribePlan, replay, subscribe,
