@@ -23,7 +23,7 @@ pub fn gap(
     Outbound::passed(Facts {
         id,
         stream: lane.as_str().into(),
-        kind: StreamKind::Report,
+        kind: StreamKind::Sensor,
         when: in_millis(When::Span(span)),
         clock,
         model: "".into(),
