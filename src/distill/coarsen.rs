@@ -20,6 +20,9 @@ pub const OPEN_MAX: usize = 32;
 /// as it came. Where more are needed, all are drawn together one grain coarser at once.
 pub const GROUPS_MAX: usize = 2048;
 
+/// How many times shorter than its records a summary must be to take their place.
+const SAVED_MIN: usize = 2;
+
 /// Gaps kept apart by day. More are told as one for each reason.
 const GAPS_MAX: usize = 256;
 
@@ -70,7 +73,7 @@ pub struct Gap {
 pub enum Drawn {
     /// A summary. It has no id yet and has still to pass the door.
     Summary(Facts, EventTime),
-    /// A record that stays as it was: a summary would be no shorter.
+    /// A record that stays as it was: a summary would hardly be shorter.
     Original(Original),
     /// Lost events.
     Gap(Gap),
@@ -132,7 +135,7 @@ impl Coarsener {
         }
         let size = |(key, closed): (&Key, &Closed)| {
             let summary = weigh(&key.facts(closed));
-            as_it_was(closed, overhead).map_or(summary, |bytes| bytes.min(summary))
+            stays(closed, overhead, summary).unwrap_or(summary)
         };
         let mut sizes: BTreeMap<Key, usize> =
             self.closed.iter().map(|entry| (entry.0.clone(), size(entry))).collect();
@@ -167,8 +170,8 @@ impl Coarsener {
         let mut drawn = Vec::new();
         for (key, closed) in closed {
             let facts = key.facts(&closed);
-            match as_it_was(&closed, overhead).filter(|bytes| *bytes <= weigh(&facts)) {
-                Some(_) => drawn.extend(closed.originals.into_iter().flatten().map(Drawn::Original)),
+            match stays(&closed, overhead, weigh(&facts)) {
+                Some(_bytes) => drawn.extend(closed.originals.into_iter().flatten().map(Drawn::Original)),
                 None => drawn.push(Drawn::Summary(facts, closed.at)),
             }
         }
@@ -245,8 +248,10 @@ impl Coarsener {
     }
 }
 
-/// Bytes of a group's records as they came, if they are all there.
-fn as_it_was(closed: &Closed, overhead: usize) -> Option<usize> {
+/// Bytes of a group's records as they came, if they are all there and a summary would save too little: a single report
+/// says more than a summary of it.
+fn stays(closed: &Closed, overhead: usize, summary: usize) -> Option<usize> {
     let originals = closed.originals.as_ref()?;
-    Some(originals.iter().map(|original| original.record.len() + overhead).sum())
+    let bytes = originals.iter().map(|original| original.record.len() + overhead).sum();
+    (bytes <= summary.saturating_mul(SAVED_MIN)).then_some(bytes)
 }
