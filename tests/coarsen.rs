@@ -4,6 +4,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use proptest::prelude::*;
 use tidegate::clock::{ClockQuality, EventTime};
@@ -35,7 +36,9 @@ fn draw(queue: &mut Queue, merger: &mut Coarsening, count: usize) {
 
 fn ledger<'a>(records: impl IntoIterator<Item = &'a (Vec<u8>, EventTime)>) -> Ledger {
     let mut ledger = Ledger::default();
-    records.into_iter().for_each(|(record, _)| ledger.add(&read(record)));
+    for (record, _) in records {
+        ledger.add(&read(record));
+    }
     ledger
 }
 
@@ -83,12 +86,17 @@ proptest! {
         let days = |rounds: &[usize]| -> Vec<Facts> {
             let mut queue = queue_of(&events);
             let mut merger = coarsening(door());
-            rounds.iter().for_each(|round| draw(&mut queue, &mut merger, *round));
+            for round in rounds {
+                draw(&mut queue, &mut merger, *round);
+            }
             let mut coarsener = Coarsener::default();
-            queue.iter().for_each(|(record, at)| coarsener.take(&read(record), record, *at));
-            let summary = |drawn| match drawn {
+            for (record, at) in &queue {
+                coarsener.take(&read(record), record, *at);
+            }
+            let summary = |drawn: Drawn| match drawn {
                 Drawn::Summary(facts, _) => without_rows(facts),
-                other => panic!("{other:?} instead of a day"),
+                Drawn::Original(original) => panic!("{original:?} instead of a day"),
+                Drawn::Gap(gap) => panic!("{gap:?} instead of a day"),
             };
             // Records are so long that all of them are worth a summary.
             coarsener.finish(0, 10_000, |_| 1).into_iter().map(summary).collect()
@@ -103,8 +111,10 @@ proptest! {
 fn without_rows(mut facts: Facts) -> Facts {
     let mut summary = facts.summary.as_deref().unwrap().clone();
     for task in &mut summary.tasks {
-        (task.lead, task.trail) = Default::default();
-        task.labels.iter_mut().for_each(|label| label.longest = Default::default());
+        (task.lead, task.trail) = (Duration::ZERO, Duration::ZERO);
+        for label in &mut task.labels {
+            label.longest = Duration::ZERO;
+        }
     }
     facts.summary = Some(Arc::new(summary));
     facts

@@ -106,7 +106,7 @@ impl Coarsener {
         self.counts.events = self.counts.events.saturating_add(events);
         let mut group = self.group(&key);
         let untold = group.add(facts, record, at);
-        self.note(untold);
+        self.counts.note(untold);
         self.open.push((key, group));
     }
 
@@ -191,7 +191,7 @@ impl Coarsener {
         let mut group = Group::default();
         if let Some(closed) = self.closed.remove(key) {
             let untold = group.absorb(closed);
-            self.note(untold);
+            self.counts.note(untold);
         }
         group
     }
@@ -231,9 +231,10 @@ impl Coarsener {
             let wide = key.within(next);
             let group = groups.entry(wide.clone()).or_default();
             let there = self.closed.remove(&wide);
-            let untold: Vec<Untold> =
-                there.into_iter().chain([closed]).map(|closed| group.absorb(closed)).collect();
-            untold.into_iter().for_each(|untold| self.note(untold));
+            for closed in there.into_iter().chain([closed]) {
+                let untold = group.absorb(closed);
+                self.counts.note(untold);
+            }
         }
         let keys = groups.keys().cloned().collect();
         for (key, group) in groups {
@@ -241,10 +242,12 @@ impl Coarsener {
         }
         keys
     }
+}
 
+impl CoarsenCounts {
     fn note(&mut self, untold: Untold) {
-        self.counts.untold_names += untold.names;
-        self.counts.unreadable_sketches += untold.sketches;
+        self.untold_names += untold.names;
+        self.unreadable_sketches += untold.sketches;
     }
 }
 

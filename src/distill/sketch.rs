@@ -5,7 +5,7 @@
 //! A quantile is off by at most [`Sketch::error`] of its value. At most [`BINS_MAX`] bins for each sign.
 //!
 //! # Why
-//! The bins are those of DDSketch: logarithmic, so that merging is adding. With one width for everything they are too
+//! The bins are those of `DDSketch`: logarithmic, so that merging is adding. With one width for everything they are too
 //! wide for a pressure of 101 ± 0.5 bar or too many for a vibration over four decades. So there is a ladder of widths,
 //! each twice the one below; a sketch takes the narrowest with which its range fits into [`BINS_MAX`] bins. Going up a
 //! step joins pairs of bins and moves no value over an edge, so the last width depends on the values alone.
@@ -182,7 +182,9 @@ mod tests {
 
     fn sketch_of(values: &[f32]) -> Sketch {
         let mut sketch = Sketch::new();
-        values.iter().for_each(|value| sketch.add(*value, 1));
+        for value in values {
+            sketch.add(*value, 1);
+        }
         sketch
     }
 
@@ -302,7 +304,9 @@ mod tests {
         }
         let found = bins(&moved.inner.to_java_bytes()).unwrap();
         moved.inner = DDSketch::new(config(moved.level));
-        found.iter().for_each(|bin| moved.put(bin.sign, bin.key + 1, bin.count));
+        for bin in &found {
+            moved.put(bin.sign, bin.key + 1, bin.count);
+        }
         assert_ne!(bytes(&moved), bytes(&sketch_of(&values)));
         let (exact, told) = (naive(&values, 0.5), moved.quantile(0.5).unwrap());
         assert!((told - exact).abs() > exact.abs() * moved.error(), "{told} for {exact}");

@@ -7,7 +7,7 @@
 use crate::clock::{ClockQuality, EventTime};
 use crate::distill::{CoarsenCounts, Coarsener, Drawn, Gap};
 use crate::egress::{self, Door};
-use crate::flow::{Facts, GapReason, Outbound, Priority, TimeSpan};
+use crate::flow::{Facts, GapReason, Outbound, Priority, TimeSpan, When};
 use crate::outbox::Coarsen;
 use crate::runtime::summary_ids::SummaryIds;
 use crate::wire::{decode_record, encode_record};
@@ -102,8 +102,8 @@ impl Coarsening {
         let events = facts.summary.as_ref().map_or(1, |summary| summary.events);
         self.counts.refused = self.counts.refused.saturating_add(events);
         let span = match facts.when {
-            crate::flow::When::Span(span) => span,
-            crate::flow::When::At(at) => TimeSpan { from: at, to: at },
+            When::Span(span) => span,
+            When::At(at) => TimeSpan { from: at, to: at },
         };
         let (lane, reason, clock) = (facts.priority, GapReason::Undeliverable, facts.clock);
         Some(Gap { lane, reason, events, span, clock, at })
@@ -155,7 +155,9 @@ impl Coarsen for Coarsening {
                         None
                     }
                 };
-                refused.into_iter().for_each(|gap| self.coarsener.lose(gap));
+                if let Some(gap) = refused {
+                    self.coarsener.lose(gap);
+                }
             }
             // What was refused on the way: gaps only, so that this ends.
             drawn = self.coarsener.finish(0, FRAME_BYTES, |_| 0);
