@@ -62,16 +62,9 @@ impl Coarsening {
         self
     }
 
-    /// The record that tells of lost events, for the outbox to store.
-    pub fn gap_record(
-        &mut self,
-        reason: GapReason,
-        events: u64,
-        span: TimeSpan,
-        clock: ClockQuality,
-    ) -> Option<&[u8]> {
-        let gap = egress::gap(self.ids.take(), self.lane, reason, events, span, clock);
-        self.encode(&gap).then_some(self.scratch.as_slice())
+    /// The ids it takes from, for whoever tells of gaps.
+    pub fn ids(&mut self) -> &mut SummaryIds {
+        &mut self.ids
     }
 
     /// What it met with since the start.
