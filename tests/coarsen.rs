@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use tidegate::clock::{ClockQuality, EventTime};
-use tidegate::distill::{Coarsener, Drawn, GROUPS_MAX};
+use tidegate::distill::{Aim, Coarsener, Drawn, GROUPS_MAX};
 use tidegate::egress::{self, Door};
 use tidegate::flow::{EventId, Facts, GapReason, Grain, Outbound, Priority, TimeSpan, When};
 use tidegate::outbox::Coarsen;
@@ -99,7 +99,7 @@ proptest! {
                 Drawn::Gap(gap) => panic!("{gap:?} instead of a day"),
             };
             // Records are so long that all of them are worth a summary.
-            coarsener.finish(0, 10_000, |_| 1).into_iter().map(summary).collect()
+            coarsener.finish(Aim { hours: 0, days: 0 }, 10_000, |_| 1).into_iter().map(summary).collect()
         };
         let direct = days(&[]);
         prop_assert_eq!(direct.len(), STREAMS.len());

@@ -85,7 +85,8 @@ fn run(days: i64, rate: i64, _label: &str) -> (Figures, Coarsening) {
         }
         while lanes.iter().map(|lane| lane.bytes).sum::<usize>() > SIZE_MAX / 8 * 7 {
             figures.rounds += 1;
-            let index = if lanes[2].segments.len() > 1 && lanes[2].bytes > 2 * SEGMENT { 2 } else { 1 };
+            let index =
+                if lanes[2].segments.len() > 1 && lanes[2].bytes * 2 > lanes[1].bytes { 2 } else { 1 };
             let priority = Priority::ALL[index];
             let segment = lanes[index].segments.pop_front().unwrap();
             for (record, at) in &segment {
@@ -135,22 +136,55 @@ fn run(days: i64, rate: i64, _label: &str) -> (Figures, Coarsening) {
     (figures, merger)
 }
 
+fn figures(rate: i64, label: &str) {
+    let started = Instant::now();
+    let (figures, merger) = run(30, rate, label);
+    let [events, tens, hours, days, nothing] = figures.hours;
+    println!(
+        "{label}: {} events, {} KiB of records; peak {} KiB; {} rounds; left {} records, {} KiB; hours by events {events}, ten minutes {tens}, hour {hours}, day {days}, nothing {nothing}; {:.1} s; {:?}",
+        figures.appended,
+        figures.bytes_in >> 10,
+        figures.peak >> 10,
+        figures.rounds,
+        figures.records,
+        figures.bytes >> 10,
+        started.elapsed().as_secs_f64(),
+        merger.counts(),
+    );
+}
+
 #[test]
 fn a_month_without_a_link_keeps_every_alarm_and_every_hour() {
-    for (rate, label) in [(1, "a window a minute"), (4, "four windows a minute")] {
-        let started = Instant::now();
-        let (figures, merger) = run(30, rate, label);
-        let [events, tens, hours, days, nothing] = figures.hours;
-        println!(
-            "{label}: {} events, {} KiB of records; peak {} KiB; {} rounds; left {} records, {} KiB; hours by events {events}, ten minutes {tens}, hour {hours}, day {days}, nothing {nothing}; {:.1} s; {:?}",
-            figures.appended,
-            figures.bytes_in >> 10,
-            figures.peak >> 10,
-            figures.rounds,
-            figures.records,
-            figures.bytes >> 10,
-            started.elapsed().as_secs_f64(),
-            merger.counts(),
-        );
+    figures(1, "a window a minute");
+}
+
+#[test]
+fn at_four_times_the_rate() {
+    figures(4, "four windows a minute");
+}
+
+#[test]
+fn zz_time() {
+    let t = Instant::now();
+    let mut plant = Plant::new(1);
+    let events: Vec<_> =
+        (0..10_000).map(|i| plant.event(0, START + i * MINUTE, MINUTE, Priority::Normal)).collect();
+    println!("make {:?}", t.elapsed());
+    let t = Instant::now();
+    let records: Vec<_> = events.iter().map(record).collect();
+    println!("encode {:?}, {} bytes", t.elapsed(), records[5].len());
+    let t = Instant::now();
+    for r in &records {
+        read(r);
     }
+    println!("decode {:?}", t.elapsed());
+    let t = Instant::now();
+    let mut c = tidegate::distill::Coarsener::default();
+    for (r, e) in records.iter().zip(&events) {
+        c.take(e.facts(), r, EventTime(0));
+    }
+    println!("take {:?}", t.elapsed());
+    let t = Instant::now();
+    let n = c.finish(tidegate::distill::Aim { hours: 0, days: usize::MAX }, 0, |_| 1000).len();
+    println!("finish {:?} {n}", t.elapsed());
 }

@@ -68,6 +68,15 @@ pub struct Gap {
     pub at: EventTime,
 }
 
+/// How little is to be left, in bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct Aim {
+    /// More than this: ten minutes are drawn together to hours.
+    pub hours: usize,
+    /// More than this: hours are drawn together to days. No less than `hours`: the detail of hours is worth more space.
+    pub days: usize,
+}
+
 /// What is handed out.
 #[derive(Clone, Debug)]
 pub enum Drawn {
@@ -126,22 +135,23 @@ impl Coarsener {
         sum.at = sum.at.max(gap.at);
     }
 
-    /// Hands out what stands for all that was taken in, and is empty again. Oldest first, it is made as coarse as needed
-    /// to take no more than `aim` bytes if it can; `weigh` says how many a summary takes, `overhead` what is added to
-    /// the bytes of a record that stays as it is.
-    pub fn finish(&mut self, aim: usize, overhead: usize, weigh: impl Fn(&Facts) -> usize) -> Vec<Drawn> {
+    /// Hands out what stands for all that was taken in, and is empty again. Oldest first, ten minutes become hours until
+    /// it takes no more than `aim.hours` bytes, then hours become days until it takes no more than `aim.days`, if that can
+    /// be; `weigh` says how many a summary takes, `overhead` what is added to the bytes of a record that stays as it is.
+    pub fn finish(&mut self, aim: Aim, overhead: usize, weigh: impl Fn(&Facts) -> usize) -> Vec<Drawn> {
         for (key, group) in std::mem::take(&mut self.open) {
             self.rest(key, group);
         }
         let size = |(key, closed): (&Key, &Closed)| {
             let summary = weigh(&key.facts(closed));
-            stays(closed, overhead, summary).unwrap_or(summary)
+            stays(closed, overhead, || summary).unwrap_or(summary)
         };
         let mut sizes: BTreeMap<Key, usize> =
             self.closed.iter().map(|entry| (entry.0.clone(), size(entry))).collect();
         let mut total: usize = sizes.values().sum();
-        for (grain, next) in [(Grain::TenMinutes, Grain::Hour), (Grain::Hour, Grain::Day)] {
-            while total > aim
+        let steps = [(Grain::TenMinutes, Grain::Hour, aim.hours), (Grain::Hour, Grain::Day, aim.days)];
+        for (grain, next, enough) in steps {
+            while total > enough
                 && let Some(oldest) = self.closed.keys().find(|key| key.grain == grain)
             {
                 let from = bucket(next, oldest.from).from;
@@ -170,7 +180,7 @@ impl Coarsener {
         let mut drawn = Vec::new();
         for (key, closed) in closed {
             let facts = key.facts(&closed);
-            match stays(&closed, overhead, weigh(&facts)) {
+            match stays(&closed, overhead, || weigh(&facts)) {
                 Some(_bytes) => drawn.extend(closed.originals.into_iter().flatten().map(Drawn::Original)),
                 None => drawn.push(Drawn::Summary(facts, closed.at)),
             }
@@ -253,8 +263,8 @@ impl CoarsenCounts {
 
 /// Bytes of a group's records as they came, if they are all there and a summary would save too little: a single report
 /// says more than a summary of it.
-fn stays(closed: &Closed, overhead: usize, summary: usize) -> Option<usize> {
+fn stays(closed: &Closed, overhead: usize, summary: impl FnOnce() -> usize) -> Option<usize> {
     let originals = closed.originals.as_ref()?;
     let bytes = originals.iter().map(|original| original.record.len() + overhead).sum();
-    (bytes <= summary.saturating_mul(SAVED_MIN)).then_some(bytes)
+    (bytes <= summary().saturating_mul(SAVED_MIN)).then_some(bytes)
 }

@@ -34,13 +34,18 @@ pub(crate) struct Sketch {
     /// Lowest and highest bin in use, by sign.
     positive: Option<(i32, i32)>,
     negative: Option<(i32, i32)>,
+    /// The bins of the first level and of the present one.
+    finest: Config,
+    config: Config,
     inner: DDSketch,
 }
 
 impl Sketch {
     /// A sketch of nothing.
     pub(crate) fn new() -> Self {
-        Self { level: 0, positive: None, negative: None, inner: DDSketch::new(config(0)) }
+        let finest = config(0);
+        let inner = DDSketch::new(finest);
+        Self { level: 0, positive: None, negative: None, finest, config: finest, inner }
     }
 
     /// Takes in a finite value `count` times.
@@ -51,7 +56,7 @@ impl Sketch {
             return;
         }
         let sign = if value < 0.0 { Sign::Negative } else { Sign::Positive };
-        self.add_bin(Bin { sign, key: config(0).key(amount), count }, 0);
+        self.add_bin(Bin { sign, key: self.finest.key(amount), count }, 0);
     }
 
     /// Adds all values of another.
@@ -114,20 +119,18 @@ impl Sketch {
             return;
         }
         self.rise(level);
-        loop {
-            let key = bin.key >> (self.level - level);
-            let range = match bin.sign {
-                Sign::Negative => &mut self.negative,
-                Sign::Positive | Sign::Zero => &mut self.positive,
-            };
-            let (low, high) = range.map_or((key, key), |(low, high)| (low.min(key), high.max(key)));
-            if high - low < BINS_MAX || self.level == LEVEL_MAX {
-                *range = Some((low, high));
-                self.put(bin.sign, key, bin.count);
-                return;
-            }
-            self.rise(self.level + 1);
-        }
+        let key = bin.key >> (self.level - level);
+        let range = match bin.sign {
+            Sign::Negative => &mut self.negative,
+            Sign::Positive | Sign::Zero => &mut self.positive,
+        };
+        let (low, high) = range.map_or((key, key), |(low, high)| (low.min(key), high.max(key)));
+        *range = Some((low, high));
+        let fits = |steps: &u8| (high >> steps) - (low >> steps) < BINS_MAX;
+        let top = LEVEL_MAX - self.level;
+        let steps = (0..=top).find(fits).unwrap_or(top);
+        self.rise(self.level + steps);
+        self.put(bin.sign, key >> steps, bin.count);
     }
 
     /// Goes up to a level, if it is above, by joining bins.
@@ -138,7 +141,8 @@ impl Sketch {
         let steps = level - self.level;
         let found = bins(&self.inner.to_java_bytes()).unwrap_or_default();
         let up = |range: (i32, i32)| (range.0 >> steps, range.1 >> steps);
-        self.inner = DDSketch::new(config(level));
+        self.config = config(level);
+        self.inner = DDSketch::new(self.config);
         self.level = level;
         self.positive = self.positive.map(up);
         self.negative = self.negative.map(up);
@@ -151,8 +155,8 @@ impl Sketch {
     fn put(&mut self, sign: Sign, key: i32, count: u64) {
         let middle = match sign {
             Sign::Zero => 0.0,
-            Sign::Positive => config(self.level).value(key),
-            Sign::Negative => -config(self.level).value(key),
+            Sign::Positive => self.config.value(key),
+            Sign::Negative => -self.config.value(key),
         };
         self.inner.add_with_count(middle, count);
     }

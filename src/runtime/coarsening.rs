@@ -5,16 +5,19 @@
 //! instant in which it gives way.
 
 use crate::clock::{ClockQuality, EventTime};
-use crate::distill::{CoarsenCounts, Coarsener, Drawn, Gap};
+use crate::distill::{Aim, CoarsenCounts, Coarsener, Drawn, Gap};
 use crate::egress::{self, Door};
 use crate::flow::{Facts, GapReason, Outbound, Priority, TimeSpan, When};
 use crate::outbox::Coarsen;
 use crate::runtime::summary_ids::SummaryIds;
 use crate::wire::{decode_record, encode_record};
 
-/// What should be left of the bytes of a segment: a quarter. With more, the same bytes would be written again and again
-/// to free little; with less, detail goes sooner than it must.
-const AIM_DIVISOR: usize = 4;
+/// What should be left of the bytes of a segment: a quarter, as long as hours are fine enough for that. With more, the
+/// same bytes would be written again and again to free little.
+const HOURS_DIVISOR: usize = 4;
+
+/// What hours may leave before they become days: half, the most with which the outbox calls it a gain.
+const DAYS_DIVISOR: usize = 2;
 
 /// Bytes the outbox adds to a record: the header of a frame.
 const FRAME_BYTES: usize = 24;
@@ -126,7 +129,8 @@ impl Coarsen for Coarsening {
     }
 
     fn finish(&mut self, emit: &mut dyn FnMut(&[u8], EventTime)) {
-        let aim = std::mem::take(&mut self.taken) / AIM_DIVISOR;
+        let taken = std::mem::take(&mut self.taken);
+        let aim = Aim { hours: taken / HOURS_DIVISOR, days: taken / DAYS_DIVISOR };
         let door = &self.door;
         let weigh = |facts: &Facts| {
             let mut bytes = Vec::new();
@@ -153,7 +157,7 @@ impl Coarsen for Coarsening {
                 }
             }
             // What was refused on the way: gaps only, so that this ends.
-            drawn = self.coarsener.finish(0, FRAME_BYTES, |_| 0);
+            drawn = self.coarsener.finish(aim, FRAME_BYTES, |_| 0);
         }
     }
 }
