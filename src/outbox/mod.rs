@@ -55,23 +55,30 @@
 mod config;
 mod cursor;
 mod disk;
+mod done;
 mod error;
+mod finish;
 mod inspect;
 mod lane;
 mod log;
+mod note;
 #[expect(clippy::module_inception, reason = "the file named after the main noun, as in every room")]
 mod outbox;
 mod reading;
 mod record;
 mod recover;
+mod rewrite;
 mod scan;
 mod segment;
+mod spare;
+mod tail;
 
 pub use config::{OutboxConfig, SEGMENT_BYTES_MIN, WhenFull};
 pub use disk::{Disk, DiskRead};
 pub use error::{Action, OutboxError};
 pub use inspect::{Inspection, LaneInspection, inspect, peek};
 pub use lane::Lane;
+pub use note::NOTE_BYTES_MAX;
 pub use outbox::{Appended, LaneStat, Opened, Outbox};
 pub use record::{PAYLOAD_BYTES_MAX, Record, Seq};
 pub use recover::Recovery;
