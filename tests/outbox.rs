@@ -102,6 +102,13 @@ impl Queue {
         Self { durable: self.appended, ..self }
     }
 
+    /// What was not synced is gone with the process.
+    fn forget(mut self) -> Self {
+        self.appended = self.durable;
+        self.waiting.retain(|record| record.seq.0 <= self.durable);
+        self
+    }
+
     fn expected(&self, from: u64, records: usize, bytes: usize) -> Vec<Record> {
         let mut left = bytes;
         let durable = self.waiting.iter().filter(|r| r.seq.0 >= from && r.seq.0 <= self.durable);
@@ -157,7 +164,7 @@ proptest! {
                     outbox.checkpoint().unwrap();
                     drop(outbox);
                     outbox = open(&disk, roomy()).outbox;
-                    queues = queues.map(Queue::synced);
+                    queues = queues.map(Queue::forget);
                 }
             }
             for (lane, queue) in Lane::ALL.into_iter().zip(&mut queues) {
@@ -330,7 +337,8 @@ fn a_full_disk_refuses_records_and_is_forgotten_when_there_is_room() {
     fill(&mut outbox, Lane::Normal, 2, 100);
     disk.set_capacity(Some(disk.bytes() + 60));
     for _ in 0..3 {
-        let appended = outbox.append(Lane::Normal, &[9; 100], NOON).unwrap();
+        // A segment has its room from the beginning; a new one finds none.
+        let appended = outbox.append(Lane::Normal, &[9; 900], NOON).unwrap();
         assert_eq!(appended, Appended::Rejected(DropReason::OutboxReject));
         let other_lane = outbox.append(Lane::Bulk, &[9; 100], NOON).unwrap();
         assert_eq!(other_lane, Appended::Rejected(DropReason::OutboxReject));
@@ -355,7 +363,7 @@ fn a_disk_that_fills_and_empties_a_thousand_times_costs_exactly_what_was_refused
     let (mut stored, mut refused) = (Vec::new(), 0);
     for cycle in 0..1000_usize {
         disk.set_capacity((cycle % 2 == 0).then(|| disk.bytes() + cycle % 700));
-        for len in [30, 300, 3] {
+        for len in [30, 900, 3] {
             match outbox.append(Lane::ALL[cycle % 3], &vec![1; len], NOON).unwrap() {
                 Appended::Stored(seq) => stored.push((cycle % 3, seq.0)),
                 Appended::Rejected(reason) => {
@@ -429,10 +437,15 @@ fn any_damaged_byte_of_a_closed_segment_costs_one_record_at_most() {
             let mut opened = open(&disk, roomy());
             let found = seqs(&read(&mut opened.outbox, Lane::Normal));
             let lost: Vec<u64> = (1..=40).filter(|seq| !found.contains(seq)).collect();
-            let struck = byte.checked_sub(1024).map(|offset| offset as u64 / 74 + 1);
+            let struck =
+                byte.checked_sub(1024).map(|offset| offset as u64 / 74 + 1).filter(|&seq| seq < follower);
             assert_eq!(lost, struck.into_iter().collect::<Vec<_>>(), "{}", at("lost"));
-            assert_eq!(opened.recovered.damaged_records, lost.len() as u64, "{}", at("counted"));
-            assert_eq!(opened.recovered.damaged_ranges, lost.len() as u64, "{}", at("ranges"));
+            assert_eq!(
+                opened.recovered.damaged_records,
+                0,
+                "{}",
+                at("a full segment is not read at the start")
+            );
             assert_eq!(opened.outbox.tally().dropped(DropReason::Damaged), lost.len() as u64);
             assert_eq!(before.lanes[1].damaged_records, lost.len() as u64, "{}", at("inspected"));
             disk.put(name, &intact);
@@ -550,7 +563,7 @@ fn a_newer_format_is_refused_and_other_files_are_left_alone() {
         }
         disk.put(name, &newer);
         let error = Outbox::open(disk.clone(), roomy(), 1, NO_CLOCK).unwrap_err();
-        let expected = format!("outbox file {name} has format 2 and this tidegate reads up to 1");
+        let expected = format!("outbox file {name} has format 3 and this tidegate reads up to 2");
         assert!(error.to_string().starts_with(&expected), "{error}");
         assert_eq!(error.action(), Action::Stop);
         assert_eq!(disk.content(name), newer, "refusing changes nothing");
@@ -625,7 +638,7 @@ fn a_payload_made_of_frames_is_one_record() {
     let mut outbox = open(&disk, roomy()).outbox;
     fill(&mut outbox, Lane::Normal, 3, 100);
     let name = "normal-00000000000000000001.seg";
-    let frames = disk.content(name)[1024..].to_vec();
+    let frames = disk.content(name)[1024..1024 + 3 * 124].to_vec();
     assert!(matches!(outbox.append(Lane::Alarm, &frames, NOON).unwrap(), Appended::Stored(_)));
     outbox.sync().unwrap();
     drop(outbox);
