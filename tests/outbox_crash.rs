@@ -333,3 +333,34 @@ fn a_directory_that_is_never_synced_is_noticed() {
     let fault = cut_everywhere(Lie::SyncDir, &short_script(), 1, 0).unwrap_err();
     assert!(fault.contains("is lost"), "{fault}");
 }
+#[test]
+fn zz_debug() {
+    let script = short_script();
+    let disk = CrashDisk::new(Lie::None);
+    disk.crash_after(Some(27));
+    let mut model = Model::default();
+    run(&disk, &mut model, &script);
+    let after = disk.reboot(Remains::Sectors(27));
+    for name in after.names() {
+        println!("{name} {:?}", &after.content(&name)[..64.min(after.content(&name).len())]);
+    }
+    let o = model.check(&after, Remains::Sectors(27)).unwrap();
+    println!(
+        "durable {:?} acked {:?} {:?}",
+        o.durable(Lane::Normal),
+        o.acked(Lane::Normal),
+        o.done(Lane::Normal)
+    );
+    drop(o);
+    let mut coin = Coin(27 ^ 0xb0b);
+    let n = usize::try_from(coin.below(24)).unwrap();
+    println!("second after {n}");
+    after.crash_after(Some(n));
+    run(&after, &mut model, &script);
+    println!("{:?}", model.lanes[1].durable);
+    let again = after.reboot(Remains::Sectors(27));
+    for name in again.names() {
+        println!("{name} {:?}", &again.content(&name)[..64.min(again.content(&name).len())]);
+    }
+    println!("{:?}", model.check(&again, Remains::Sectors(27)).err());
+}

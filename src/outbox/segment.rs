@@ -44,7 +44,7 @@ pub(crate) enum HeaderRead {
     Valid(SegmentHeader),
     /// Intact, and of a newer format.
     Newer(u16),
-    /// Intact, and of another segment, or nothing but zeros: the header of this one never became durable, and neither did
+    /// Intact, and of another segment, or nothing but zeros, or nothing: the header of this one never became durable, and neither did
     /// a record behind it.
     Unwritten,
     /// Both copies are damaged.
@@ -84,7 +84,7 @@ impl SegmentHeader {
     /// Reads the head of the segment of a lane that starts with record `first`, from either copy.
     pub(crate) fn parse(head: &[u8], lane: Lane, first: u64) -> HeaderRead {
         let copies =
-            [0, COPY_OFFSET].map(|at| head.get(at..at + HEADER_BYTES).map_or(Copy::Damaged, parse_copy));
+            [0, COPY_OFFSET].map(|at| head.get(at..at + HEADER_BYTES).map_or(Copy::Blank, parse_copy));
         let (mut foreign, mut blank) = (false, 0);
         for copy in copies {
             match copy {
@@ -210,7 +210,7 @@ mod tests {
             damaged[byte] ^= 0x10;
             assert_eq!(parse(&damaged), HeaderRead::Valid(HEADER), "byte {byte}");
         }
-        assert_eq!(parse(&head[..20]), HeaderRead::Damaged);
+        assert_eq!(parse(&head[..20]), HeaderRead::Unwritten);
     }
 
     /// A recycled file of which one sector, or none, has got its new header.
