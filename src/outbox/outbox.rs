@@ -131,6 +131,10 @@ impl<D: Disk> Outbox<D> {
             Ok::<_, OutboxError>(lane.log)
         };
         let mut logs = [lane_log(Lane::Alarm)?, lane_log(Lane::Normal)?, lane_log(Lane::Bulk)?];
+        let next = |lane| match (lane, &logs) {
+            (Lane::Alarm, [log, _, _]) | (Lane::Normal, [_, log, _]) | (Lane::Bulk, [_, _, log]) => log.next,
+        };
+        spares.drop_future(&mut disk, next).map_err(OutboxError::write("spare-*.seg"))?;
         epoch = epoch.saturating_add(1);
         let slot = Slot { acked: 0, epoch, body: Vec::new() };
         if !epoch_file.prepare(&mut disk, &slot)? {
