@@ -20,6 +20,10 @@ pub const OPEN_MAX: usize = 32;
 /// as it came. Where more are needed, all are drawn together one grain coarser at once.
 pub const GROUPS_MAX: usize = 2048;
 
+/// Memory that all of this takes at most with models of a few tasks and a dozen features: the groups, and what is handed
+/// out of them, which is there beside them for a moment.
+pub const COARSENING_BYTES_MAX: usize = OPEN_MAX * (16 << 10) + 2 * GROUPS_MAX * (2 << 10);
+
 /// How many times shorter than its records a summary must be to take their place.
 const SAVED_MIN: usize = 2;
 

@@ -32,7 +32,7 @@ mod rows;
 mod sketch;
 mod standing;
 
-pub use coarsen::{Aim, CoarsenCounts, Coarsener, Drawn, GROUPS_MAX, Gap, OPEN_MAX};
+pub use coarsen::{Aim, COARSENING_BYTES_MAX, CoarsenCounts, Coarsener, Drawn, GROUPS_MAX, Gap, OPEN_MAX};
 pub use config::{DistillConfig, ForwardEvents, ModelNames, StreamPolicy, TaskNames};
 pub use distiller::{ASSETS_MAX, Distiller};
 pub use group::Original;
