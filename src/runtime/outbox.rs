@@ -591,7 +591,11 @@ mod tests {
         let ran = run(requests, |disk| disk.unsyncable = Some("normal-")).await;
         assert_eq!((ran.ended.is_ok(), ran.durable), (true, 2));
         assert!(answer.await.is_ok());
-        assert_eq!(ran.metrics.get(Metric::FailedSyncs), 2, "the new file has the same name when the next record comes");
+        assert_eq!(
+            ran.metrics.get(Metric::FailedSyncs),
+            2,
+            "the new file has the same name when the next record comes"
+        );
     }
 
     #[tokio::test]
