@@ -67,11 +67,27 @@ impl<D: Disk> Outbox<D> {
     /// # Errors
     /// When the disk cannot be read or written. Whatever had been reached, every record is there once.
     pub fn coarsen(&mut self, lane: Lane, coarsen: &mut dyn Coarsen) -> Result<Coarsened, OutboxError> {
+        self.coarsen_beside(lane, &[], coarsen)
+    }
+
+    /// The same, leaving segments alone of which something is on its way: records from the first to the second number.
+    ///
+    /// # Errors
+    /// As for [`Outbox::coarsen`].
+    pub fn coarsen_beside(
+        &mut self,
+        lane: Lane,
+        in_flight: &[(Seq, Seq)],
+        coarsen: &mut dyn Coarsen,
+    ) -> Result<Coarsened, OutboxError> {
         let dense = self.side(lane).dense_upto;
         let log = self.log(lane);
         let sealed = log.segments.iter().take(log.segments.len() - usize::from(log.open));
-        let Some(segment) = sealed.into_iter().find(|segment| segment.last > dense && segment.unacked > 0)
-        else {
+        let on_its_way =
+            |first: u64, last: u64| in_flight.iter().any(|(from, upto)| from.0 <= last && first <= upto.0);
+        let Some(segment) = sealed.into_iter().find(|segment| {
+            segment.last > dense && segment.unacked > 0 && !on_its_way(segment.first, segment.last)
+        }) else {
             return Ok(Coarsened::Nothing);
         };
         let (first, last) = (segment.first, segment.last);
