@@ -4,7 +4,6 @@ use std::error::Error;
 use std::path::Path;
 use std::sync::Arc;
 
-use rumqttc::{TlsConfiguration, Transport};
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
@@ -12,14 +11,6 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 use crate::io::files::read_pem;
 use crate::io::mqtt::{Endpoint, MqttError, TlsFiles};
-
-/// The transport an endpoint asks for; reads its files.
-pub(in crate::io::mqtt) fn transport(endpoint: &Endpoint) -> Result<Transport, MqttError> {
-    if endpoint.tls.is_none() {
-        return Ok(Transport::tcp());
-    }
-    Ok(Transport::tls_with_config(TlsConfiguration::Rustls(client_config(endpoint)?)))
-}
 
 /// How to speak TLS with the broker of an endpoint; reads its files. An endpoint without files for TLS is a fault.
 pub(in crate::io::mqtt) fn client_config(endpoint: &Endpoint) -> Result<Arc<ClientConfig>, MqttError> {
