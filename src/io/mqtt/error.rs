@@ -4,6 +4,8 @@ use std::error::Error;
 use std::io;
 use std::path::PathBuf;
 
+use crate::io::mqtt::TlsFault;
+
 /// Why a connection could not be opened or has ended.
 #[derive(Debug, thiserror::Error)]
 pub enum MqttError {
@@ -27,13 +29,13 @@ pub enum MqttError {
         /// What is wrong with it.
         source: Box<dyn Error + Send + Sync>,
     },
-    /// The broker's certificate or ours was not accepted.
-    #[error("agree on TLS with {broker}; check ca_file, the host name in its certificate and the clock")]
+    /// The broker's certificate or ours was not accepted, or they share no version.
+    #[error("agree on TLS with {broker}: {fault}")]
     Tls {
         /// Host and port.
         broker: String,
-        /// What rustls says.
-        source: Box<dyn Error + Send + Sync>,
+        /// Why, and what to do.
+        fault: TlsFault,
     },
     /// Nobody answers, or not in time.
     #[error("connect to {broker}: {reason}; check the address and that the broker runs")]
@@ -152,12 +154,12 @@ impl Failure {
             Self::Timeout => failed(broker, "no answer within connect_timeout".into(), None),
             Self::Refused { reason, remedy } => MqttError::Refused { broker, reason, remedy },
             Self::Unavailable(reason) => failed(broker, format!("the broker says {reason}"), None),
-            // rustls reports distrust, ours or the broker's, as invalid data.
-            Self::Io(source) if source.kind() == io::ErrorKind::InvalidData && !connected => {
-                MqttError::Tls { broker, source: source.into() }
-            }
-            Self::Io(source) => failed(broker, "the network failed".into(), Some(source)),
-            Self::Tls(source) => MqttError::Tls { broker, source },
+            Self::Io(source) if connected => failed(broker, "the network failed".into(), Some(source)),
+            Self::Io(source) => match TlsFault::of(source) {
+                Ok(fault) => MqttError::Tls { broker, fault },
+                Err(source) => failed(broker, "the network failed".into(), Some(source)),
+            },
+            Self::Tls(source) => MqttError::Tls { broker, fault: TlsFault::of_any(source.as_ref()) },
             Self::Oversize(size) => MqttError::Oversize { broker, size, limit },
             Self::Other(reason) => failed(broker, reason, None),
         }

@@ -31,3 +31,4 @@ pub use inbound::Inbound;
 pub use pairing::Token;
 pub use publisher::{Delivery, Publisher, Qos, Unsent};
 pub use step::Welcome;
+pub use tls::{Expiry, FileFault, PemFault, TlsFault, TlsMemory, examine, expiries};
