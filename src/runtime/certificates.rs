@@ -130,12 +130,19 @@ mod tests {
         for quarter in (-4_i32..=41 * 4).rev() {
             let now = END.after(DAY).before(DAY / 4 * u32::try_from(quarter + 4).unwrap());
             let news = certificates.look(now);
-            assert_eq!(certificates.complaint().is_some(), quarter < 31 * 4, "{quarter} quarters of a day left");
+            assert_eq!(
+                certificates.complaint().is_some(),
+                quarter < 31 * 4,
+                "{quarter} quarters of a day left"
+            );
             told.extend(news.into_iter().map(|(has_ended, text)| (quarter.div_euclid(4), has_ended, text)));
         }
         let days: Vec<_> = told.iter().map(|(day, has_ended, _)| (*day, *has_ended)).collect();
         assert_eq!(days, [(30, false), (7, false), (1, false), (-1, true)], "{told:?}");
-        assert!(told[0].2.starts_with("upstream.cert_file ") && told[0].2.ends_with(": renew it"), "{told:?}");
+        assert!(
+            told[0].2.starts_with("upstream.cert_file ") && told[0].2.ends_with(": renew it"),
+            "{told:?}"
+        );
         assert_eq!(certificates.days_left(), Some(0));
 
         write(&folder.path().join("own.pem"), 2028);
@@ -152,7 +159,10 @@ mod tests {
         std::fs::remove_file(folder.path().join("own.pem")).unwrap();
         certificates.watch(Uptime::ZERO, 0);
         let complaint = certificates.complaint().unwrap();
-        assert!(complaint.contains("upstream.cert_file") && complaint.contains("no such file"), "{complaint}");
+        assert!(
+            complaint.contains("upstream.cert_file") && complaint.contains("no such file"),
+            "{complaint}"
+        );
 
         // Put back: seen with the next connection, or within the hour.
         write(&folder.path().join("own.pem"), 2027);

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use rumqttc::{TlsConfiguration, Transport};
 use sha2::{Digest, Sha256};
 use tokio_rustls::rustls::client::Resumption;
-use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::crypto::{CryptoProvider, ring};
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tokio_rustls::rustls::version::{TLS12, TLS13};
 use tokio_rustls::rustls::{ClientConfig, Error as Rustls, RootCertStore};
@@ -107,7 +107,7 @@ impl<'a> Material<'a> {
         let mut hash = Sha256::new();
         let chain = self.client.iter().flat_map(|(chain, _)| chain);
         for certificate in self.authorities.iter().chain(chain) {
-            hash.update(certificate.len().to_le_bytes());
+            hash.update(u64::try_from(certificate.len()).unwrap_or(u64::MAX).to_le_bytes());
             hash.update(certificate);
         }
         if let Some((_, key)) = &self.client {
@@ -116,26 +116,34 @@ impl<'a> Material<'a> {
         hash.finalize().into()
     }
 
+    /// That the key is one TLS can sign with.
+    fn check_key(&self, provider: &CryptoProvider) -> Result<(), FileFault> {
+        let (Some((_, key)), Some((_, path))) = (&self.client, &self.files.client) else { return Ok(()) };
+        let loaded = provider.key_provider.load_private_key(key.clone_key());
+        loaded.map(drop).map_err(|fault| ("key_file", path.clone(), PemFault::Unusable(fault.to_string())))
+    }
+
     fn configure(&self, memory: &TlsMemory) -> Result<ClientConfig, FileFault> {
         let ca = |fault| ("ca_file", self.files.ca.clone(), fault);
         let unusable = |fault: Rustls| PemFault::Unusable(fault.to_string());
         let roots = self.roots(memory.now()).map_err(ca)?;
-        let builder = ClientConfig::builder_with_details(
-            Arc::new(ring::default_provider()),
-            Arc::new(memory.clone()),
-        )
-        .with_protocol_versions(&[&TLS13, &TLS12])
-        .map_err(|fault| ca(unusable(fault)))?
-        .with_root_certificates(roots);
+        let provider = ring::default_provider();
+        self.check_key(&provider)?;
+        let builder = ClientConfig::builder_with_details(Arc::new(provider), Arc::new(memory.clone()))
+            .with_protocol_versions(&[&TLS13, &TLS12])
+            .map_err(|fault| ca(unusable(fault)))?
+            .with_root_certificates(roots);
         let mut config = match (&self.client, &self.files.client) {
-            (Some((chain, key)), Some((certificate, key_file))) => {
-                builder.with_client_auth_cert(chain.clone(), key.clone_key()).map_err(|fault| match fault {
-                    Rustls::InconsistentKeys(_) => {
-                        ("key_file", key_file.clone(), PemFault::Mismatch { certificate: certificate.clone() })
-                    }
+            (Some((chain, key)), Some((certificate, key_file))) => builder
+                .with_client_auth_cert(chain.clone(), key.clone_key())
+                .map_err(|fault| match fault {
+                    Rustls::InconsistentKeys(_) => (
+                        "key_file",
+                        key_file.clone(),
+                        PemFault::Mismatch { certificate: certificate.clone() },
+                    ),
                     fault => ("cert_file", certificate.clone(), unusable(fault)),
-                })?
-            }
+                })?,
             (_, _) => builder.with_no_client_auth(),
         };
         config.resumption = Resumption::in_memory_sessions(SESSIONS_KEPT);

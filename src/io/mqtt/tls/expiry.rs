@@ -7,9 +7,9 @@ use x509_cert::certificate::{CertificateInner, Raw};
 use x509_cert::der::Decode;
 
 use crate::clock::EventTime;
+use crate::io::mqtt::TlsFiles;
 use crate::io::mqtt::tls::fault::day_text;
 use crate::io::mqtt::tls::pem::{PemFault, certificates};
-use crate::io::mqtt::TlsFiles;
 
 /// Until when a file of certificates serves.
 #[derive(Clone, Debug, PartialEq, Eq)]

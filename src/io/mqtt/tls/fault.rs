@@ -4,7 +4,9 @@ use std::error::Error;
 use std::io;
 
 use tokio_rustls::rustls::pki_types::UnixTime;
-use tokio_rustls::rustls::{AlertDescription, CertificateError, Error as Rustls, OtherError, PeerIncompatible};
+use tokio_rustls::rustls::{
+    AlertDescription, CertificateError, Error as Rustls, OtherError, PeerIncompatible,
+};
 
 use crate::clock::EventTime;
 
@@ -56,16 +58,22 @@ pub enum TlsFault {
     )]
     SelfSigned,
     /// The broker speaks only versions of TLS that are broken.
-    #[error("it speaks neither TLS 1.2 nor 1.3; update the broker or allow those there: older ones are not spoken")]
+    #[error(
+        "it speaks neither TLS 1.2 nor 1.3; update the broker or allow those there: older ones are not spoken"
+    )]
     OldVersion,
     /// What answers does not speak TLS.
-    #[error("what answers at this port does not speak TLS; correct the port, or write mqtt:// where plain text is meant")]
+    #[error(
+        "what answers at this port does not speak TLS; correct the port, or write mqtt:// where plain text is meant"
+    )]
     NotTls,
     /// The broker wants a certificate of ours and got none.
     #[error("the broker asks for a certificate of this client; give cert_file and key_file")]
     CertificateWanted,
     /// The broker says that our certificate has expired.
-    #[error("the broker says that the certificate in cert_file has expired; renew it, nothing needs to be restarted")]
+    #[error(
+        "the broker says that the certificate in cert_file has expired; renew it, nothing needs to be restarted"
+    )]
     OwnExpired,
     /// The broker does not accept our certificate.
     #[error(
@@ -103,9 +111,7 @@ impl TlsFault {
 
     /// The same for an error that is none of a socket.
     pub(in crate::io::mqtt) fn of_any(source: &(dyn Error + 'static)) -> Self {
-        source
-            .downcast_ref::<Rustls>()
-            .map_or_else(|| Self::Other(source.to_string()), Self::from_rustls)
+        source.downcast_ref::<Rustls>().map_or_else(|| Self::Other(source.to_string()), Self::from_rustls)
     }
 
     fn from_rustls(error: &Rustls) -> Self {
@@ -134,7 +140,10 @@ impl TlsFault {
             Self::NotYetValid { begins: day(*not_before), now: day(*time) }
         } else if let CertificateError::NotValidForNameContext { expected, presented } = fault {
             let none = || "no name at all (a subjectAltName is needed)".to_owned();
-            let presented = if presented.is_empty() { none() } else { presented.join(", ") };
+            // `DnsName("broker.example")`, in the words of the library.
+            let bare = |name: &String| name.split('"').nth(1).unwrap_or(name).to_owned();
+            let names: Vec<String> = presented.iter().map(bare).collect();
+            let presented = if names.is_empty() { none() } else { names.join(", ") };
             Self::WrongName { expected: expected.to_str().into_owned(), presented }
         } else if let CertificateError::UnknownIssuer = fault {
             Self::UnknownIssuer
@@ -180,6 +189,8 @@ fn day(time: UnixTime) -> String {
 
 /// A day and minute in words, UTC.
 pub(in crate::io::mqtt) fn day_text(at: EventTime) -> String {
-    jiff::Timestamp::from_microsecond(at.0)
-        .map_or_else(|_| "a day beyond the year 9999".to_owned(), |time| time.strftime("%Y-%m-%d %H:%MZ").to_string())
+    jiff::Timestamp::from_microsecond(at.0).map_or_else(
+        |_| "a day beyond the year 9999".to_owned(),
+        |time| time.strftime("%Y-%m-%d %H:%MZ").to_string(),
+    )
 }

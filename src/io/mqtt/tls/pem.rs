@@ -3,7 +3,7 @@
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::pem::{Error as PemError, PemObject};
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::io::files::{FileError, read_pem};
@@ -43,7 +43,9 @@ pub enum PemFault {
     )]
     Encrypted,
     /// Not a certificate or key that TLS can use.
-    #[error("TLS cannot use what it holds ({0}); issue it anew, with ECDSA P-256 or RSA of 2,048 bits or more")]
+    #[error(
+        "TLS cannot use what it holds ({0}); issue it anew, with ECDSA P-256 or RSA of 2,048 bits or more"
+    )]
     Unusable(String),
     /// The key belongs to another certificate.
     #[error("it is not the key of cert_file {}; give the two that were issued together", certificate.display())]
@@ -63,7 +65,7 @@ pub enum PemFault {
 pub(in crate::io::mqtt) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, PemFault> {
     let bytes = read(path)?;
     let found = CertificateDer::pem_slice_iter(&bytes).collect::<Result<Vec<_>, _>>();
-    let found = found.map_err(|fault| PemFault::Damaged(fault.to_string()))?;
+    let found = found.map_err(damaged)?;
     if found.is_empty() {
         let remedy = "give the file of the certificate, not that of its key or request";
         return Err(PemFault::Other { wanted: "certificate", remedy });
@@ -74,19 +76,26 @@ pub(in crate::io::mqtt) fn certificates(path: &Path) -> Result<Vec<CertificateDe
 /// The first private key of a PEM file.
 pub(in crate::io::mqtt) fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, PemFault> {
     let bytes = read(path)?;
-    let is_encrypted = holds(&bytes, b"-----BEGIN ENCRYPTED PRIVATE KEY-----")
-        || holds(&bytes, b"Proc-Type: 4,ENCRYPTED");
+    let is_encrypted =
+        holds(&bytes, b"-----BEGIN ENCRYPTED PRIVATE KEY-----") || holds(&bytes, b"Proc-Type: 4,ENCRYPTED");
     if is_encrypted {
         return Err(PemFault::Encrypted);
     }
     match PrivateKeyDer::pem_slice_iter(&bytes).next() {
         Some(Ok(key)) => Ok(key),
-        Some(Err(fault)) => Err(PemFault::Damaged(fault.to_string())),
+        Some(Err(fault)) => Err(damaged(fault)),
         None => Err(PemFault::Other {
             wanted: "private key",
             remedy: "give the file of the key, not that of its certificate",
         }),
     }
+}
+
+fn damaged(fault: PemError) -> PemFault {
+    PemFault::Damaged(match fault {
+        PemError::MissingSectionEnd { .. } => "it ends before its END line".to_owned(),
+        fault => fault.to_string(),
+    })
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, PemFault> {
