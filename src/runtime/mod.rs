@@ -14,6 +14,7 @@
 mod analyze;
 mod arrivals;
 mod batches;
+mod certificates;
 mod coarsening;
 mod commands;
 mod common;
@@ -24,6 +25,7 @@ mod extraction;
 mod forward;
 mod governor;
 mod infer;
+mod known_time;
 mod limits;
 mod memory;
 mod models;
