@@ -6,6 +6,7 @@
 //! | analyze → infer | [`WORK_IN_FLIGHT`] | cannot: the brain gives no more than that out |
 //! | infer → analyze | [`WORK_IN_FLIGHT`] | cannot, for the same reason: a batch is answered piece by piece |
 //! | analyze, forward → outbox | [`REQUESTS_MAX`] | they wait: events are the product |
+//! | analyze → outbox, alarms | [`URGENT_MAX`] | they wait, behind alarms only |
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -36,7 +37,7 @@ use crate::runtime::forward::{Forward, Wires};
 use crate::runtime::governor::prepare_governor;
 use crate::runtime::infer::{InferWorker, Scratch};
 use crate::runtime::known_time::KnownTime;
-use crate::runtime::limits::{INPUTS_MAX, REQUESTS_MAX};
+use crate::runtime::limits::{INPUTS_MAX, REQUESTS_MAX, URGENT_MAX};
 use crate::runtime::models::{Models, load_models};
 use crate::runtime::options::{Options, Pace};
 use crate::runtime::outbox::{OutboxReport, OutboxRequest, OutboxWorker};
@@ -44,6 +45,7 @@ use crate::runtime::plan::{Plan, plan};
 use crate::runtime::plant::{PlantInput, PlantLink};
 use crate::runtime::reading::Reading;
 use crate::runtime::status::{Sources, StatusReport, Topics};
+use crate::runtime::summary_ids::SummaryIds;
 use crate::runtime::target::Target;
 use crate::runtime::threads::thread;
 use crate::telemetry::Progress;
@@ -102,7 +104,8 @@ pub(in crate::runtime) fn wire(config: &Config, options: &Options) -> Result<Ser
         .map_err(|faults| WiringError::Plan { faults })?;
     let (forward, link) = start_forward(config, &common, &outbox, grace_seen, health_seen)?;
     let models = (models.registry, models.readings);
-    let brain = start_brain(plan, models, outbox.requests, governor.budget.subscribe(), &common)?;
+    let brain =
+        start_brain(plan, models, (outbox.urgent, outbox.requests), governor.budget.subscribe(), &common)?;
     let sources = Sources {
         outbox: outbox.report,
         link,
@@ -169,6 +172,7 @@ fn admitted_models(config: &Config) -> Result<Models, WiringError> {
 struct OutboxSide {
     epoch: u32,
     acked: [u64; 3],
+    urgent: mpsc::Sender<OutboxRequest>,
     requests: mpsc::Sender<OutboxRequest>,
     durable: watch::Receiver<[u64; 3]>,
     report: watch::Receiver<OutboxReport>,
@@ -184,12 +188,15 @@ fn start_outbox(config: &Config, common: &Common) -> Result<OutboxSide, WiringEr
         .map_err(|source| WiringError::Outbox { directory: path.display().to_string(), source })?;
     let (outbox, recovered) = (opened.outbox, opened.recovered);
     info!(epoch = outbox.epoch(), ?recovered, "opened the outbox");
+    let (urgent, urgent_seen) = mpsc::channel(URGENT_MAX);
     let (requests, requests_seen) = mpsc::channel(REQUESTS_MAX);
     let (durable, durable_seen) = watch::channel(Lane::ALL.map(|lane| outbox.durable(lane).0));
     let (report, report_seen) = watch::channel(OutboxReport::default());
     let (epoch, acked) = (outbox.epoch(), Lane::ALL.map(|lane| outbox.acked(lane).0));
     let worker = OutboxWorker {
+        ids: SummaryIds::new(outbox.epoch()),
         outbox,
+        urgent: urgent_seen,
         requests: requests_seen,
         durable,
         report,
@@ -198,7 +205,7 @@ fn start_outbox(config: &Config, common: &Common) -> Result<OutboxSide, WiringEr
         progress: Arc::clone(&common.progress),
     };
     let done = thread("tg-outbox", worker.run()).map_err(WiringError::Thread)?;
-    Ok(OutboxSide { epoch, acked, requests, durable: durable_seen, report: report_seen, done })
+    Ok(OutboxSide { epoch, acked, urgent, requests, durable: durable_seen, report: report_seen, done })
 }
 
 fn start_forward(
@@ -241,7 +248,7 @@ struct BrainSide {
 fn start_brain(
     plan: Plan,
     (registry, readings): (Registry, Vec<Option<Reading>>),
-    outbox: mpsc::Sender<OutboxRequest>,
+    (urgent, outbox): (mpsc::Sender<OutboxRequest>, mpsc::Sender<OutboxRequest>),
     budget: watch::Receiver<Budget>,
     common: &Common,
 ) -> Result<BrainSide, WiringError> {
@@ -272,6 +279,7 @@ fn start_brain(
         inputs: inputs_seen,
         work,
         results: results_seen,
+        urgent,
         outbox,
         budget,
         decisions: Decisions::new(),
