@@ -14,6 +14,8 @@
 mod analyze;
 mod arrivals;
 mod batches;
+mod certificates;
+mod coarsening;
 mod commands;
 mod common;
 mod complaints;
@@ -24,6 +26,7 @@ mod forward;
 mod gaps;
 mod governor;
 mod infer;
+mod known_time;
 mod limits;
 mod memory;
 mod models;
@@ -41,6 +44,7 @@ mod text_row;
 mod threads;
 mod wiring;
 
+pub use coarsening::{Coarsening, CoarseningCounts};
 pub use commands::{
     Consumed, LinkChange, ReplayCounts, ReplayError, ReplayPlan, ReplayWatcher, Speed, SubscribeError,
     SubscribePlan, replay, subscribe,
