@@ -14,6 +14,7 @@
 mod analyze;
 mod arrivals;
 mod batches;
+mod certificates;
 mod coarsening;
 mod commands;
 mod common;
@@ -25,6 +26,7 @@ mod forward;
 mod gaps;
 mod governor;
 mod infer;
+mod known_time;
 mod limits;
 mod memory;
 mod models;
