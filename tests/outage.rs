@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use tidegate::clock::{ClockQuality, EventTime, Uptime, UtcTime};
+use tidegate::config::{Config, DEFAULT_CONFIG};
 use tidegate::egress;
 use tidegate::flow::{EventId, Facts, GapReason, Grain, Outbound, Priority, TimeSpan};
 use tidegate::outbox::{Appended, Lane, Outbox, OutboxConfig, Seq, WhenFull};
@@ -239,26 +240,30 @@ fn run(config: OutboxConfig, days: i64, rate: i64) -> (Hours, u64) {
 }
 
 fn coarsen(size_max: u64, segment_bytes: u64) -> OutboxConfig {
-    OutboxConfig {
-        size_max: Bytes(size_max),
-        segment_bytes: Bytes(segment_bytes),
-        when_full: WhenFull::Coarsen,
-        age_max: Duration::from_hours(60 * 24),
-        ..OutboxConfig::default()
-    }
+    OutboxConfig { size_max: Bytes(size_max), segment_bytes: Bytes(segment_bytes), ..configured("8 MiB") }
+}
+
+/// As the operator gets it.
+fn configured(size_max: &str) -> OutboxConfig {
+    let text = DEFAULT_CONFIG.replace("size_max = \"256 MiB\"", &format!("size_max = \"{size_max}\""));
+    let text = text.replace("when_full = \"drop-oldest\"", "when_full = \"coarsen\"");
+    let text = text.replace("age_max = \"30 d\"", "age_max = \"60 d\"");
+    let outbox = Config::parse(&text).unwrap().outbox;
+    assert_eq!(outbox.when_full, WhenFull::Coarsen);
+    outbox
 }
 
 #[test]
 fn a_month_in_8_mib_keeps_every_alarm_and_a_summary_of_every_hour() {
     let rate = std::env::var("OUTAGE_RATE").map_or(1, |rate| rate.parse().unwrap());
-    let (hours, lost) = run(coarsen(8 << 20, 128 << 10), 30, rate);
+    let (hours, lost) = run(configured("8 MiB"), 30, rate);
     assert_eq!((hours.day, hours.nothing, lost), (0, 0, 0), "{hours:?}");
     assert!(hours.events > 0 && hours.ten_minutes + hours.hour > 0, "{hours:?}");
 }
 
 #[test]
 fn in_far_too_little_space_days_are_left_and_nothing_is_lost() {
-    let (hours, lost) = run(coarsen(256 << 10, 8 << 10), 8, 1);
+    let (hours, lost) = run(coarsen(512 << 10, 16 << 10), 8, 1);
     assert_eq!((hours.nothing, lost), (0, 0), "{hours:?}");
     assert!(hours.day > 0, "{hours:?}");
 }
