@@ -33,6 +33,7 @@ mod plant;
 mod reading;
 mod retry;
 mod status;
+mod summary_ids;
 mod supervisor;
 mod target;
 mod text_row;
@@ -51,5 +52,6 @@ pub use models::{ADMISSION_MEMORY, ADMISSION_SECONDS, ModelFault, Models, load_m
 pub use options::{Options, Pace};
 pub use plan::{Plan, plan};
 pub use reading::{Reading, ReadingError, TextInput, word_config};
+pub use summary_ids::{SUMMARY_NUMBERS_FROM, SummaryIds};
 pub use supervisor::{DRAIN_TOTAL, RunError, run};
 pub use text_row::text_row;
