@@ -4,31 +4,42 @@ use std::error::Error;
 use std::path::Path;
 use std::sync::Arc;
 
-use rumqttc::{TlsConfiguration, Transport};
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
-use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 use crate::io::files::read_pem;
 use crate::io::mqtt::{Endpoint, MqttError, TlsFiles};
 
-/// The transport an endpoint asks for; reads its files.
-pub(in crate::io::mqtt) fn transport(endpoint: &Endpoint) -> Result<Transport, MqttError> {
-    let Some(files) = &endpoint.tls else { return Ok(Transport::tcp()) };
-    let config = client_config(files).map_err(|(what, path, source)| MqttError::TlsFile {
+/// How to speak TLS with the broker of an endpoint; reads its files. An endpoint without files for TLS is a fault.
+pub(in crate::io::mqtt) fn client_config(endpoint: &Endpoint) -> Result<Arc<ClientConfig>, MqttError> {
+    let Some(files) = &endpoint.tls else {
+        let fault = "mqtts needs a ca_file: there are no built-in certificate authorities";
+        return Err(MqttError::Config { broker: endpoint.address.to_string(), fault });
+    };
+    server_name(endpoint)?;
+    let config = built(files).map_err(|(what, path, source)| MqttError::TlsFile {
         broker: endpoint.address.to_string(),
         what,
         path: path.to_owned(),
         source,
     })?;
-    Ok(Transport::tls_with_config(TlsConfiguration::Rustls(Arc::new(config))))
+    Ok(Arc::new(config))
+}
+
+/// The name the broker's certificate must carry: that of the url.
+pub(in crate::io::mqtt) fn server_name(endpoint: &Endpoint) -> Result<ServerName<'static>, MqttError> {
+    ServerName::try_from(endpoint.address.host.clone()).map_err(|_| MqttError::Config {
+        broker: endpoint.address.to_string(),
+        fault: "the host is neither a DNS name nor an IP address: no certificate can carry it",
+    })
 }
 
 /// Which file, its path, what is wrong with it.
 type FileFault<'a> = (&'static str, &'a Path, Box<dyn Error + Send + Sync>);
 
-fn client_config(files: &TlsFiles) -> Result<ClientConfig, FileFault<'_>> {
+fn built(files: &TlsFiles) -> Result<ClientConfig, FileFault<'_>> {
     let ca = |source| ("ca_file", files.ca.as_path(), source);
     let mut roots = RootCertStore::empty();
     for certificate in certificates(&files.ca).map_err(ca)? {
