@@ -82,7 +82,7 @@ impl Note {
         }
         let failures = u32::from_le_bytes(take(&mut rest)?);
         let not_before = i64::from_le_bytes(take(&mut rest)?);
-        let mut number = |rest: &mut &[u8]| take(rest).map(u64::from_le_bytes);
+        let number = |rest: &mut &[u8]| take(rest).map(u64::from_le_bytes);
         let (handshake, float) = (number(&mut rest)?, number(&mut rest)?);
         let taken_over = number(&mut rest)?;
         let mut days = [(Day(i64::MAX), 0); DAYS];

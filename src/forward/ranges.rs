@@ -65,7 +65,10 @@ impl Ranges {
     /// The lowest stretch between two numbers that is not in here.
     pub(in crate::forward) fn gap(&self, from: u64, upto: u64) -> Option<(u64, u64)> {
         let (mut from, mut end) = (from, upto);
-        for &(first, last) in self.0.iter().filter(|&&(_, last)| last >= from) {
+        for &(first, last) in &self.0 {
+            if last < from {
+                continue;
+            }
             if first > from {
                 end = end.min(first - 1);
                 break;

@@ -24,6 +24,7 @@ mod forward;
 mod governor;
 mod infer;
 mod limits;
+mod link_report;
 mod memory;
 mod models;
 mod options;

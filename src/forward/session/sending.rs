@@ -158,6 +158,18 @@ impl Session {
         Some(lane.settle(fetch.from, upto))
     }
 
+    /// A record of the fetch can never be delivered and is stored elsewhere: it counts as done with.
+    pub fn give_up(&mut self, fetch: &Fetch, last: u64) -> Option<Settled> {
+        let lane = self.lanes.get_mut(usize::from(fetch.lane))?;
+        if fetch.connection != self.connection || self.pending.is_some() || last < fetch.from {
+            return None;
+        }
+        self.counts.set_aside += 1;
+        lane.records_cap = None;
+        lane.pass(fetch.from, last, fetch.live);
+        Some(lane.settle(fetch.from, last))
+    }
+
     /// The read failed or will not be made; it is asked for again.
     pub fn abandon(&mut self, fetch: &Fetch, now: Moment) {
         if self.pending.as_ref() == Some(fetch) {
