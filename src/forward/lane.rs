@@ -88,7 +88,21 @@ impl Lane {
         for (first, last) in done {
             lane.done.insert(*first, *last);
         }
+        lane.catch_up();
         lane
+    }
+
+    /// Moves the cursor over what is done without a gap; whether it moved.
+    fn catch_up(&mut self) -> bool {
+        let before = self.acked;
+        while let Some((from, upto)) = self.done.lowest()
+            && from <= self.acked + 1
+        {
+            self.done.remove(from, upto);
+            self.acked = self.acked.max(upto);
+        }
+        self.next_backlog = self.next_backlog.max(self.acked + 1);
+        self.acked != before
     }
 
     /// The link is up: what is durable now is the backlog.
@@ -165,17 +179,8 @@ impl Lane {
     pub(in crate::forward) fn settle(&mut self, first: u64, last: u64) -> Settled {
         self.suspect = self.suspect.and_then(|suspect| suspect.after_arrival((first, last)));
         self.done.insert(first, last);
-        let mut advanced = false;
-        while let Some((from, upto)) = self.done.lowest()
-            && from <= self.acked + 1
-        {
-            self.done.remove(from, upto);
-            self.acked = self.acked.max(upto);
-            advanced = true;
-        }
-        self.next_backlog = self.next_backlog.max(self.acked + 1);
         let lane = self.number;
-        if advanced {
+        if self.catch_up() {
             Settled::Advance { lane, upto: self.acked }
         } else {
             Settled::Stretch { lane, from: first, upto: last }

@@ -11,10 +11,7 @@ const HOUR: u64 = 3_600;
 /// So many seconds after the start, on a day.
 fn at(seconds: u64, day: i64) -> Moment {
     let micros = day * 86_400_000_000 + 3_600_000_000;
-    Moment {
-        up: Uptime(seconds * 1_000_000_000),
-        utc: UtcTime { micros, quality: ClockQuality::Synced },
-    }
+    Moment { up: Uptime(seconds * 1_000_000_000), utc: UtcTime { micros, quality: ClockQuality::Synced } }
 }
 
 fn unset(seconds: u64) -> Moment {
@@ -35,8 +32,13 @@ fn resumed(granted: &Granted) -> Ledger {
     Ledger::new(&config, granted)
 }
 
-/// Pays, with every grant written at once; whether it could.
+/// Pays in batches of a thousandth of the day.
 fn pay(books: &mut Ledger, share: Share, bytes: u64) -> bool {
+    (0..bytes.div_ceil(DAILY / 1_000)).all(|_| pay_batch(books, share, bytes.min(DAILY / 1_000)))
+}
+
+/// Pays, with every grant written at once; whether it could.
+fn pay_batch(books: &mut Ledger, share: Share, bytes: u64) -> bool {
     for _ in 0..3 {
         match books.afford(share, bytes, 0) {
             Afford::No => return false,

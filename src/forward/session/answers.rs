@@ -21,7 +21,8 @@ impl Session {
             lane.spent = None;
             let Some(flight) = lane.land(token) else { continue };
             self.ledger.end(flight.cost);
-            self.estimate.arrived(flight.bytes, &flight.departure, now.up);
+            let batch_max = self.config.batch_bytes_max.0;
+            self.estimate.arrived(flight.bytes, &flight.departure, now.up, batch_max);
             self.counts.acked += 1;
             self.link.proven();
             lane.backoff.reset();

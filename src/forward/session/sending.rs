@@ -223,8 +223,7 @@ impl Session {
 
     /// Whether as much is under way as the link holds. Alarms do not wait for that.
     fn is_window_full(&self, index: usize) -> bool {
-        let window = self.estimate.window(self.config.batch_bytes_max.0);
-        index != ALARM && self.in_flight() > 0 && self.bytes_under_way() >= window
+        index != ALARM && self.in_flight() > 0 && self.bytes_under_way() >= self.estimate.window()
     }
 
     /// Bytes ordinary traffic leaves for the pings of the rest of the day.

@@ -109,7 +109,10 @@ impl Model {
             }
         };
         let known = &self.settled[lane];
-        assert!(range.clone().all(|seq| known.contains(&seq)), "passed an unacknowledged record of {range:?}");
+        assert!(
+            range.clone().all(|seq| known.contains(&seq)),
+            "passed an unacknowledged record of {range:?}"
+        );
     }
 
     fn carry(&mut self, bytes: u64, alarm: bool) {
@@ -120,11 +123,19 @@ impl Model {
 
     fn send(&mut self, records: u64, bytes: u64) {
         self.write();
-        let Some(fetch) = self.session.next(self.moment()) else { return };
+        let fetch = self.session.next(self.moment()).or_else(|| {
+            // Perhaps it waited for a grant.
+            self.write();
+            self.session.next(self.moment())
+        });
+        let Some(fetch) = fetch else { return };
         let lane = usize::from(fetch.lane);
         let last = fetch.upto.min(fetch.from + records.min(u64::from(fetch.records_max)) - 1);
         let count = u32::try_from(last + 1 - fetch.from).unwrap();
-        assert!(fetch.from <= self.durable[lane] && last <= self.durable[lane], "asked for what is not durable");
+        assert!(
+            fetch.from <= self.durable[lane] && last <= self.durable[lane],
+            "asked for what is not durable"
+        );
         assert!(!self.settled[lane].contains(&fetch.from), "sends what is done with");
         if let Ok(token) = self.session.send(&fetch, last, count, bytes, self.moment()) {
             self.under_way.push((token, fetch.lane, fetch.from, last, bytes));
@@ -172,8 +183,7 @@ impl Model {
                 self.reconnect();
             }
             Step::Restart => {
-                self.session =
-                    Session::new(limits(), &self.starts, &self.note, self.moment(), 0.3);
+                self.session = Session::new(limits(), &self.starts, &self.note, self.moment(), 0.3);
                 for (lane, durable) in (0..).zip(self.durable) {
                     self.session.durable(lane, durable);
                 }
