@@ -18,6 +18,8 @@ use tidegate::units::Bytes;
 mod crash_disk;
 use crash_disk::CrashDisk;
 
+const NO_CLOCK: UtcTime = UtcTime { micros: 0, quality: ClockQuality::Unset };
+
 const NOON: EventTime = EventTime(EARLIEST_PLAUSIBLE.0 + 12 * 3_600_000_000);
 
 /// Short segments, and the smallest size that goes with them.
@@ -37,7 +39,7 @@ fn roomy() -> OutboxConfig {
 }
 
 fn open(disk: &CrashDisk, config: OutboxConfig) -> Opened<CrashDisk> {
-    let opened = Outbox::open(disk.clone(), config, 42).unwrap();
+    let opened = Outbox::open(disk.clone(), config, 42, NO_CLOCK).unwrap();
     assert!(opened.outbox.tally().balances(opened.outbox.held()));
     opened
 }
@@ -54,7 +56,7 @@ fn fill(outbox: &mut Outbox<CrashDisk>, lane: Lane, records: u8, len: usize) {
 
 fn read(outbox: &mut Outbox<CrashDisk>, lane: Lane) -> Vec<Record> {
     let mut records = Vec::new();
-    outbox.read(lane, Seq(0), usize::MAX, usize::MAX, &mut records).unwrap();
+    outbox.read(lane, Seq(0), Seq(u64::MAX), usize::MAX, usize::MAX, &mut records).unwrap();
     assert!(outbox.tally().balances(outbox.held()), "{:?} held {}", outbox.tally(), outbox.held());
     records
 }
@@ -100,6 +102,13 @@ impl Queue {
         Self { durable: self.appended, ..self }
     }
 
+    /// What was not synced is gone with the process.
+    fn forget(mut self) -> Self {
+        self.appended = self.durable;
+        self.waiting.retain(|record| record.seq.0 <= self.durable);
+        self
+    }
+
     fn expected(&self, from: u64, records: usize, bytes: usize) -> Vec<Record> {
         let mut left = bytes;
         let durable = self.waiting.iter().filter(|r| r.seq.0 >= from && r.seq.0 <= self.durable);
@@ -137,7 +146,7 @@ proptest! {
                 Op::Read { lane, skip, records, bytes } => {
                     let from = queues[lane].acked + skip;
                     let mut found = Vec::new();
-                    outbox.read(Lane::ALL[lane], Seq(from), records, bytes, &mut found).unwrap();
+                    outbox.read(Lane::ALL[lane], Seq(from), Seq(u64::MAX), records, bytes, &mut found).unwrap();
                     prop_assert_eq!(found, queues[lane].expected(from, records, bytes));
                 }
                 Op::Ack(lane, count) => {
@@ -155,7 +164,7 @@ proptest! {
                     outbox.checkpoint().unwrap();
                     drop(outbox);
                     outbox = open(&disk, roomy()).outbox;
-                    queues = queues.map(Queue::synced);
+                    queues = queues.map(Queue::forget);
                 }
             }
             for (lane, queue) in Lane::ALL.into_iter().zip(&mut queues) {
@@ -328,7 +337,8 @@ fn a_full_disk_refuses_records_and_is_forgotten_when_there_is_room() {
     fill(&mut outbox, Lane::Normal, 2, 100);
     disk.set_capacity(Some(disk.bytes() + 60));
     for _ in 0..3 {
-        let appended = outbox.append(Lane::Normal, &[9; 100], NOON).unwrap();
+        // A segment has its room from the beginning; a new one finds none.
+        let appended = outbox.append(Lane::Normal, &[9; 900], NOON).unwrap();
         assert_eq!(appended, Appended::Rejected(DropReason::OutboxReject));
         let other_lane = outbox.append(Lane::Bulk, &[9; 100], NOON).unwrap();
         assert_eq!(other_lane, Appended::Rejected(DropReason::OutboxReject));
@@ -342,7 +352,7 @@ fn a_full_disk_refuses_records_and_is_forgotten_when_there_is_room() {
     assert_eq!(seqs(&read(&mut outbox, Lane::Normal)), [1, 2, 3]);
     drop(outbox);
     let reopened = open(&disk, roomy());
-    assert_eq!((reopened.recovered.records, reopened.recovered.truncated_bytes), (4, 0));
+    assert_eq!(reopened.recovered.records, 4);
     assert_eq!(reopened.recovered.damaged_ranges, 0, "half a frame stayed");
 }
 
@@ -353,7 +363,7 @@ fn a_disk_that_fills_and_empties_a_thousand_times_costs_exactly_what_was_refused
     let (mut stored, mut refused) = (Vec::new(), 0);
     for cycle in 0..1000_usize {
         disk.set_capacity((cycle % 2 == 0).then(|| disk.bytes() + cycle % 700));
-        for len in [30, 300, 3] {
+        for len in [30, 900, 3] {
             match outbox.append(Lane::ALL[cycle % 3], &vec![1; len], NOON).unwrap() {
                 Appended::Stored(seq) => stored.push((cycle % 3, seq.0)),
                 Appended::Rejected(reason) => {
@@ -402,7 +412,7 @@ fn a_failed_sync_ends_trust_until_the_outbox_is_opened_again() {
         outbox.sync().unwrap_err(),
         outbox.append(Lane::Normal, b"y", NOON).unwrap_err(),
         outbox.advance(Lane::Normal, Seq(1)).unwrap_err(),
-        outbox.read(Lane::Normal, Seq(1), 1, 1, &mut Vec::new()).unwrap_err(),
+        outbox.read(Lane::Normal, Seq(1), Seq(1), 1, 1, &mut Vec::new()).unwrap_err(),
     ];
     assert!(later.iter().all(|error| matches!(error, OutboxError::Poisoned)), "{later:?}");
     assert_eq!(later[0].action(), Action::Stop);
@@ -427,10 +437,15 @@ fn any_damaged_byte_of_a_closed_segment_costs_one_record_at_most() {
             let mut opened = open(&disk, roomy());
             let found = seqs(&read(&mut opened.outbox, Lane::Normal));
             let lost: Vec<u64> = (1..=40).filter(|seq| !found.contains(seq)).collect();
-            let struck = byte.checked_sub(1024).map(|offset| offset as u64 / 74 + 1);
+            let struck =
+                byte.checked_sub(1024).map(|offset| offset as u64 / 74 + 1).filter(|&seq| seq < follower);
             assert_eq!(lost, struck.into_iter().collect::<Vec<_>>(), "{}", at("lost"));
-            assert_eq!(opened.recovered.damaged_records, lost.len() as u64, "{}", at("counted"));
-            assert_eq!(opened.recovered.damaged_ranges, lost.len() as u64, "{}", at("ranges"));
+            assert_eq!(
+                opened.recovered.damaged_records,
+                0,
+                "{}",
+                at("a full segment is not read at the start")
+            );
             assert_eq!(opened.outbox.tally().dropped(DropReason::Damaged), lost.len() as u64);
             assert_eq!(before.lanes[1].damaged_records, lost.len() as u64, "{}", at("inspected"));
             disk.put(name, &intact);
@@ -516,7 +531,6 @@ fn an_unreadable_sector_costs_what_is_in_it_and_nothing_is_cut_off() {
     let mut opened = open(&disk, roomy());
     // Bytes 1536 to 2048 are the end of the segment: frame 7 reaches into it.
     assert_eq!(seqs(&read(&mut opened.outbox, Lane::Normal)), (1..=6).collect::<Vec<_>>());
-    assert_eq!(opened.recovered.truncated_bytes, 0);
     assert_eq!(disk.content(name).len(), len);
     assert_eq!(opened.recovered.damaged_ranges, 1);
     fill(&mut opened.outbox, Lane::Normal, 1, 50);
@@ -548,8 +562,8 @@ fn a_newer_format_is_refused_and_other_files_are_left_alone() {
             copy[44..48].copy_from_slice(&crc.to_le_bytes());
         }
         disk.put(name, &newer);
-        let error = Outbox::open(disk.clone(), roomy(), 1).unwrap_err();
-        let expected = format!("outbox file {name} has format 2 and this tidegate reads up to 1");
+        let error = Outbox::open(disk.clone(), roomy(), 1, NO_CLOCK).unwrap_err();
+        let expected = format!("outbox file {name} has format 3 and this tidegate reads up to 2");
         assert!(error.to_string().starts_with(&expected), "{error}");
         assert_eq!(error.action(), Action::Stop);
         assert_eq!(disk.content(name), newer, "refusing changes nothing");
@@ -598,7 +612,7 @@ fn what_cannot_be_a_record_is_refused_and_counted() {
     );
     assert_eq!(short.append(Lane::Normal, &[1; 1000], NOON).unwrap(), Appended::Stored(Seq(1)));
     let tiny = OutboxConfig { size_max: Bytes(1 << 20), ..OutboxConfig::default() };
-    let error = Outbox::open(CrashDisk::default(), tiny, 1).unwrap_err();
+    let error = Outbox::open(CrashDisk::default(), tiny, 1, NO_CLOCK).unwrap_err();
     assert_eq!(error.to_string(), "outbox size_max of 1 MiB is below the 6.0 MiB that its segments need");
 }
 
@@ -606,7 +620,7 @@ fn what_cannot_be_a_record_is_refused_and_counted() {
 fn appending_allocates_nothing_once_it_runs() {
     let temporary = tempfile::tempdir().unwrap();
     let disk = tidegate::io::disk::Directory::open(temporary.path()).unwrap();
-    let mut outbox = Outbox::open(disk, OutboxConfig::default(), 1).unwrap().outbox;
+    let mut outbox = Outbox::open(disk, OutboxConfig::default(), 1, NO_CLOCK).unwrap().outbox;
     let mut append = || {
         for _ in 0..50 {
             assert!(matches!(outbox.append(Lane::Normal, &[1; 200], NOON).unwrap(), Appended::Stored(_)));
@@ -624,7 +638,7 @@ fn a_payload_made_of_frames_is_one_record() {
     let mut outbox = open(&disk, roomy()).outbox;
     fill(&mut outbox, Lane::Normal, 3, 100);
     let name = "normal-00000000000000000001.seg";
-    let frames = disk.content(name)[1024..].to_vec();
+    let frames = disk.content(name)[1024..1024 + 3 * 124].to_vec();
     assert!(matches!(outbox.append(Lane::Alarm, &frames, NOON).unwrap(), Appended::Stored(_)));
     outbox.sync().unwrap();
     drop(outbox);

@@ -53,6 +53,8 @@ struct Model {
     may_drop: bool,
 }
 
+const NO_CLOCK: UtcTime = UtcTime { micros: 0, quality: ClockQuality::Unset };
+
 fn config() -> OutboxConfig {
     let segment_bytes = Bytes(2048);
     OutboxConfig {
@@ -145,7 +147,7 @@ impl Model {
                 }
             }
             Op::Restart => {
-                let opened = Outbox::open(disk.clone(), config(), 0xcafe ^ self.payloads << 8)?;
+                let opened = Outbox::open(disk.clone(), config(), 0xcafe ^ self.payloads << 8, NO_CLOCK)?;
                 *outbox = opened.outbox;
                 assert!(outbox.epoch() > self.epoch, "epoch {} after {}", outbox.epoch(), self.epoch);
                 self.epoch = outbox.epoch();
@@ -167,7 +169,8 @@ impl Model {
     /// Opens what remains and compares it with the queue. On success the queue is what was recovered.
     fn check(&mut self, disk: &CrashDisk, remains: Remains) -> Result<Outbox<CrashDisk>, String> {
         let entropy = u64::from(self.epoch) << 20 | self.payloads;
-        let opened = Outbox::open(disk.clone(), config(), entropy).map_err(|e| format!("open: {e:?}"))?;
+        let opened =
+            Outbox::open(disk.clone(), config(), entropy, NO_CLOCK).map_err(|e| format!("open: {e:?}"))?;
         let (mut outbox, recovered) = (opened.outbox, opened.recovered);
         if outbox.epoch() <= self.epoch {
             return Err(format!("epoch {} after {}", outbox.epoch(), self.epoch));
@@ -234,7 +237,7 @@ fn read_all(outbox: &mut Outbox<CrashDisk>, lane: Lane) -> Vec<Record> {
     let (mut all, mut batch) = (Vec::new(), Vec::new());
     loop {
         let from = all.last().map_or(Seq(0), |record: &Record| record.seq.next());
-        outbox.read(lane, from, 7, 900, &mut batch).unwrap();
+        outbox.read(lane, from, Seq(u64::MAX), 7, 900, &mut batch).unwrap();
         if batch.is_empty() {
             return all;
         }
@@ -246,7 +249,7 @@ fn read_all(outbox: &mut Outbox<CrashDisk>, lane: Lane) -> Vec<Record> {
 fn run(disk: &CrashDisk, model: &mut Model, script: &[Op]) {
     model.may_drop = false;
     let entropy = 0xface ^ model.payloads << 8 ^ u64::from(model.epoch);
-    let Ok(opened) = Outbox::open(disk.clone(), config(), entropy) else {
+    let Ok(opened) = Outbox::open(disk.clone(), config(), entropy, NO_CLOCK) else {
         assert!(disk.is_off(), "opening fails only without power");
         return;
     };

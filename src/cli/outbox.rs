@@ -203,14 +203,17 @@ fn hex(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::{ClockQuality, UtcTime};
     use crate::io::disk::Directory;
     use crate::outbox::{Appended, Outbox, OutboxConfig, Seq};
+
+    const NO_CLOCK: UtcTime = UtcTime { micros: 0, quality: ClockQuality::Unset };
 
     /// Runs a command while the service has the directory open.
     fn with_outbox(check: impl FnOnce(&Path)) {
         let temporary = tempfile::tempdir().unwrap();
         let disk = Directory::open(temporary.path()).unwrap();
-        let mut outbox = Outbox::open(disk, OutboxConfig::default(), 3).unwrap().outbox;
+        let mut outbox = Outbox::open(disk, OutboxConfig::default(), 3, NO_CLOCK).unwrap().outbox;
         for payload in [&b"one"[..], b"two", &[0xab; 40]] {
             let at = EventTime(1_767_225_600_000_000);
             assert!(matches!(outbox.append(Lane::Normal, payload, at).unwrap(), Appended::Stored(_)));

@@ -5,16 +5,20 @@ use std::io;
 use crate::clock::{ClockQuality, EventTime, UtcTime};
 use crate::outbox::coarsen::{Coarsen, Coarsened};
 use crate::outbox::config::{OutboxConfig, WhenFull};
-use crate::outbox::cursor::{EPOCH_FILE, Mark, SMALL_FILES_BYTES, SlotFile};
+use crate::outbox::cursor::{EPOCH_FILE, SMALL_FILES_BYTES, Slot, SlotFile};
 use crate::outbox::disk::Disk;
+use crate::outbox::done::Range;
 use crate::outbox::error::{Action, OutboxError};
+use crate::outbox::finish::Loss;
 use crate::outbox::lane::Lane;
 use crate::outbox::log::{Log, Wrote};
+use crate::outbox::note::Note;
 use crate::outbox::reading::ReadLimit;
-use crate::outbox::record::{FRAME_HEADER_BYTES, PAYLOAD_BYTES_MAX, Record, Seq};
+use crate::outbox::record::{Entry, PAYLOAD_BYTES_MAX, Record, Seq};
 use crate::outbox::recover::{Recovery, recover};
 use crate::outbox::scan::ScanBuffer;
 use crate::outbox::segment::{self, FRAMES_OFFSET, parse_name};
+use crate::outbox::spare::Spares;
 use crate::tally::{DropReason, Tally};
 use crate::units::Bytes;
 
@@ -28,10 +32,11 @@ pub struct Outbox<D> {
     config: OutboxConfig,
     /// In the order of [`Lane::ALL`].
     logs: [Log; 3],
+    spares: Spares,
+    note: Note,
     epoch: u32,
     salts: u64,
     buffer: ScanBuffer,
-    scratch: Vec<u8>,
     tally: Tally,
     poisoned: bool,
 }
@@ -75,52 +80,60 @@ pub struct LaneStat {
 }
 
 impl<D: Disk> Outbox<D> {
-    /// Recovers what an earlier run has left, cuts unfinished writes, and raises the epoch durably.
+    /// Recovers what an earlier run has left and raises the epoch durably.
     ///
-    /// `entropy` makes the salts of this run differ from those of every other; it needs no secrecy.
+    /// `entropy` makes the salts of this run differ from those of every other; it needs no secrecy. The first epoch of an
+    /// empty directory comes from `now`, if that can be believed: a gateway that has lost its state does not begin again
+    /// with numbers it has used.
     ///
     /// # Errors
     /// When the disk cannot be read, written or synced, when a newer tidegate wrote it, or when the size allowed is too
     /// small. Damaged content is no error.
-    pub fn open(mut disk: D, config: OutboxConfig, entropy: u64) -> Result<Opened<D>, OutboxError> {
+    pub fn open(
+        mut disk: D,
+        config: OutboxConfig,
+        entropy: u64,
+        now: UtcTime,
+    ) -> Result<Opened<D>, OutboxError> {
         let needed = OutboxConfig::size_min(config.segment_bytes);
         if config.size_max < needed {
             return Err(OutboxError::TooSmall { size_max: config.size_max, needed });
         }
-        let mut names: Vec<_> =
-            disk.list().map_err(OutboxError::List)?.iter().filter_map(|name| parse_name(name)).collect();
+        let all = disk.list().map_err(OutboxError::List)?;
+        let mut names: Vec<_> = all.iter().filter_map(|name| parse_name(name)).collect();
         names.sort_unstable();
         let mut recovered = Recovery::default();
         let mut buffer = ScanBuffer::default();
-        let (mut epoch_file, mark) = SlotFile::load(&mut disk, EPOCH_FILE.to_owned())?;
-        let mut epoch = mark.map_or(0, |mark| mark.epoch);
+        let loaded = SlotFile::load(&mut disk, EPOCH_FILE.to_owned())?;
+        let (mut epoch_file, mark) = (loaded.file, loaded.newest);
+        let mut epoch = mark.map_or_else(|| first_epoch(now), |mark| mark.epoch);
+        let file_bytes = config.segment_bytes.0.next_multiple_of(disk.unit());
+        let spares = Spares::open(&mut disk, &all, file_bytes);
+        let mut spares = spares.map_err(OutboxError::write("spare-*.seg"))?;
         let mut lane_log = |lane| {
             let firsts: Vec<u64> = names.iter().filter(|name| name.0 == lane).map(|name| name.1).collect();
-            let lane = recover(&mut disk, &mut buffer, lane, &firsts, &mut recovered)?;
+            let lane = recover(&mut disk, &mut buffer, &mut spares, lane, &firsts, &mut recovered)?;
             epoch = epoch.max(lane.epoch);
             Ok::<_, OutboxError>(lane.log)
         };
         let mut logs = [lane_log(Lane::Alarm)?, lane_log(Lane::Normal)?, lane_log(Lane::Bulk)?];
         epoch = epoch.saturating_add(1);
-        let mark = Mark { acked: 0, epoch };
-        epoch_file.prepare(&mut disk, mark)?;
-        // Into both slots, so that damage to one cannot bring an old epoch back.
-        epoch_file.save(&mut disk, mark)?;
-        epoch_file.save(&mut disk, mark)?;
-        for log in &mut logs {
-            log.epoch = epoch;
-            if log.cursor.prepare(&mut disk, Mark { acked: log.acked, epoch })? {
-                log.saved = log.acked;
-            }
-            log.collect(&mut disk)?;
+        let slot = Slot { acked: 0, epoch, body: Vec::new() };
+        if !epoch_file.prepare(&mut disk, &slot)? {
+            // Into both slots, so that damage to one cannot bring an old epoch back.
+            epoch_file.save(&mut disk, &slot)?;
+            epoch_file.save(&mut disk, &slot)?;
         }
+        for log in &mut logs {
+            log.start(&mut disk, &mut spares, epoch)?;
+        }
+        let note = Note::open(&mut disk, epoch)?;
         disk.sync_dir().map_err(OutboxError::sync("."))?;
         let mut tally = Tally::new();
         tally.received = recovered.records + recovered.damaged_records;
         tally.drop(DropReason::Damaged, recovered.damaged_records);
         let salts = entropy ^ (u64::from(epoch) << 32);
-        let (scratch, poisoned) = (Vec::new(), false);
-        let outbox = Self { disk, config, logs, epoch, salts, buffer, scratch, tally, poisoned };
+        let outbox = Self { disk, config, logs, spares, note, epoch, salts, buffer, tally, poisoned: false };
         Ok(Opened { outbox, recovered })
     }
 
@@ -168,8 +181,8 @@ impl<D: Disk> Outbox<D> {
         })
     }
 
-    /// Appends durable records of a lane to `out`, from number `from` on: up to `records_max`, and as many as fit into
-    /// `bytes_max` of payload but at least one. Numbers rise; damaged, dropped and acknowledged ones are left out.
+    /// Appends durable records of a lane to `out`, from number `from` to `upto`: up to `records_max`, and as many as fit
+    /// into `bytes_max` of payload but at least one. Numbers rise; damaged, dropped and acknowledged ones are left out.
     ///
     /// # Errors
     /// When the disk cannot be asked.
@@ -177,12 +190,13 @@ impl<D: Disk> Outbox<D> {
         &mut self,
         lane: Lane,
         from: Seq,
+        upto: Seq,
         records_max: usize,
         bytes_max: usize,
         out: &mut Vec<Record>,
     ) -> Result<(), OutboxError> {
         self.guarded(|outbox| {
-            let limit = ReadLimit { records: records_max, bytes: bytes_max };
+            let limit = ReadLimit { upto: upto.0, records: records_max, bytes: bytes_max };
             let log = log_of(&mut outbox.logs, lane);
             let lost = log.read(&mut outbox.disk, &mut outbox.buffer, from.0, limit, out)?;
             outbox.tally.drop(DropReason::Damaged, lost);
@@ -200,8 +214,43 @@ impl<D: Disk> Outbox<D> {
             let log = log_of(&mut outbox.logs, lane);
             let upto = acked.0.min(log.durable);
             outbox.tally.passed += log.pass(&mut outbox.disk, &mut outbox.buffer, upto)?;
-            log.collect(&mut outbox.disk)
+            log.collect(&mut outbox.disk, &mut outbox.spares)
         })
+    }
+
+    /// Records that everything of a lane from `from` to `upto` was acknowledged, while earlier records wait. Of more than
+    /// eight such ranges the smallest are forgotten: their records are held, and sent, again.
+    ///
+    /// # Errors
+    /// As for [`Outbox::advance`].
+    pub fn settle(&mut self, lane: Lane, from: Seq, upto: Seq) -> Result<(), OutboxError> {
+        self.guarded(|outbox| {
+            let log = log_of(&mut outbox.logs, lane);
+            let settled = log.settle(&mut outbox.disk, &mut outbox.buffer, from.0, upto.0)?;
+            outbox.tally.passed += settled.records;
+            outbox.tally.received += settled.forgotten;
+            log.collect(&mut outbox.disk, &mut outbox.spares)
+        })
+    }
+
+    /// What of a lane is done with beyond [`Outbox::acked`]: first and last number of each range, rising.
+    pub fn done(&self, lane: Lane) -> &[Range] {
+        self.log(lane).done.ranges()
+    }
+
+    /// Keeps a note of the caller, durably, in the place of the one before. At most [`NOTE_BYTES_MAX`] bytes.
+    ///
+    /// # Errors
+    /// When it cannot be written (the one before stays) or synced.
+    ///
+    /// [`NOTE_BYTES_MAX`]: crate::outbox::NOTE_BYTES_MAX
+    pub fn remember(&mut self, note: &[u8]) -> Result<(), OutboxError> {
+        self.guarded(|outbox| outbox.note.save(&mut outbox.disk, note))
+    }
+
+    /// The note that was kept last, by this run or an earlier one; empty without.
+    pub fn remembered(&self) -> &[u8] {
+        self.note.bytes()
     }
 
     /// Writes all cursors durably: at the orderly end, or when idle.
@@ -212,7 +261,7 @@ impl<D: Disk> Outbox<D> {
         self.guarded(|outbox| {
             for log in &mut outbox.logs {
                 log.save_cursor(&mut outbox.disk, log.acked)?;
-                log.collect(&mut outbox.disk)?;
+                log.collect(&mut outbox.disk, &mut outbox.spares)?;
             }
             Ok(())
         })
@@ -227,11 +276,13 @@ impl<D: Disk> Outbox<D> {
             if now.quality == ClockQuality::Unset {
                 return Ok(());
             }
-            let Self { disk, buffer, logs, tally, config, .. } = outbox;
+            let Self { disk, buffer, logs, spares, tally, config, .. } = outbox;
             for log in logs {
                 if let Some(upto) = log.expired(disk, buffer, now.into(), config.age_max)? {
-                    tally.drop(DropReason::Expired, log.pass(disk, buffer, upto)?);
-                    log.collect(disk)?;
+                    let expired = log.pass(disk, buffer, upto)?;
+                    log.lose(Loss::Expired, expired);
+                    tally.drop(DropReason::Expired, expired);
+                    log.collect(disk, spares)?;
                 }
             }
             Ok(())
@@ -277,7 +328,7 @@ impl<D: Disk> Outbox<D> {
         })
     }
 
-    /// Space on disk over all lanes, small files included.
+    /// Space on disk over all lanes, small files included; files that wait to be written again are not.
     pub fn used(&self) -> Bytes {
         Bytes(SMALL_FILES_BYTES + self.logs.iter().map(|log| log.used).sum::<u64>())
     }
@@ -299,19 +350,18 @@ impl<D: Disk> Outbox<D> {
 
     fn try_append(&mut self, lane: Lane, payload: &[u8], at: EventTime) -> Result<Appended, OutboxError> {
         let segment_bytes = self.config.segment_bytes.0;
-        let payload_bytes = payload.len() as u64;
+        let (payload_bytes, entry) = (payload.len() as u64, Entry { payload, at: at.0, supersedes: None });
         if payload.is_empty() {
             return Ok(Appended::Rejected(DropReason::Empty));
         }
-        if payload_bytes > u64::from(PAYLOAD_BYTES_MAX)
-            || FRAMES_OFFSET + FRAME_HEADER_BYTES + payload_bytes > segment_bytes
+        if payload_bytes > u64::from(PAYLOAD_BYTES_MAX) || FRAMES_OFFSET + entry.frame_bytes() > segment_bytes
         {
             return Ok(Appended::Rejected(DropReason::Oversize));
         }
-        if let Some(reason) = self.make_room(lane, payload_bytes)? {
+        if let Some(reason) = self.make_room(lane, &entry)? {
             return Ok(Appended::Rejected(reason));
         }
-        let mut wrote = self.write(lane, payload, at)?;
+        let mut wrote = self.write(lane, entry)?;
         // The disk is fuller than the limit knows: an alarm takes the place of something less urgent, once.
         if let Wrote::Refused(source) = &wrote
             && is_full(source)
@@ -319,7 +369,7 @@ impl<D: Disk> Outbox<D> {
             && self.config.when_full != WhenFull::RejectNew
             && self.evict_below(lane)?
         {
-            wrote = self.write(lane, payload, at)?;
+            wrote = self.write(lane, entry)?;
         }
         Ok(match wrote {
             Wrote::Stored(seq) => Appended::Stored(Seq(seq)),
@@ -327,19 +377,22 @@ impl<D: Disk> Outbox<D> {
         })
     }
 
-    fn write(&mut self, lane: Lane, payload: &[u8], at: EventTime) -> Result<Wrote, OutboxError> {
-        let Self { disk, buffer, logs, scratch, config, salts, .. } = self;
-        log_of(logs, lane).append(disk, scratch, (payload, at.0), config.segment_bytes.0, || {
+    fn write(&mut self, lane: Lane, entry: Entry<'_>) -> Result<Wrote, OutboxError> {
+        let Self { disk, buffer, logs, spares, config, salts, .. } = self;
+        log_of(logs, lane).append(disk, spares, entry, config.segment_bytes.0, || {
             buffer.forget();
             next_salt(salts)
         })
     }
 
     /// Keeps the size limit; gives the reason to refuse the record when that needs it.
-    fn make_room(&mut self, lane: Lane, payload_bytes: u64) -> Result<Option<DropReason>, OutboxError> {
+    fn make_room(&mut self, lane: Lane, entry: &Entry<'_>) -> Result<Option<DropReason>, OutboxError> {
         loop {
-            let growth = self.log(lane).growth(payload_bytes, self.config.segment_bytes.0);
+            let segment_bytes = self.config.segment_bytes.0;
+            let needs_segment = self.log(lane).needs_segment(entry.frame_bytes(), segment_bytes);
+            let growth = if needs_segment { segment::used(self.spares.file_bytes()) } else { 0 };
             if self.used().0 + growth <= self.allowed(lane) {
+                self.trim_spares();
                 return Ok(None);
             }
             let freed = match self.config.when_full {
@@ -348,6 +401,16 @@ impl<D: Disk> Outbox<D> {
             };
             if !freed {
                 return Ok(Some(DropReason::OutboxFull));
+            }
+        }
+    }
+
+    /// Removes files that wait to be written again while all files together take more than they may: after the limit was
+    /// lowered.
+    fn trim_spares(&mut self) {
+        while self.used().0 + self.spares.used() > self.config.size_max.0 {
+            if !self.spares.remove(&mut self.disk).unwrap_or(false) {
+                return;
             }
         }
     }
@@ -376,7 +439,7 @@ impl<D: Disk> Outbox<D> {
 
     fn evict(&mut self, victim: Lane) -> Result<bool, OutboxError> {
         let log = log_of(&mut self.logs, victim);
-        let evicted = log.drop_oldest(&mut self.disk, &mut self.buffer)?;
+        let evicted = log.drop_oldest(&mut self.disk, &mut self.buffer, &mut self.spares)?;
         self.tally.drop(DropReason::OutboxFull, evicted.records);
         Ok(evicted.freed)
     }
@@ -415,6 +478,16 @@ fn log_of(logs: &mut [Log; 3], lane: Lane) -> &mut Log {
 
 fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
+/// The epoch before the first of a directory without one: rises with the wall clock, once in 16 seconds.
+fn first_epoch(now: UtcTime) -> u32 {
+    match now.quality {
+        ClockQuality::Unset => 0,
+        ClockQuality::Synced | ClockQuality::Unknown => {
+            u32::try_from(now.micros / 16_000_000).unwrap_or_default()
+        }
+    }
 }
 
 /// Steps a splitmix64 generator: every segment of every run has its own salt.

@@ -201,8 +201,7 @@ impl<D: Disk> OutboxWorker<D> {
             }
             OutboxRequest::Read { lane, from, upto, records_max, bytes_max, reply } => {
                 let mut records = Vec::new();
-                self.outbox.read(lane, from, records_max, bytes_max, &mut records)?;
-                records.retain(|record| record.seq <= upto);
+                self.outbox.read(lane, from, upto, records_max, bytes_max, &mut records)?;
                 // The forwarder may have lost its connection meanwhile and dropped the question.
                 best_effort(reply.send(Reading { records, durable: self.outbox.durable(lane) }));
                 Ok(())
@@ -371,8 +370,23 @@ mod tests {
             })
         }
 
-        fn truncate(&mut self, name: &str, len: u64) -> io::Result<()> {
-            self.with(name, |file| file.truncate(usize::try_from(len).unwrap()))
+        fn allocate(&mut self, name: &str, len: u64) -> io::Result<()> {
+            self.with(name, |file| file.resize(usize::try_from(len).unwrap(), 0))
+        }
+
+        fn unit(&mut self) -> u64 {
+            512
+        }
+
+        fn rename(&mut self, from: &str, to: &str) -> io::Result<()> {
+            let mut state = self.0.borrow_mut();
+            let file = state.files.remove(from).ok_or(io::ErrorKind::NotFound)?;
+            state.files.insert(to.to_owned(), file);
+            Ok(())
+        }
+
+        fn free_bytes(&mut self) -> io::Result<u64> {
+            Ok(u64::MAX)
         }
 
         fn sync(&mut self, name: &str) -> io::Result<()> {
@@ -413,7 +427,7 @@ mod tests {
             ..OutboxConfig::default()
         };
         let disk = Memory::default();
-        let outbox = Outbox::open(disk.clone(), config, 1).unwrap().outbox;
+        let outbox = Outbox::open(disk.clone(), config, 1, SystemClock::start().utc()).unwrap().outbox;
         fail(&mut disk.0.borrow_mut());
         let (sender, receiver) = mpsc::channel(requests.len());
         for request in requests {

@@ -176,7 +176,7 @@ fn start_outbox(config: &Config, common: &Common) -> Result<OutboxSide, WiringEr
     let directory = Directory::open(&path)?;
     // The salt needs to differ from run to run, not to be secret.
     let entropy = fastrand::u64(..);
-    let opened = Outbox::open(directory, config.outbox.clone(), entropy)
+    let opened = Outbox::open(directory, config.outbox.clone(), entropy, common.clock.utc())
         .map_err(|source| WiringError::Outbox { directory: path.display().to_string(), source })?;
     let (outbox, recovered) = (opened.outbox, opened.recovered);
     info!(epoch = outbox.epoch(), ?recovered, "opened the outbox");

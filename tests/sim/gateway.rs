@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tidegate::clock::{ClockQuality, UtcTime};
 use tidegate::distill::{DistillConfig, ForwardEvents, ModelNames, StreamPolicy, TaskNames};
 use tidegate::egress::{Declared, Entities, ModelWords, Policy, TaskWords};
 use tidegate::flow::{
@@ -89,10 +90,13 @@ impl Settings {
     }
 }
 
+/// The epoch of an empty directory is 1, whenever the world began.
+const NO_CLOCK: UtcTime = UtcTime { micros: 0, quality: ClockQuality::Unset };
+
 impl Gateway {
     /// Opens the outbox and starts with nothing else.
     pub(crate) fn open(disk: &CrashDisk, settings: &Settings, entropy: u64) -> Result<Self, OutboxError> {
-        let opened = Outbox::open(disk.clone(), settings.outbox.clone(), entropy)?;
+        let opened = Outbox::open(disk.clone(), settings.outbox.clone(), entropy, NO_CLOCK)?;
         let outbox = opened.outbox;
         let acked = Lane::ALL.map(|lane| outbox.acked(lane).0);
         let mut session = Session::new(settings.forward.clone(), acked);

@@ -244,8 +244,8 @@ impl World {
         let mut records = Vec::new();
         let bytes_max = usize::try_from(fetch.bytes_max).unwrap_or(usize::MAX);
         let records_max = usize::try_from(fetch.records_max).unwrap_or(usize::MAX);
-        let read =
-            gateway.outbox.read(Lane::ALL[lane], Seq(fetch.from), records_max, bytes_max, &mut records);
+        let (from, upto) = (Seq(fetch.from), Seq(u64::MAX));
+        let read = gateway.outbox.read(Lane::ALL[lane], from, upto, records_max, bytes_max, &mut records);
         if self.tolerate(read)?.is_none() {
             return Ok(());
         }

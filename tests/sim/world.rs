@@ -366,7 +366,7 @@ impl World {
         }
         for (index, lane) in Lane::ALL.into_iter().enumerate() {
             let mut records = Vec::new();
-            let read = gateway.outbox.read(lane, Seq(0), usize::MAX, usize::MAX, &mut records);
+            let read = gateway.outbox.read(lane, Seq(0), Seq(u64::MAX), usize::MAX, usize::MAX, &mut records);
             read.map_err(|error| format!("read after boot: {error}"))?;
             let stat = gateway.outbox.stat(lane).map_err(|error| format!("stat after boot: {error}"))?;
             let found: BTreeMap<_, _> =

@@ -44,7 +44,6 @@ pub(crate) enum Remains {
 #[derive(Clone, Debug)]
 enum Change {
     Write(usize, Vec<u8>),
-    Truncate(usize),
 }
 
 #[derive(Clone, Debug, Default)]
@@ -105,7 +104,7 @@ impl CrashDisk {
         let change = state.last_write.and_then(|inode| state.inodes[inode].pending.last());
         match change {
             Some(Change::Write(_, bytes)) => bytes.len(),
-            Some(Change::Truncate(_)) | None => 0,
+            None => 0,
         }
     }
 
@@ -264,12 +263,35 @@ impl Disk for CrashDisk {
         if dies { Err(power()) } else { Ok(()) }
     }
 
-    fn truncate(&mut self, name: &str, len: u64) -> io::Result<()> {
+    fn allocate(&mut self, name: &str, len: u64) -> io::Result<()> {
+        let used = self.bytes();
         let mut state = self.0.borrow_mut();
         let dies = state.begin()?;
-        let inode = state.inode(name)?;
-        state.change(inode, Change::Truncate(usize::try_from(len).unwrap()));
+        let (inode, len) = (state.inode(name)?, usize::try_from(len).unwrap());
+        let room = state.capacity.map_or(usize::MAX, |capacity| capacity.saturating_sub(used));
+        state.change(inode, Change::Write(0, vec![0; len.min(room)]));
+        if room < len {
+            return Err(io::Error::from(io::ErrorKind::StorageFull));
+        }
         if dies { Err(power()) } else { Ok(()) }
+    }
+
+    fn unit(&mut self) -> u64 {
+        SECTOR as u64
+    }
+
+    fn rename(&mut self, from: &str, to: &str) -> io::Result<()> {
+        let mut state = self.0.borrow_mut();
+        let dies = state.begin()?;
+        let inode = state.inode(from)?;
+        state.names.remove(from);
+        state.names.insert(to.to_owned(), inode);
+        if dies { Err(power()) } else { Ok(()) }
+    }
+
+    fn free_bytes(&mut self) -> io::Result<u64> {
+        let capacity = self.0.borrow().capacity;
+        Ok(capacity.map_or(u64::MAX, |capacity| capacity.saturating_sub(self.bytes()) as u64))
     }
 
     fn sync(&mut self, name: &str) -> io::Result<()> {
@@ -338,7 +360,6 @@ fn apply(content: &mut Vec<u8>, change: &Change) {
             content.resize(content.len().max(offset + bytes.len()), 0);
             content[*offset..offset + bytes.len()].copy_from_slice(bytes);
         }
-        Change::Truncate(len) => content.resize(*len, 0),
     }
 }
 
@@ -348,9 +369,8 @@ fn torn(file: &Inode, kept: usize) -> Vec<u8> {
     for change in earlier {
         apply(&mut content, change);
     }
-    if let Change::Write(offset, bytes) = last {
-        apply(&mut content, &Change::Write(*offset, bytes[..kept.min(bytes.len())].to_vec()));
-    }
+    let Change::Write(offset, bytes) = last;
+    apply(&mut content, &Change::Write(*offset, bytes[..kept.min(bytes.len())].to_vec()));
     content
 }
 
