@@ -14,6 +14,7 @@
 mod analyze;
 mod arrivals;
 mod batches;
+mod certificates;
 mod commands;
 mod common;
 mod complaints;
@@ -23,6 +24,7 @@ mod extraction;
 mod forward;
 mod governor;
 mod infer;
+mod known_time;
 mod limits;
 mod link_report;
 mod memory;

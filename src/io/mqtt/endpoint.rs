@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::io::mqtt::{Address, MqttError};
+use crate::io::mqtt::{Address, MqttError, TlsMemory};
 
 /// A broker and how to speak with it.
 #[derive(Clone)]
@@ -12,6 +12,8 @@ pub struct Endpoint {
     pub address: Address,
     /// Files for TLS; needed if and only if the address is `mqtts`.
     pub tls: Option<TlsFiles>,
+    /// The time by which certificates are judged, and TLS sessions to resume.
+    pub tls_memory: TlsMemory,
     /// User name, if the broker asks for one.
     pub username: Option<String>,
     /// Password of that user.
@@ -81,6 +83,7 @@ impl Endpoint {
         Self {
             address,
             tls: None,
+            tls_memory: TlsMemory::default(),
             username: None,
             password: None,
             client_id: client_id.to_owned(),

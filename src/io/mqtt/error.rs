@@ -4,6 +4,8 @@ use std::error::Error;
 use std::io;
 use std::path::PathBuf;
 
+use crate::io::mqtt::TlsFault;
+
 /// Why a connection could not be opened or has ended.
 #[derive(Debug, thiserror::Error)]
 pub enum MqttError {
@@ -27,13 +29,13 @@ pub enum MqttError {
         /// What is wrong with it.
         source: Box<dyn Error + Send + Sync>,
     },
-    /// The broker's certificate or ours was not accepted.
-    #[error("agree on TLS with {broker}; check ca_file, the host name in its certificate and the clock")]
+    /// The broker's certificate or ours was not accepted, or they share no version.
+    #[error("agree on TLS with {broker}: {fault}")]
     Tls {
         /// Host and port.
         broker: String,
-        /// What rustls says.
-        source: Box<dyn Error + Send + Sync>,
+        /// Why, and what to do.
+        fault: TlsFault,
     },
     /// Nobody answers, or not in time.
     #[error("connect to {broker}: {reason}; check the address and that the broker runs")]
@@ -162,11 +164,11 @@ impl Failure {
             }
             Self::Refused { reason, remedy } => MqttError::Refused { broker, reason, remedy },
             Self::Unavailable(reason) => failed(broker, format!("the broker says {reason}"), None),
-            // rustls reports distrust, ours or the broker's, as invalid data.
-            Self::Io(source) if source.kind() == io::ErrorKind::InvalidData && !connected => {
-                MqttError::Tls { broker, source: source.into() }
-            }
-            Self::Io(source) => failed(broker, "the network failed".into(), Some(source)),
+            Self::Io(source) if connected => failed(broker, "the network failed".into(), Some(source)),
+            Self::Io(source) => match TlsFault::of(source) {
+                Ok(fault) => MqttError::Tls { broker, fault },
+                Err(source) => failed(broker, "the network failed".into(), Some(source)),
+            },
             Self::Oversize(size) => MqttError::Oversize { broker, size, limit },
             Self::Stranger => failed(broker, "it does not answer like an MQTT broker".into(), None),
             Self::Closed => failed(broker, "it closed the connection; its log may say why".into(), None),

@@ -45,4 +45,5 @@ pub use error::{Fault, MqttError};
 pub use inbound::Inbound;
 pub use publisher::{Delivery, Publisher, Qos, Token, Unsent};
 pub use socket::Socket;
+pub use tls::{Expiry, FileFault, PemFault, TlsFault, TlsMemory, examine, expiries};
 pub use traffic::Traffic;

@@ -89,7 +89,7 @@ pub(in crate::io::mqtt) fn read(protocol: Protocol, frame: &mut BytesMut) -> Res
         [0xd0, 0] => Ok(Packet::Pong),
         [0xe0, 0] => Ok(Packet::Goodbye("normal disconnection".into())),
         // A broker that does not speak MQTT 5 says so in the form of MQTT 3.1.1.
-        [0x20, 2, ..] => v4::read(frame),
+        [0x20, 2, _, 1..=5] => v4::read(frame),
         _ => match protocol {
             Protocol::V311 => v4::read(frame),
             Protocol::V5 => v5::read(frame),
