@@ -116,7 +116,7 @@ impl Lane {
     pub(in crate::forward) fn head(&self) -> Option<Stretch> {
         let again = self.again.lowest();
         let again = again.map(|(from, upto)| Stretch { from, upto, live: from > self.mark });
-        let live = self.stretch(self.next_live, self.durable, true);
+        let live = self.stretch(self.next_live.max(self.acked + 1), self.durable, true);
         let backlog = self.stretch(self.next_backlog, self.mark.min(self.durable), false);
         let next = if self.live_turns >= LIVE_PER_BACKLOG { backlog.or(live) } else { live.or(backlog) };
         let Some(suspect) = self.suspect.filter(Suspect::wants_proof) else { return again.or(next) };

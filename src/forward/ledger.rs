@@ -41,6 +41,8 @@ pub(in crate::forward) struct Ledger {
     sent: u64,
     received: u64,
     asked: Option<(u64, u64)>,
+    /// No day was looked at yet in this run.
+    is_first: bool,
 }
 
 /// A day.
@@ -112,6 +114,7 @@ impl Ledger {
             sent: 0,
             received: 0,
             asked: None,
+            is_first: true,
         }
     }
 
@@ -119,6 +122,9 @@ impl Ledger {
     pub(in crate::forward) fn turn(&mut self, now: Moment) {
         let day = now.day();
         let [current, ..] = self.accounts;
+        if day == current.day {
+            self.is_first = false;
+        }
         if day != current.day {
             self.open(day, current, now.up);
         } else if day == Day::UNSET && now.up.since(self.unset_since) >= DAY {
@@ -252,6 +258,7 @@ impl Ledger {
     }
 
     fn open(&mut self, day: Day, left: Account, up: Uptime) {
+        let is_first = std::mem::replace(&mut self.is_first, false);
         (self.sent, self.received) = (0, 0);
         self.asked = None;
         // What is under way may have passed already.
@@ -263,8 +270,11 @@ impl Ledger {
             upto.rotate_right(1);
         } else {
             let spent = if day == Day::UNSET || !self.may_open(up) { left.spent } else { 0 };
+            // The run before this one may have gone over to this day and used the float.
+            let before = if is_first { self.float } else { 0 };
             self.accounts.rotate_right(1);
-            self.replace(Account { day, spent, granted: spent.saturating_add(self.float) });
+            let granted = spent.saturating_add(self.float);
+            self.replace(Account { day, spent: spent.saturating_add(before), granted });
         }
         if day == Day::UNSET {
             self.unset_since = up;

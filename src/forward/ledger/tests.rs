@@ -101,7 +101,8 @@ fn what_is_under_way_at_midnight_counts_on_both_days() {
     // And after a power cut over midnight a day begins with what may have been under way.
     let mut later = resumed(&books.granted());
     later.turn(at(0, 9));
-    assert!(DAILY - later.left(Share::Alarm) == 0 && later.granted().days[0].1 >= 3_000);
+    let used = DAILY - later.left(Share::Alarm);
+    assert!((3_000..=20_000).contains(&used), "{used}");
 }
 
 #[test]
@@ -149,7 +150,7 @@ fn bytes_of_an_unknown_date_count_for_the_day_that_is_found() {
         for mut books in [again, restarted] {
             books.turn(at(60, found));
             let now = DAILY - books.left(Share::Alarm);
-            assert!((used + 200_000..=used + 200_000 + 50_000).contains(&now), "{found}: {now}");
+            assert!((used + 200_000..=used + 200_000 + 70_000).contains(&now), "{found}: {now}");
         }
     }
 }
