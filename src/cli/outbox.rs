@@ -232,7 +232,7 @@ mod tests {
             stat(directory, Form::Text, &mut text).unwrap();
             let text = String::from_utf8(text).unwrap();
             assert!(text.starts_with("epoch 1\n"), "{text}");
-            let normal = "normal        2 waiting, 43 B of payload, 4 KiB on disk in 1 segments, acknowledged 1 of 3, from 2026-01-01T00:00:00Z to 2026-01-01T00:00:00Z";
+            let normal = "normal        2 waiting, 43 B of payload, 1 MiB on disk in 1 segments, acknowledged 1 of 3, from 2026-01-01T00:00:00Z to 2026-01-01T00:00:00Z";
             assert!(text.lines().any(|line| line == normal), "{text}");
             let mut json = Vec::new();
             stat(directory, Form::Json, &mut json).unwrap();

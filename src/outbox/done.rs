@@ -55,6 +55,11 @@ impl Done {
         self.0.iter().find(|range| (range.0..=range.1).contains(&seq)).map(|range| range.1)
     }
 
+    /// The greatest number in a range, 0 without one.
+    pub(crate) fn last(&self) -> u64 {
+        self.0.last().map_or(0, |range| range.1)
+    }
+
     /// How many numbers from `from` to `upto` are in ranges.
     pub(crate) fn count(&self, from: u64, upto: u64) -> u64 {
         let within = |&(first, last): &Range| (upto.min(last) + 1).saturating_sub(from.max(first));

@@ -80,7 +80,7 @@ pub(crate) fn recover<D: Disk>(
     }
     recovery.segments += log.segments.len() as u64;
     let end = log.read_end(disk, buffer, spares, head)?;
-    let last = log.segments.back().map_or(0, |segment| segment.last);
+    let last = log.segments.back().map_or(0, |segment| segment.last).max(log.done.last());
     log.next = last.max(log.acked).max(start).saturating_add(1);
     log.durable = log.next - 1;
     log.count(disk, buffer, end.as_ref(), recovery)?;

@@ -106,11 +106,21 @@ impl ScanBuffer {
             let tried = self.try_frame(disk, extent, offset, after, lost_max);
             match tried.map_err(OutboxError::read(extent.name))? {
                 Tried::Frame(found) => return Ok(Some(found)),
-                Tried::NoFrame => offset += 1,
+                Tried::NoFrame => offset = self.behind_zeros(offset + 1),
                 Tried::Unreadable => offset = (offset + 1).next_multiple_of(SECTOR_BYTES),
             }
         }
         Ok(None)
+    }
+
+    /// The next place from `offset` on where a frame may start: its length, in the first three bytes, is not zero.
+    fn behind_zeros(&self, offset: u64) -> u64 {
+        let from = usize::try_from(offset.saturating_sub(self.start)).unwrap_or(usize::MAX);
+        match self.bytes.get(from..).map(|rest| rest.iter().position(|&byte| byte != 0)) {
+            Some(Some(zeros)) => offset + (zeros as u64).saturating_sub(2),
+            Some(None) => offset.max((self.start + self.bytes.len() as u64).saturating_sub(2)),
+            None => offset,
+        }
     }
 
     fn try_frame<D: DiskRead>(

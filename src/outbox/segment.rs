@@ -44,7 +44,7 @@ pub(crate) enum HeaderRead {
     Valid(SegmentHeader),
     /// Intact, and of a newer format.
     Newer(u16),
-    /// Intact, and of another segment, or nothing but zeros: the header of this one never became durable, and neither did
+    /// Intact, and of another segment, or nothing but zeros, or nothing: the header of this one never became durable, and neither did
     /// a record behind it.
     Unwritten,
     /// Both copies are damaged.
@@ -81,12 +81,18 @@ impl SegmentHeader {
         head
     }
 
+    /// Whatever headers stand in the head of a file.
+    pub(crate) fn any(head: &[u8]) -> impl Iterator<Item = Self> {
+        copies(head).into_iter().filter_map(|copy| match copy {
+            Copy::Valid(header) => Some(header),
+            Copy::Newer(_) | Copy::Blank | Copy::Damaged => None,
+        })
+    }
+
     /// Reads the head of the segment of a lane that starts with record `first`, from either copy.
     pub(crate) fn parse(head: &[u8], lane: Lane, first: u64) -> HeaderRead {
-        let copies =
-            [0, COPY_OFFSET].map(|at| head.get(at..at + HEADER_BYTES).map_or(Copy::Damaged, parse_copy));
         let (mut foreign, mut blank) = (false, 0);
-        for copy in copies {
+        for copy in copies(head) {
             match copy {
                 Copy::Newer(format) => return HeaderRead::Newer(format),
                 Copy::Valid(header) if header.lane == lane && header.first == first => {
@@ -99,6 +105,10 @@ impl SegmentHeader {
         }
         if foreign || blank == 2 { HeaderRead::Unwritten } else { HeaderRead::Damaged }
     }
+}
+
+fn copies(head: &[u8]) -> [Copy; 2] {
+    [0, COPY_OFFSET].map(|at| head.get(at..at + HEADER_BYTES).map_or(Copy::Blank, parse_copy))
 }
 
 /// Magic, format and the place of the checksum stay the same in every format, so that a newer one can be told from damage.
@@ -210,7 +220,7 @@ mod tests {
             damaged[byte] ^= 0x10;
             assert_eq!(parse(&damaged), HeaderRead::Valid(HEADER), "byte {byte}");
         }
-        assert_eq!(parse(&head[..20]), HeaderRead::Damaged);
+        assert_eq!(parse(&head[..20]), HeaderRead::Unwritten);
     }
 
     /// A recycled file of which one sector, or none, has got its new header.

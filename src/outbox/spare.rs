@@ -11,7 +11,8 @@
 use std::io;
 
 use crate::outbox::disk::Disk;
-use crate::outbox::segment::{self, Segment};
+use crate::outbox::lane::Lane;
+use crate::outbox::segment::{self, FRAMES_OFFSET, Segment, SegmentHeader};
 
 /// Files kept at most: one for each lane that fills up, the next alarm segment, and two for a lane that drains faster than
 /// another fills.
@@ -38,6 +39,31 @@ impl Spares {
             }
         }
         Ok(spares)
+    }
+
+    /// Removes files that say they are a segment which is still to come: their names were lost with the power before anything
+    /// in them was durable, and under the same name again their old content would look right.
+    pub(crate) fn drop_future<D: Disk>(
+        &mut self,
+        disk: &mut D,
+        next: impl Fn(Lane) -> u64,
+    ) -> io::Result<()> {
+        let mut kept = Vec::with_capacity(SPARES_MAX);
+        for number in std::mem::take(&mut self.numbers) {
+            let mut head = [0; FRAMES_OFFSET as usize];
+            let is_past = match disk.read_at(&name(number), 0, &mut head) {
+                Ok(_) => SegmentHeader::any(&head).all(|header| header.first < next(header.lane)),
+                Err(e) if e.kind() == io::ErrorKind::InvalidData => false,
+                Err(e) => return Err(e),
+            };
+            if is_past {
+                kept.push(number);
+            } else {
+                disk.remove(&name(number))?;
+            }
+        }
+        self.numbers = kept;
+        Ok(())
     }
 
     /// Length of a new segment's file.

@@ -22,6 +22,7 @@ mod crowd;
 mod decisions;
 mod extraction;
 mod forward;
+mod gaps;
 mod governor;
 mod infer;
 mod known_time;

@@ -6,6 +6,7 @@
 //! | analyze → infer | [`WORK_IN_FLIGHT`] | cannot: the brain gives no more than that out |
 //! | infer → analyze | [`WORK_IN_FLIGHT`] | cannot, for the same reason: a batch is answered piece by piece |
 //! | analyze, forward → outbox | [`REQUESTS_MAX`] | they wait: events are the product |
+//! | analyze → outbox, alarms | [`URGENT_MAX`] | they wait, behind alarms only |
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -35,8 +36,12 @@ use crate::runtime::decisions::Decisions;
 use crate::runtime::forward::{Forward, Wires};
 use crate::runtime::governor::prepare_governor;
 use crate::runtime::infer::{InferWorker, Scratch};
+<<<<<<< HEAD
 use crate::runtime::known_time::KnownTime;
 use crate::runtime::limits::{INPUTS_MAX, REQUESTS_MAX};
+=======
+use crate::runtime::limits::{INPUTS_MAX, REQUESTS_MAX, URGENT_MAX};
+>>>>>>> i4-p
 use crate::runtime::models::{Models, load_models};
 use crate::runtime::options::{Options, Pace};
 use crate::runtime::outbox::{OutboxReport, OutboxRequest, OutboxWorker};
@@ -44,6 +49,7 @@ use crate::runtime::plan::{Plan, plan};
 use crate::runtime::plant::{PlantInput, PlantLink};
 use crate::runtime::reading::Reading;
 use crate::runtime::status::{Sources, StatusReport, Topics};
+use crate::runtime::summary_ids::SummaryIds;
 use crate::runtime::target::Target;
 use crate::runtime::threads::thread;
 use crate::telemetry::Progress;
@@ -102,7 +108,8 @@ pub(in crate::runtime) fn wire(config: &Config, options: &Options) -> Result<Ser
         .map_err(|faults| WiringError::Plan { faults })?;
     let (forward, link) = start_forward(config, &common, &outbox, grace_seen, health_seen)?;
     let models = (models.registry, models.readings);
-    let brain = start_brain(plan, models, outbox.requests, governor.budget.subscribe(), &common)?;
+    let brain =
+        start_brain(plan, models, (outbox.urgent, outbox.requests), governor.budget.subscribe(), &common)?;
     let sources = Sources {
         outbox: outbox.report,
         link,
@@ -168,9 +175,14 @@ fn admitted_models(config: &Config) -> Result<Models, WiringError> {
 /// The outbox's thread and the ways to it.
 struct OutboxSide {
     epoch: u32,
+<<<<<<< HEAD
     /// Where the forwarder goes on: cursors, what was delivered beyond them, and its note.
     starts: [LaneStart; 3],
     note: Vec<u8>,
+=======
+    acked: [u64; 3],
+    urgent: mpsc::Sender<OutboxRequest>,
+>>>>>>> i4-p
     requests: mpsc::Sender<OutboxRequest>,
     durable: watch::Receiver<[u64; 3]>,
     report: watch::Receiver<OutboxReport>,
@@ -186,13 +198,16 @@ fn start_outbox(config: &Config, common: &Common) -> Result<OutboxSide, WiringEr
         .map_err(|source| WiringError::Outbox { directory: path.display().to_string(), source })?;
     let (outbox, recovered) = (opened.outbox, opened.recovered);
     info!(epoch = outbox.epoch(), ?recovered, "opened the outbox");
+    let (urgent, urgent_seen) = mpsc::channel(URGENT_MAX);
     let (requests, requests_seen) = mpsc::channel(REQUESTS_MAX);
     let (durable, durable_seen) = watch::channel(Lane::ALL.map(|lane| outbox.durable(lane).0));
     let (report, report_seen) = watch::channel(OutboxReport::default());
-    let start = |lane| LaneStart { acked: outbox.acked(lane).0, done: Vec::new() };
-    let (epoch, starts, note) = (outbox.epoch(), Lane::ALL.map(start), Vec::new());
+    let start = |lane| LaneStart { acked: outbox.acked(lane).0, done: outbox.done(lane).to_vec() };
+    let (epoch, starts, note) = (outbox.epoch(), Lane::ALL.map(start), outbox.remembered().to_vec());
     let worker = OutboxWorker {
+        ids: SummaryIds::new(outbox.epoch()),
         outbox,
+        urgent: urgent_seen,
         requests: requests_seen,
         durable,
         report,
@@ -201,7 +216,11 @@ fn start_outbox(config: &Config, common: &Common) -> Result<OutboxSide, WiringEr
         progress: Arc::clone(&common.progress),
     };
     let done = thread("tg-outbox", worker.run()).map_err(WiringError::Thread)?;
+<<<<<<< HEAD
     Ok(OutboxSide { epoch, starts, note, requests, durable: durable_seen, report: report_seen, done })
+=======
+    Ok(OutboxSide { epoch, acked, urgent, requests, durable: durable_seen, report: report_seen, done })
+>>>>>>> i4-p
 }
 
 fn start_forward(
@@ -247,7 +266,7 @@ struct BrainSide {
 fn start_brain(
     plan: Plan,
     (registry, readings): (Registry, Vec<Option<Reading>>),
-    outbox: mpsc::Sender<OutboxRequest>,
+    (urgent, outbox): (mpsc::Sender<OutboxRequest>, mpsc::Sender<OutboxRequest>),
     budget: watch::Receiver<Budget>,
     common: &Common,
 ) -> Result<BrainSide, WiringError> {
@@ -278,6 +297,7 @@ fn start_brain(
         inputs: inputs_seen,
         work,
         results: results_seen,
+        urgent,
         outbox,
         budget,
         decisions: Decisions::new(),

@@ -63,6 +63,14 @@ metrics! {
     DurableRecords = "tidegate_outbox_durable_records_total",
     /// Group commits.
     Commits = "tidegate_outbox_commits_total",
+    /// Bytes of payload stored.
+    OutboxPayload = "tidegate_outbox_payload_bytes_total",
+    /// Bytes given to the disk, files made ahead of need included.
+    OutboxWritten = "tidegate_outbox_written_bytes_total",
+    /// Syncs that failed; what they may have lost went into another file.
+    FailedSyncs = "tidegate_outbox_failed_syncs_total",
+    /// Records that wait in memory because the disk takes nothing.
+    OutboxHeld = "tidegate_outbox_memory_records",
     /// Bytes stored and not yet acknowledged.
     OutboxBytes = "tidegate_outbox_stored_bytes",
     /// Batches published upstream.
