@@ -7,8 +7,8 @@ use std::time::Duration;
 use proptest::prelude::*;
 use tidegate::clock::{ClockQuality, EARLIEST_PLAUSIBLE, EventTime, UtcTime};
 use tidegate::outbox::{
-    Action, Appended, DiskState, FORMAT, Lane, Opened, Outbox, OutboxConfig, OutboxError, PAYLOAD_BYTES_MAX, Record,
-    Seq, WhenFull, inspect,
+    Action, Appended, DiskState, FORMAT, Lane, Opened, Outbox, OutboxConfig, OutboxError, PAYLOAD_BYTES_MAX,
+    Record, Seq, WhenFull, inspect,
 };
 use tidegate::tally::DropReason;
 use tidegate::units::Bytes;

@@ -94,9 +94,6 @@ pub(in crate::runtime) enum OutboxRequest {
 /// Records read.
 pub(in crate::runtime) struct Reading {
     pub(in crate::runtime) records: Vec<Record>,
-    /// Everything of the lane up to here could be read then: what is durable, and on a disk that takes nothing what memory
-    /// has.
-    pub(in crate::runtime) durable: Seq,
 }
 
 /// The outbox in figures.
@@ -222,7 +219,7 @@ impl<D: Disk> OutboxWorker<D> {
                 let read = self.outbox.read(lane, from, upto, records_max, bytes_max, &mut records);
                 if turn.tolerate(now, read, "read records") {
                     // The forwarder may have lost its connection meanwhile and dropped the question.
-                    best_effort(reply.send(Reading { records, durable: self.outbox.readable(lane) }));
+                    best_effort(reply.send(Reading { records }));
                 }
             }
             OutboxRequest::Advance { lane, upto } => {
@@ -591,7 +588,11 @@ mod tests {
         let ran = run(requests, |disk| disk.unsyncable = Some("normal-")).await;
         assert_eq!((ran.ended.is_ok(), ran.durable), (true, 2));
         assert!(answer.await.is_ok());
-        assert_eq!(ran.metrics.get(Metric::FailedSyncs), 2, "the new file has the same name when the next record comes");
+        assert_eq!(
+            ran.metrics.get(Metric::FailedSyncs),
+            2,
+            "the new file has the same name when the next record comes"
+        );
     }
 
     #[tokio::test]

@@ -13,16 +13,11 @@ use crate::forward::Status;
 use crate::governor::GovernorStatus;
 use crate::infer::{ModelState, ModelStatus, ReportCounts};
 use crate::io::mqtt::{Delivery, Publisher};
-<<<<<<< HEAD
-use crate::outbox::Lane;
+use crate::outbox::{DiskState, Lane};
 use crate::runtime::certificates::Certificates;
 use crate::runtime::known_time::KnownTime;
 use crate::runtime::link_report::link_json;
-use crate::runtime::outbox::OutboxReport;
-=======
-use crate::outbox::{DiskState, Lane};
 use crate::runtime::outbox::{OutboxReport, remedy};
->>>>>>> i4-p
 use crate::runtime::plant::stopped;
 use crate::runtime::retry::IDLE_TURN;
 use crate::tally::{DropReason, Stage};

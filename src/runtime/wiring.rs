@@ -36,12 +36,8 @@ use crate::runtime::decisions::Decisions;
 use crate::runtime::forward::{Forward, Wires};
 use crate::runtime::governor::prepare_governor;
 use crate::runtime::infer::{InferWorker, Scratch};
-<<<<<<< HEAD
 use crate::runtime::known_time::KnownTime;
-use crate::runtime::limits::{INPUTS_MAX, REQUESTS_MAX};
-=======
 use crate::runtime::limits::{INPUTS_MAX, REQUESTS_MAX, URGENT_MAX};
->>>>>>> i4-p
 use crate::runtime::models::{Models, load_models};
 use crate::runtime::options::{Options, Pace};
 use crate::runtime::outbox::{OutboxReport, OutboxRequest, OutboxWorker};
@@ -175,14 +171,10 @@ fn admitted_models(config: &Config) -> Result<Models, WiringError> {
 /// The outbox's thread and the ways to it.
 struct OutboxSide {
     epoch: u32,
-<<<<<<< HEAD
     /// Where the forwarder goes on: cursors, what was delivered beyond them, and its note.
     starts: [LaneStart; 3],
     note: Vec<u8>,
-=======
-    acked: [u64; 3],
     urgent: mpsc::Sender<OutboxRequest>,
->>>>>>> i4-p
     requests: mpsc::Sender<OutboxRequest>,
     durable: watch::Receiver<[u64; 3]>,
     report: watch::Receiver<OutboxReport>,
@@ -216,11 +208,7 @@ fn start_outbox(config: &Config, common: &Common) -> Result<OutboxSide, WiringEr
         progress: Arc::clone(&common.progress),
     };
     let done = thread("tg-outbox", worker.run()).map_err(WiringError::Thread)?;
-<<<<<<< HEAD
-    Ok(OutboxSide { epoch, starts, note, requests, durable: durable_seen, report: report_seen, done })
-=======
-    Ok(OutboxSide { epoch, acked, urgent, requests, durable: durable_seen, report: report_seen, done })
->>>>>>> i4-p
+    Ok(OutboxSide { epoch, starts, note, urgent, requests, durable: durable_seen, report: report_seen, done })
 }
 
 fn start_forward(
