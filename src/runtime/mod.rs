@@ -28,6 +28,7 @@ mod governor;
 mod infer;
 mod known_time;
 mod limits;
+mod link_report;
 mod memory;
 mod models;
 mod options;
