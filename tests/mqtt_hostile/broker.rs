@@ -23,6 +23,8 @@ pub(crate) enum Act {
     Pause(Duration),
     /// Answers pings as a broker does until the client leaves.
     Serve,
+    /// The same, each answer after a while.
+    ServeLate(Duration),
     /// Reads and answers nothing until the client leaves.
     Swallow,
     /// Neither reads nor writes any more.
@@ -122,6 +124,16 @@ impl<'a> Broker<'a> {
             Act::Serve => loop {
                 match self.hear().await? {
                     12 => self.say(&[0xd0, 0]).await?,
+                    14 => return None,
+                    _ => {}
+                }
+            },
+            Act::ServeLate(after) => loop {
+                match self.hear().await? {
+                    12 => {
+                        tokio::time::sleep(*after).await;
+                        self.say(&[0xd0, 0]).await?;
+                    }
                     14 => return None,
                     _ => {}
                 }

@@ -28,6 +28,8 @@ pub(crate) struct Case {
     pub(crate) within: Duration,
     pub(crate) memory_max: u64,
     pub(crate) clean_start: bool,
+    pub(crate) keep_alive: Duration,
+    pub(crate) connect_timeout: Duration,
 }
 
 /// What must come of a case besides what always must.
@@ -54,6 +56,8 @@ impl Case {
             within: Duration::from_mins(30),
             memory_max: MEMORY_MAX,
             clean_start: false,
+            keep_alive: Duration::from_mins(1),
+            connect_timeout: Duration::from_secs(30),
         }
     }
 
@@ -65,8 +69,8 @@ impl Case {
             packet_max: PACKET_MAX,
             in_flight: 8,
             receive_max: 16,
-            keep_alive: Duration::from_mins(1),
-            connect_timeout: Duration::from_secs(30),
+            keep_alive: self.keep_alive,
+            connect_timeout: self.connect_timeout,
             ..Endpoint::new(address, "victim")
         }
     }

@@ -279,6 +279,28 @@ fn slow(protocol: Protocol) -> Vec<Case> {
     let mut loris = case("a packet at a byte in 30 s", LOST, vec![drip(&big, 1, 30_000), Act::Serve]);
     // A keep-alive, half of one, and what the packet takes at 200 bytes/s.
     loris.within = Duration::from_secs(91 + 60_100 / 200);
+    let late = Duration::from_secs(20);
+    let far = [
+        vec![
+            Act::Hear(1),
+            Act::Pause(late),
+            Act::Say(welcome(protocol)),
+            Act::Hear(8),
+            Act::Hear(3),
+            Act::Hear(3),
+            Act::Hear(3),
+        ],
+        vec![Act::Pause(late), Act::Say(all.clone()), Act::ServeLate(late)],
+    ]
+    .concat();
+    let mut satellite = Case::new("a round trip of 20 s", protocol, FINE, far);
+    (satellite.keep_alive, satellite.connect_timeout) = (Duration::from_secs(120), Duration::from_secs(90));
+    let mut cut_far = satellite.clone();
+    cut_far.name = "a round trip of 20 s, then a cut".into();
+    cut_far.expect = Expect::LostAfter { messages: 3, acked: PUBLISHES };
+    cut_far.script.pop();
+    cut_far.script.push(Act::Swallow);
+    cut_far.within = Duration::from_secs(40 + 180 + 1);
     let mut swallows = case("reads for ever and answers nothing", LOST, vec![Act::Swallow]);
     swallows.within = Duration::from_secs(92);
     let mut deaf = case("answers and reads nothing more", LOST, vec![Act::Say(all.clone()), Act::Hang]);
@@ -296,6 +318,18 @@ fn slow(protocol: Protocol) -> Vec<Case> {
             vec![Act::Pause(Duration::from_secs(85)), Act::Say(all.clone()), Act::Serve],
         ),
         case("a pause of 95 s", LOST, vec![Act::Pause(Duration::from_secs(95)), Act::Say(all), Act::Serve]),
+        case(
+            "a packet at 300 bytes/s, its header split",
+            Expect::Fine { messages: 1, acked: 0 },
+            vec![
+                drip(&big[..1], 1, 0),
+                Act::Pause(Duration::from_secs(1)),
+                drip(&big[1..], 300, 1_000),
+                Act::Serve,
+            ],
+        ),
+        satellite,
+        cut_far,
         loris,
         swallows,
         deaf,
