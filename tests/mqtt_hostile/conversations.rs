@@ -294,7 +294,7 @@ fn slow(protocol: Protocol) -> Vec<Case> {
     ]
     .concat();
     let mut satellite = Case::new("a round trip of 20 s", protocol, FINE, far);
-    (satellite.keep_alive, satellite.connect_timeout) = (Duration::from_secs(120), Duration::from_secs(90));
+    (satellite.keep_alive, satellite.connect_timeout) = (Duration::from_mins(2), Duration::from_secs(90));
     let mut cut_far = satellite.clone();
     cut_far.name = "a round trip of 20 s, then a cut".into();
     cut_far.expect = Expect::LostAfter { messages: 3, acked: PUBLISHES };
