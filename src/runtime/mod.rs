@@ -26,6 +26,8 @@ mod governor;
 mod infer;
 mod known_time;
 mod limits;
+#[cfg(test)]
+mod link_tests;
 mod memory;
 mod models;
 mod options;
