@@ -15,6 +15,7 @@ mod analyze;
 mod arrivals;
 mod batches;
 mod certificates;
+mod coarsening;
 mod commands;
 mod common;
 mod complaints;
@@ -37,12 +38,14 @@ mod plant;
 mod reading;
 mod retry;
 mod status;
+mod summary_ids;
 mod supervisor;
 mod target;
 mod text_row;
 mod threads;
 mod wiring;
 
+pub use coarsening::{Coarsening, CoarseningCounts};
 pub use commands::{
     Consumed, LinkChange, ReplayCounts, ReplayError, ReplayPlan, ReplayWatcher, Speed, SubscribeError,
     SubscribePlan, replay, subscribe,
@@ -55,5 +58,6 @@ pub use models::{ADMISSION_MEMORY, ADMISSION_SECONDS, ModelFault, Models, load_m
 pub use options::{Options, Pace};
 pub use plan::{Plan, plan};
 pub use reading::{Reading, ReadingError, TextInput, word_config};
+pub use summary_ids::{SUMMARY_NUMBERS_FROM, SummaryIds};
 pub use supervisor::{DRAIN_TOTAL, RunError, run};
 pub use text_row::text_row;

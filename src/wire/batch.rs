@@ -5,21 +5,32 @@ use std::sync::Arc;
 use zstd::bulk::{Compressor, Decompressor};
 use zstd::zstd_safe::{CParameter, compress_bound};
 
-use crate::flow::Outbound;
+use crate::flow::{Facts, Outbound};
+use crate::wire::codes::start_ms;
 use crate::wire::columns::Columns;
 use crate::wire::error::WireError;
 use crate::wire::limits::{BODY_BYTES_MAX, RATIO_MAX};
 use crate::wire::origin::Origin;
 use crate::wire::parse::parse_event;
-use crate::wire::row::{event_of, row_of, word};
+use crate::wire::row::{event_of, put_row, word};
 use crate::wire::rows::read_rows;
-use crate::wire::schema::{Body, Header, One, put, read};
+use crate::wire::schema::{Body, Header, put, read};
+use crate::wire::told::{Kept, put_told};
 
 /// First bytes of a frame.
 pub(crate) const MAGIC: [u8; 2] = *b"TG";
 
-/// Version of the batch format.
-pub(crate) const VERSION: u8 = 1;
+/// Version of the batch format that is written.
+pub(crate) const VERSION: u8 = 2;
+
+/// First version of the batch format, read for ever.
+pub(crate) const VERSION_1: u8 = 1;
+
+/// Number of `Body::One` among the bodies.
+const ONE: u32 = 0;
+
+/// Number of `Body::OneTold` among the bodies.
+const ONE_TOLD: u32 = 2;
 
 /// Bytes before the body.
 pub(crate) const HEADER_BYTES: usize = 16;
@@ -83,9 +94,7 @@ impl Encoder {
     ) -> Result<(), WireError> {
         self.body.clear();
         if let [event] = events {
-            let (site, gateway) = (word(&origin.site)?, word(&origin.gateway)?);
-            let event = row_of(event.facts())?;
-            put(&mut self.body, &Body::One(One { site, gateway, event }))?;
+            put_one(&mut self.body, origin, event.facts())?;
         } else {
             self.columns.write(origin, events, &mut self.body)?;
         }
@@ -151,7 +160,7 @@ fn decode_frame(bytes: &[u8]) -> Result<(Batch, usize), WireError> {
     }
     let body_length = header.body as usize;
     let batch = match header.codec {
-        PLAIN if stored.len() == body_length => decode_body(stored),
+        PLAIN if stored.len() == body_length => decode_body(header.version, stored),
         ZSTD if body_length <= stored.len().saturating_mul(RATIO_MAX) => {
             let mut body = Vec::with_capacity(body_length);
             let mut decompressor = Decompressor::new().map_err(|_| WireError::Compression)?;
@@ -159,7 +168,7 @@ fn decode_frame(bytes: &[u8]) -> Result<(Batch, usize), WireError> {
             if unpacked.ok() != Some(body_length) {
                 return Err(WireError::Compression);
             }
-            decode_body(&body)
+            decode_body(header.version, &body)
         }
         PLAIN | ZSTD => Err(WireError::Invalid { what: "length of a body" }),
         _ => Err(WireError::Invalid { what: "codec" }),
@@ -173,7 +182,7 @@ pub(crate) fn frame_bytes(bytes: &[u8]) -> Result<usize, WireError> {
     if bytes.get(..known) != MAGIC.get(..known) {
         return Err(WireError::NotABatch);
     }
-    if let Some(version) = bytes.get(2).filter(|version| **version != VERSION) {
+    if let Some(version) = bytes.get(2).filter(|version| !matches!(**version, VERSION_1 | VERSION)) {
         return Err(WireError::Version { found: *version });
     }
     let Some(header) = bytes.get(..HEADER_BYTES) else {
@@ -194,14 +203,31 @@ fn checksum(header: &Header, stored: &[u8]) -> Result<u32, WireError> {
     Ok(crc32c::crc32c_append(crc32c::crc32c(checked), stored))
 }
 
-fn decode_body(body: &[u8]) -> Result<Batch, WireError> {
-    let origin =
-        |site, gateway| Ok(Origin { site: Arc::from(word(site)?), gateway: Arc::from(word(gateway)?) });
+/// Appends a body of one event.
+fn put_one(out: &mut Vec<u8>, origin: &Origin, facts: &Facts) -> Result<(), WireError> {
+    put(out, &if facts.summary.is_some() { ONE_TOLD } else { ONE })?;
+    put(out, word(&origin.site)?)?;
+    put(out, word(&origin.gateway)?)?;
+    put_row(out, facts)?;
+    let Some(summary) = &facts.summary else { return Ok(()) };
+    put_told(out, summary, start_ms(facts.when), &|name| word(name))
+}
+
+fn decode_body(version: u8, body: &[u8]) -> Result<Batch, WireError> {
+    let batch = |site, gateway, events| {
+        let origin = Origin { site: Arc::from(word(site)?), gateway: Arc::from(word(gateway)?) };
+        Ok(Batch { origin, events })
+    };
     match read(body)? {
-        Body::One(One { site, gateway, event }) => {
-            Ok(Batch { origin: origin(site, gateway)?, events: vec![event_of(&event)?] })
+        Body::One(one) => batch(one.site, one.gateway, vec![event_of(&one.event, None)?]),
+        Body::Many(many) => batch(many.site, many.gateway, read_rows(&many, &[])?),
+        Body::OneTold(..) | Body::ManyTold(..) if version < VERSION => {
+            Err(WireError::Invalid { what: "kind of a body" })
         }
-        Body::Many(many) => Ok(Batch { origin: origin(many.site, many.gateway)?, events: read_rows(&many)? }),
+        Body::OneTold(one, told) => {
+            batch(one.site, one.gateway, vec![event_of(&one.event, Some((&told, Kept::default())))?])
+        }
+        Body::ManyTold(many, told) => batch(many.site, many.gateway, read_rows(&many, &told.0)?),
     }
 }
 
@@ -210,8 +236,9 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::flow::{EventId, Facts};
+    use crate::flow::EventId;
     use crate::wire::arbitrary::{event, events, origin};
+    use crate::wire::codes::{SHAPE_INSTANT, SHAPE_SUMMARY};
     use crate::wire::json::encode_json;
     use crate::wire::limits::ITEMS_MAX;
     use crate::wire::schema::{Limited, Many, Shape};
@@ -349,6 +376,29 @@ mod tests {
         }
     }
 
+    #[test]
+    fn the_densest_summaries_take_no_more_memory_than_the_limits() {
+        let number = |value: usize| postcard::to_stdvec(&value).unwrap();
+        // Summaries with as many tasks, labels or features as may be, each as short as it can be.
+        let tasks = [&[0, 0][..], &number(64), &[0; 2 * 64], &[0]].concat();
+        let labels = [&[0, 0, 1, 0][..], &number(4096), &[0; 5 * 4096], &[0]].concat();
+        let features = [&[0, 0, 0][..], &number(4096), &[0; 9 * 4096]].concat();
+        for (summary, fits) in [(tasks, 1_900), (labels, 50), (features, 28), (vec![0; 4], 4096)] {
+            for count in [fits, (ITEMS_MAX / summary.len()).min(fits)] {
+                let head =
+                    (3_u32, "s", "g", count, vec!["w"], 1_u32, [SHAPE_SUMMARY | SHAPE_INSTANT, 0, 0, 0, 0]);
+                let mut body = postcard::to_stdvec(&head).unwrap();
+                body.resize(body.len() + 13, 0);
+                body.extend(number(count));
+                body.extend(summary.repeat(count));
+                assert!(body.len() < BODY_BYTES_MAX && read::<Body<'_>>(&body).is_ok(), "meant to be read");
+                let frame = framed(&body);
+                let taken = allocation_counter::measure(|| drop(decode_batch(&frame)));
+                assert!(taken.bytes_max < MEMORY_MAX, "{} bytes", taken.bytes_max);
+            }
+        }
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
 
@@ -389,7 +439,7 @@ mod tests {
         check(0, b'T', WireError::Incomplete { need: 21, have: 16 });
         check(0, b'X', WireError::NotABatch);
         check(1, b'X', WireError::NotABatch);
-        check(2, 2, WireError::Version { found: 2 });
+        check(2, 3, WireError::Version { found: 3 });
         check(7, 1, WireError::Limit { what: "length of a body" });
         check(8, 6, WireError::Limit { what: "length of a body" });
         for length in 0..16 {

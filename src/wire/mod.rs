@@ -28,8 +28,10 @@ mod record;
 mod row;
 mod rows;
 mod schema;
+mod summary_json;
 mod tasks;
 mod time;
+mod told;
 
 pub use batch::{Batch, Encoder, decode_batch};
 pub use error::WireError;

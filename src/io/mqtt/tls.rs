@@ -11,7 +11,6 @@ mod pem;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rumqttc::{TlsConfiguration, Transport};
 use sha2::{Digest, Sha256};
 use tokio_rustls::rustls::client::Resumption;
 use tokio_rustls::rustls::crypto::{CryptoProvider, ring};
@@ -35,14 +34,6 @@ const SESSIONS_KEPT: usize = 4;
 
 /// A file of TLS that cannot be used: its key in the configuration, its path, why.
 pub type FileFault = (&'static str, PathBuf, PemFault);
-
-/// The transport an endpoint asks for; reads its files.
-pub(in crate::io::mqtt) fn transport(endpoint: &Endpoint) -> Result<Transport, MqttError> {
-    if endpoint.tls.is_none() {
-        return Ok(Transport::tcp());
-    }
-    Ok(Transport::tls_with_config(TlsConfiguration::Rustls(client_config(endpoint)?)))
-}
 
 /// How to speak TLS with the broker of an endpoint; reads its files. An endpoint without files for TLS is a fault.
 pub(in crate::io::mqtt) fn client_config(endpoint: &Endpoint) -> Result<Arc<ClientConfig>, MqttError> {

@@ -1,6 +1,5 @@
 //! Why TLS could not be agreed upon, each with its remedy.
 
-use std::error::Error;
 use std::io;
 
 use tokio_rustls::rustls::pki_types::UnixTime;
@@ -107,11 +106,6 @@ impl TlsFault {
         }
         let inner = source.get_ref().and_then(|inner| inner.downcast_ref::<Rustls>());
         Ok(inner.map_or_else(|| Self::Other(source.to_string()), Self::from_rustls))
-    }
-
-    /// The same for an error that is none of a socket.
-    pub(in crate::io::mqtt) fn of_any(source: &(dyn Error + 'static)) -> Self {
-        source.downcast_ref::<Rustls>().map_or_else(|| Self::Other(source.to_string()), Self::from_rustls)
     }
 
     fn from_rustls(error: &Rustls) -> Self {
