@@ -104,7 +104,6 @@ struct Shown {
     passages: Vec<Passage>,
     /// Until everything had arrived and the cursor knew.
     took: Duration,
-    logins: u32,
 }
 
 fn virtual_now() -> std::time::Instant {
@@ -113,7 +112,8 @@ fn virtual_now() -> std::time::Instant {
 
 /// A value that compresses like one of a plant: three decimals, of which two are noise.
 fn reading(name: &str, number: u64) -> Named {
-    let noise = fastrand::Rng::with_seed(number ^ name.len() as u64 ^ u64::from(name.as_bytes()[0]) << 20).u32(..200);
+    let noise =
+        fastrand::Rng::with_seed(number ^ name.len() as u64 ^ u64::from(name.as_bytes()[0]) << 20).u32(..200);
     Named { name: name.into(), value: (40_000 + noise) as f32 / 1_000.0 }
 }
 
@@ -184,9 +184,7 @@ impl Ends {
 
     async fn acked(&self, upto: u64) {
         let mut report = self.report.clone();
-        let all = report.wait_for(|report| {
-            report.lanes.iter().map(|lane| lane.acked.0).sum::<u64>() >= upto
-        });
+        let all = report.wait_for(|report| report.lanes.iter().map(|lane| lane.acked.0).sum::<u64>() >= upto);
         let Ok(all) = tokio::time::timeout(PATIENCE, all).await else {
             panic!("not delivered within {PATIENCE:?}: {:?}", self.report.borrow().lanes)
         };
@@ -220,13 +218,15 @@ impl Ends {
             new_bytes,
             passages: self.proxy.passages(),
             took: self.began.elapsed(),
-            logins: self.broker.logins(),
         }
     }
 
     async fn end(self) {
         self.grace.send_replace(Some(Uptime(u64::MAX)));
-        tokio::time::timeout(Duration::from_hours(1), self.forward).await.expect("forward does not end").unwrap();
+        tokio::time::timeout(Duration::from_hours(1), self.forward)
+            .await
+            .expect("forward does not end")
+            .unwrap();
     }
 }
 
@@ -235,7 +235,9 @@ fn folder() -> tempfile::TempDir {
     tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
 }
 
-fn start_outbox(folder: &Path) -> (mpsc::Sender<OutboxRequest>, watch::Receiver<OutboxReport>, watch::Receiver<[u64; 3]>) {
+fn start_outbox(
+    folder: &Path,
+) -> (mpsc::Sender<OutboxRequest>, watch::Receiver<OutboxReport>, watch::Receiver<[u64; 3]>) {
     let directory = Directory::open(folder).unwrap();
     let outbox = Outbox::open(directory, OutboxConfig::default(), 7).unwrap().outbox;
     let (requests, requests_seen) = mpsc::channel(128);
@@ -385,11 +387,20 @@ async fn every_event_arrives_once_over_every_link() {
 async fn every_event_arrives_once_whatever_befalls_the_link() {
     let silence = Duration::from_mins(10);
     for (name, fault) in [
-        ("stalls up to 40 s", &(|case: &mut Case| case.weather.stall = Some(Duration::from_secs(40))) as &dyn Fn(&mut Case)),
+        (
+            "stalls up to 40 s",
+            &(|case: &mut Case| case.weather.stall = Some(Duration::from_secs(40))) as &dyn Fn(&mut Case),
+        ),
         ("every byte by itself", &|case| case.weather.split = Split::Bytes),
         ("acknowledged twice", &|case| case.manner = Manner::Twice),
         ("5 resets", &|case| {
-            case.blows = vec![Blow::ResetUp(300), Blow::ResetDown(5), Blow::ResetUp(9), Blow::ResetUp(700), Blow::ResetDown(12)];
+            case.blows = vec![
+                Blow::ResetUp(300),
+                Blow::ResetDown(5),
+                Blow::ResetUp(9),
+                Blow::ResetUp(700),
+                Blow::ResetDown(12),
+            ];
         }),
         ("half-open for 10 min, twice", &|case| {
             case.blows = vec![Blow::HalfOpen(400, silence), Blow::HalfOpen(100, silence)];
@@ -405,7 +416,11 @@ async fn every_event_arrives_once_whatever_befalls_the_link() {
             let what = format!("{name}, rtt {round_trip} s, {rate} bit/s, seed {}", seed() + offset);
             shown.check(&what);
             if let Some(took) = shown.believed() {
-                assert!(took <= limit, "{what}: half-open believed for {took:?}, not {limit:?}: {:#?}", shown.passages);
+                assert!(
+                    took <= limit,
+                    "{what}: half-open believed for {took:?}, not {limit:?}: {:#?}",
+                    shown.passages
+                );
                 believed = believed.max(took);
             }
             twice += shown.twice();
@@ -436,7 +451,12 @@ async fn a_cut_or_a_reset_at_any_byte_loses_nothing() {
     let (up, down) = (clean.passages[0].up, clean.passages[0].down);
     let (mut runs, mut twice) = (0, 0);
     for (what, bytes, case) in [
-        ("cut at byte", up.max(down), &(|at| Case { weather: Weather { split: Split::At(at), ..short().weather }, ..short() }) as &dyn Fn(u64) -> Case),
+        (
+            "cut at byte",
+            up.max(down),
+            &(|at| Case { weather: Weather { split: Split::At(at), ..short().weather }, ..short() })
+                as &dyn Fn(u64) -> Case,
+        ),
         ("reset up at byte", up, &|at| Case { blows: vec![Blow::ResetUp(at)], ..short() }),
         ("reset down at byte", down, &|at| Case { blows: vec![Blow::ResetDown(at)], ..short() }),
     ] {
@@ -476,7 +496,11 @@ async fn every_event_arrives_once_in_any_mixture_of_faults() {
         twice += shown.twice();
         connects += shown.passages.len();
     }
-    println!("LINK mixtures: {MIXTURES} seeds from {}, {} events, 0 lost, {twice} came again, {connects} connects", seed(), 360 * MIXTURES);
+    println!(
+        "LINK mixtures: {MIXTURES} seeds from {}, {} events, 0 lost, {twice} came again, {connects} connects",
+        seed(),
+        360 * MIXTURES
+    );
 }
 
 /// The rows must see what they are for.
@@ -503,5 +527,8 @@ async fn planted_bugs_are_seen() {
     let blows = vec![Blow::ResetUp(9); 40];
     let hasty = Ends::run(Case { blows, config: hasty, ..short() }, seed()).await.hasty();
     assert!(hasty > 0, "hasty attempts are not seen");
-    println!("LINK planted bugs: caught, 3 of 3 ({} events lost, half-open believed for {believed:?}, {hasty} hasty attempts)", lost.len());
+    println!(
+        "LINK planted bugs: caught, 3 of 3 ({} events lost, half-open believed for {believed:?}, {hasty} hasty attempts)",
+        lost.len()
+    );
 }

@@ -132,11 +132,6 @@ impl ChaosProxy {
         self.shared.state.lock().unwrap().passages.clone()
     }
 
-    /// Blows that have not fallen.
-    pub(crate) fn blows_left(&self) -> usize {
-        self.shared.state.lock().unwrap().blows.len()
-    }
-
     /// Breaks every connection there is, as when the broker dies.
     pub(crate) fn cut(&self) {
         self.shared.broken.send_modify(|count| *count += 1);

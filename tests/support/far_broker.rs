@@ -1,13 +1,11 @@
 //! A broker of a hundred lines on tokio's clock: takes MQTT 3.1.1, keeps what is published, acknowledges as it is told.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio::time::Instant;
 
 /// How it acknowledges.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,7 +21,6 @@ pub(crate) enum Manner {
 /// A message it has taken.
 #[derive(Clone)]
 pub(crate) struct Taken {
-    pub(crate) at: Instant,
     pub(crate) topic: String,
     pub(crate) payload: Vec<u8>,
     pub(crate) qos: u8,
@@ -39,8 +36,6 @@ pub(crate) struct FarBroker {
 struct Shared {
     manner: Manner,
     taken: Mutex<Vec<Taken>>,
-    /// Logins by client id.
-    logins: Mutex<BTreeMap<String, u32>>,
     /// Counts its restarts.
     restarts: watch::Sender<u32>,
 }
@@ -49,12 +44,7 @@ impl FarBroker {
     pub(crate) async fn start(manner: Manner) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let shared = Arc::new(Shared {
-            manner,
-            taken: Mutex::default(),
-            logins: Mutex::default(),
-            restarts: watch::channel(0).0,
-        });
+        let shared = Arc::new(Shared { manner, taken: Mutex::default(), restarts: watch::channel(0).0 });
         let accepting = tokio::spawn(accept(listener, Arc::clone(&shared)));
         Self { port, shared, accepting }
     }
@@ -67,11 +57,6 @@ impl FarBroker {
     /// Everything it has taken so far.
     pub(crate) fn taken(&self) -> Vec<Taken> {
         self.shared.taken.lock().unwrap().clone()
-    }
-
-    /// How often anybody has logged in.
-    pub(crate) fn logins(&self) -> u32 {
-        self.shared.logins.lock().unwrap().values().sum()
     }
 
     /// Ends all connections without a word and knows nothing of them afterwards.
@@ -115,9 +100,7 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
 async fn serve(mut socket: TcpStream, shared: &Shared) -> Option<()> {
     let (kind, connect) = packet(&mut socket).await?;
     assert_eq!(kind, 0x10, "CONNECT first");
-    // Name, level, flags, keep-alive; then the client id.
-    let client = text(&connect, 10)?;
-    *shared.logins.lock().unwrap().entry(client).or_default() += 1;
+    assert!(connect.starts_with(b"\0\x04MQTT\x04"), "MQTT 3.1.1");
     socket.write_all(&[0x20, 2, 0, 0]).await.ok()?;
     let mut before = None;
     loop {
@@ -127,7 +110,7 @@ async fn serve(mut socket: TcpStream, shared: &Shared) -> Option<()> {
                 let topic = text(&body, 0)?;
                 let (qos, rest) = ((kind >> 1) & 3, 2 + topic.len());
                 let payload = body.get(rest + usize::from(qos) * 2..)?.to_vec();
-                let taken = Taken { at: Instant::now(), topic, payload, qos };
+                let taken = Taken { topic, payload, qos };
                 shared.take(taken);
                 if qos == 1 {
                     let id = [*body.get(rest)?, *body.get(rest + 1)?];
