@@ -53,6 +53,8 @@ struct Model {
     may_drop: bool,
 }
 
+const NO_CLOCK: UtcTime = UtcTime { micros: 0, quality: ClockQuality::Unset };
+
 fn config() -> OutboxConfig {
     let segment_bytes = Bytes(2048);
     OutboxConfig {
@@ -116,6 +118,14 @@ impl Model {
 
     /// Runs one operation; the error is the power going, anything else is a violation.
     fn run(&mut self, outbox: &mut Outbox<CrashDisk>, disk: &CrashDisk, op: Op) -> Result<(), OutboxError> {
+        if std::env::var("TRACE").is_ok() {
+            println!(
+                "{op:?} payloads {} ops {} {:?}",
+                self.payloads,
+                disk.operations(),
+                disk.names().iter().filter(|n| n.contains("-0")).collect::<Vec<_>>()
+            );
+        }
         let nearly_full = outbox.used().0 + 2 * 4096 > config().size_max.0;
         self.may_drop = matches!(op, Op::Expire) || nearly_full && matches!(op, Op::Append(..));
         match op {
@@ -145,7 +155,7 @@ impl Model {
                 }
             }
             Op::Restart => {
-                let opened = Outbox::open(disk.clone(), config(), 0xcafe ^ self.payloads << 8)?;
+                let opened = Outbox::open(disk.clone(), config(), 0xcafe ^ self.payloads << 8, NO_CLOCK)?;
                 *outbox = opened.outbox;
                 assert!(outbox.epoch() > self.epoch, "epoch {} after {}", outbox.epoch(), self.epoch);
                 self.epoch = outbox.epoch();
@@ -167,7 +177,8 @@ impl Model {
     /// Opens what remains and compares it with the queue. On success the queue is what was recovered.
     fn check(&mut self, disk: &CrashDisk, remains: Remains) -> Result<Outbox<CrashDisk>, String> {
         let entropy = u64::from(self.epoch) << 20 | self.payloads;
-        let opened = Outbox::open(disk.clone(), config(), entropy).map_err(|e| format!("open: {e:?}"))?;
+        let opened =
+            Outbox::open(disk.clone(), config(), entropy, NO_CLOCK).map_err(|e| format!("open: {e:?}"))?;
         let (mut outbox, recovered) = (opened.outbox, opened.recovered);
         if outbox.epoch() <= self.epoch {
             return Err(format!("epoch {} after {}", outbox.epoch(), self.epoch));
@@ -234,7 +245,7 @@ fn read_all(outbox: &mut Outbox<CrashDisk>, lane: Lane) -> Vec<Record> {
     let (mut all, mut batch) = (Vec::new(), Vec::new());
     loop {
         let from = all.last().map_or(Seq(0), |record: &Record| record.seq.next());
-        outbox.read(lane, from, 7, 900, &mut batch).unwrap();
+        outbox.read(lane, from, Seq(u64::MAX), 7, 900, &mut batch).unwrap();
         if batch.is_empty() {
             return all;
         }
@@ -246,7 +257,7 @@ fn read_all(outbox: &mut Outbox<CrashDisk>, lane: Lane) -> Vec<Record> {
 fn run(disk: &CrashDisk, model: &mut Model, script: &[Op]) {
     model.may_drop = false;
     let entropy = 0xface ^ model.payloads << 8 ^ u64::from(model.epoch);
-    let Ok(opened) = Outbox::open(disk.clone(), config(), entropy) else {
+    let Ok(opened) = Outbox::open(disk.clone(), config(), entropy, NO_CLOCK) else {
         assert!(disk.is_off(), "opening fails only without power");
         return;
     };
@@ -329,4 +340,65 @@ fn acknowledging_before_fsync_is_noticed() {
 fn a_directory_that_is_never_synced_is_noticed() {
     let fault = cut_everywhere(Lie::SyncDir, &short_script(), 1, 0).unwrap_err();
     assert!(fault.contains("is lost"), "{fault}");
+}
+#[test]
+fn zz_debug() {
+    let script = long_script(0);
+    let disk = CrashDisk::new(Lie::None);
+    disk.crash_after(Some(69));
+    let mut model = Model::default();
+    run(&disk, &mut model, &script);
+    let after = disk.reboot(Remains::Sectors(69));
+    let dump = |d: &CrashDisk| {
+        for name in d.names() {
+            if name.starts_with("normal") || name.starts_with("spare") {
+                println!("{name}");
+                let c = d.content(&name);
+                if c.len() < 1100 {
+                    println!("  short {}", c.len());
+                    continue;
+                }
+                println!("  salt {:x?} first {:?}", &c[16..24], &c[24..32]);
+                let mut o = 1024;
+                while o + 24 < c.len() {
+                    let l = u32::from_le_bytes(c[o..o + 4].try_into().unwrap()) as usize;
+                    if l == 0 || l > 1000 {
+                        break;
+                    }
+                    println!(
+                        "  {o}: len {l} seq {} {:?}",
+                        u64::from_le_bytes(c[o + 8..o + 16].try_into().unwrap()),
+                        &c[o + 24..(o + 34).min(c.len())]
+                    );
+                    o += 24 + l;
+                }
+            }
+        }
+    };
+    dump(&after);
+    println!("{:?}", disk.names());
+    let o = model.check(&after, Remains::Sectors(69)).unwrap();
+    println!(
+        "durable {:?} acked {:?} {:?} used {:?}",
+        o.durable(Lane::Normal),
+        o.acked(Lane::Normal),
+        o.done(Lane::Normal),
+        o.used()
+    );
+    drop(o);
+    let mut coin = Coin(69 ^ 0xb0b);
+    let n = usize::try_from(coin.below(24)).unwrap();
+    println!("second after {n}");
+    after.crash_after(Some(n));
+    run(&after, &mut model, &script);
+    println!("{:?}", model.lanes[1].durable);
+    for (k, v) in &model.lanes[1].appended {
+        println!("{k} {:?}", &v[..10.min(v.len())]);
+    }
+    for image in 0..3 {
+        let again = after.reboot(Remains::Sectors(69 ^ image << 40));
+        println!("=== {image}");
+        dump(&again);
+        println!("{:?}", model.clone().check(&again, Remains::Sectors(69)).err());
+    }
 }

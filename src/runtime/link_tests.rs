@@ -21,16 +21,17 @@ use tokio::time::{Instant, sleep};
 
 use self::chaos_proxy::{Blow, ChaosProxy, Passage, Split, Weather};
 use self::far_broker::{FarBroker, Manner};
-use crate::clock::{ClockQuality, EventTime, SystemClock, Uptime};
+use crate::clock::{Clock, ClockQuality, EventTime, SystemClock, Uptime};
 use crate::config::UpstreamEncoding;
 use crate::flow::{Change, EventId, Facts, Named, Outbound, Priority, StreamKind, When};
-use crate::forward::{Backoff, ForwardConfig, Session};
+use crate::forward::{Backoff, ForwardConfig, LaneStart, Moment, Session};
 use crate::io::disk::Directory;
 use crate::io::mqtt::{Endpoint, Protocol};
 use crate::outbox::{Lane, Outbox, OutboxConfig};
 use crate::runtime::forward::{Forward, Wires};
 use crate::runtime::outbox::{OutboxReport, OutboxRequest, OutboxWorker};
 use crate::runtime::status::Topics;
+use crate::runtime::summary_ids::SummaryIds;
 use crate::runtime::target::Target;
 use crate::telemetry::{Metrics, Progress};
 use crate::wire::{BatchReader, Encoder, Origin, encode_record};
@@ -238,14 +239,16 @@ fn folder() -> tempfile::TempDir {
 fn start_outbox(
     folder: &Path,
 ) -> (mpsc::Sender<OutboxRequest>, watch::Receiver<OutboxReport>, watch::Receiver<[u64; 3]>) {
+    let clock = SystemClock::by(virtual_now);
     let directory = Directory::open(folder).unwrap();
-    let outbox = Outbox::open(directory, OutboxConfig::default(), 7).unwrap().outbox;
+    let outbox = Outbox::open(directory, OutboxConfig::default(), 7, clock.utc()).unwrap().outbox;
     let (requests, requests_seen) = mpsc::channel(128);
     let (durable, durable_seen) = watch::channel([0; 3]);
     let (report, report_seen) = watch::channel(OutboxReport::default());
-    let clock = SystemClock::by(virtual_now);
     let worker = OutboxWorker {
+        ids: SummaryIds::new(outbox.epoch()),
         outbox,
+        urgent: mpsc::channel(1).1,
         requests: requests_seen,
         durable,
         report,
@@ -265,6 +268,7 @@ fn forward(
     grace: watch::Receiver<Option<Uptime>>,
 ) -> Forward {
     let clock = SystemClock::by(virtual_now);
+    let config = ForwardConfig { keep_alive: case.keep_alive, ..case.config.clone() };
     let endpoint = Endpoint {
         protocol: Protocol::V311,
         clean_start: true,
@@ -274,7 +278,7 @@ fn forward(
     };
     Forward {
         target: Target { endpoint, password_file: None },
-        session: Session::new(case.config.clone(), [0; 3]),
+        session: Session::new(config, &std::array::from_fn(|_| LaneStart::default()), &[], Moment { up: clock.uptime(), utc: clock.utc() }, 0.0),
         encoding: UpstreamEncoding::Compact,
         encoder: Encoder::new(),
         origin: Origin { site: "test".into(), gateway: "gw".into() },
