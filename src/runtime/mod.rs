@@ -29,6 +29,8 @@ mod infer;
 mod known_time;
 mod limits;
 mod link_report;
+#[cfg(test)]
+mod link_tests;
 mod memory;
 mod models;
 mod options;
