@@ -278,7 +278,13 @@ fn forward(
     };
     Forward {
         target: Target { endpoint, password_file: None },
-        session: Session::new(config, &std::array::from_fn(|_| LaneStart::default()), &[], Moment { up: clock.uptime(), utc: clock.utc() }, 0.0),
+        session: Session::new(
+            config,
+            &std::array::from_fn(|_| LaneStart::default()),
+            &[],
+            Moment { up: clock.uptime(), utc: clock.utc() },
+            0.0,
+        ),
         encoding: UpstreamEncoding::Compact,
         encoder: Encoder::new(),
         origin: Origin { site: "test".into(), gateway: "gw".into() },
