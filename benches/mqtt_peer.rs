@@ -304,7 +304,7 @@ fn sink(options: &Options) {
     let listener = TcpListener::bind(("127.0.0.1", u16::try_from(options.number("port")).unwrap())).unwrap();
     let delay = Duration::from_millis(options.number("delay-ms"));
     println!("ready");
-    let mut stream = listener.accept().unwrap().0;
+    let stream = listener.accept().unwrap().0;
     stream.set_nodelay(true).unwrap();
     let mut answers = stream.try_clone().unwrap();
     let (answer, due) = mpsc::channel::<(Instant, Vec<u8>)>();

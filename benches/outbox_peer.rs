@@ -73,7 +73,7 @@ fn append(options: &Options) {
     let (interval, batch) = (outbox.config().sync_interval, u64::from(outbox.config().batch_records_max));
     let mut payload = vec![0; usize::try_from(bytes).unwrap()];
     let mut random = fastrand::Rng::with_seed(7);
-    let (mut pending, mut syncs, mut due) = (0, 0_u64, None);
+    let (mut pending, mut syncs, mut due) = (0, 0_u64, None::<Instant>);
     let mut records = Vec::new();
     let started = Instant::now();
     for number in 0..count {
