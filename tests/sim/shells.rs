@@ -339,7 +339,10 @@ impl World {
         let bytes_max = usize::try_from(fetch.bytes_max).unwrap_or(usize::MAX);
         let records_max = usize::try_from(fetch.records_max).unwrap_or(usize::MAX);
         let ignored = self.planted == Planted::UptoIgnored;
-        let (from, upto) = (Seq(fetch.from), Seq(if ignored { u64::MAX } else { fetch.upto }));
+        // On a disk that takes nothing more could be read, and sent; the reference knows what is durable.
+        let durable = gateway.outbox.durable(Lane::ALL[lane]).0;
+        let upto = if ignored { durable } else { durable.min(fetch.upto) };
+        let (from, upto) = (Seq(fetch.from), Seq(upto));
         let read = gateway.outbox.read(Lane::ALL[lane], from, upto, records_max, bytes_max, &mut records);
         if self.tolerate(read)?.is_none() {
             if let Some(gateway) = &mut self.gateway {
