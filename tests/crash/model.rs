@@ -314,7 +314,9 @@ impl Model {
         let promised = model.appended.range(model.done + 1..=model.durable.max(model.done + 1));
         let due = promised.filter(|(seq, _)| **seq <= model.durable && !model.settled.contains(seq));
         let mut lost = due.filter(|(_, payload)| told(payload).iter().any(|id| !told_of.contains(id)));
-        let may_lose = if self.may_drop { dropped(outbox, lane) - self.dropped[index(lane)] } else { 0 };
+        // Counts of what was never taken may be lost with the power; those of what was durable are not.
+        let newly = dropped(outbox, lane).saturating_sub(self.dropped[index(lane)]);
+        let may_lose = if self.may_drop { newly } else { 0 };
         if let Some((lost, _)) = lost.nth(usize::try_from(may_lose).unwrap()) {
             return Err(format!("{lane:?}: durable record {lost} is lost"));
         }
