@@ -28,6 +28,9 @@ mod governor;
 mod infer;
 mod known_time;
 mod limits;
+mod link_report;
+#[cfg(test)]
+mod link_tests;
 mod memory;
 mod models;
 mod options;

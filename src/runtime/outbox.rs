@@ -94,9 +94,6 @@ pub(in crate::runtime) enum OutboxRequest {
 /// Records read.
 pub(in crate::runtime) struct Reading {
     pub(in crate::runtime) records: Vec<Record>,
-    /// Everything of the lane up to here could be read then: what is durable, and on a disk that takes nothing what memory
-    /// has.
-    pub(in crate::runtime) durable: Seq,
 }
 
 /// The outbox in figures.
@@ -222,7 +219,7 @@ impl<D: Disk> OutboxWorker<D> {
                 let read = self.outbox.read(lane, from, upto, records_max, bytes_max, &mut records);
                 if turn.tolerate(now, read, "read records") {
                     // The forwarder may have lost its connection meanwhile and dropped the question.
-                    best_effort(reply.send(Reading { records, durable: self.outbox.readable(lane) }));
+                    best_effort(reply.send(Reading { records }));
                 }
             }
             OutboxRequest::Advance { lane, upto } => {

@@ -9,13 +9,14 @@ use tokio::sync::watch;
 
 use crate::clock::{Clock, SystemClock, Uptime};
 use crate::flow::{Budget, Priority, StreamId};
-use crate::forward::{LinkState, Status};
+use crate::forward::Status;
 use crate::governor::GovernorStatus;
 use crate::infer::{ModelState, ModelStatus, ReportCounts};
 use crate::io::mqtt::{Delivery, Publisher};
 use crate::outbox::{DiskState, Lane};
 use crate::runtime::certificates::Certificates;
 use crate::runtime::known_time::KnownTime;
+use crate::runtime::link_report::link_json;
 use crate::runtime::outbox::{OutboxReport, remedy};
 use crate::runtime::plant::stopped;
 use crate::runtime::retry::IDLE_TURN;
@@ -282,20 +283,7 @@ impl StatusReport {
     }
 
     fn link_json(&self) -> Value {
-        let Some(status) = *self.sources.link.borrow() else { return json!({"state": "waiting"}) };
-        let state = match status.state {
-            LinkState::Waiting { .. } => "waiting",
-            LinkState::Connecting { .. } => "connecting",
-            LinkState::Up { .. } => "up",
-        };
-        let millis = status.round_trip.map(|rtt| u64::try_from(rtt.as_millis()).unwrap_or(u64::MAX));
-        json!({
-            "state": state, "failures": status.failures, "rtt_ms": millis,
-            "bytes_today": status.bytes_today.0, "daily": status.daily.map(|daily| daily.0),
-            "in_flight": status.in_flight,
-            "batches": {"sent": status.counts.sent, "acked": status.counts.acked, "refused": status.counts.refused,
-                        "lost": status.counts.lost},
-        })
+        link_json(*self.sources.link.borrow(), self.clock.uptime())
     }
 
     fn models_json(&self) -> Value {

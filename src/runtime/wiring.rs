@@ -18,7 +18,7 @@ use tracing::{error, info};
 use crate::clock::{Clock, SystemClock, Uptime};
 use crate::config::{Config, LinkSettings};
 use crate::flow::Budget;
-use crate::forward::{ForwardConfig, Session, Status};
+use crate::forward::{ForwardConfig, LaneStart, Moment, Session, Status};
 use crate::infer::{ModelStatus, Registry};
 use crate::ingest::Ingest;
 use crate::io::disk::Directory;
@@ -171,7 +171,9 @@ fn admitted_models(config: &Config) -> Result<Models, WiringError> {
 /// The outbox's thread and the ways to it.
 struct OutboxSide {
     epoch: u32,
-    acked: [u64; 3],
+    /// Where the forwarder goes on: cursors, what was delivered beyond them, and its note.
+    starts: [LaneStart; 3],
+    note: Vec<u8>,
     urgent: mpsc::Sender<OutboxRequest>,
     requests: mpsc::Sender<OutboxRequest>,
     durable: watch::Receiver<[u64; 3]>,
@@ -192,7 +194,8 @@ fn start_outbox(config: &Config, common: &Common) -> Result<OutboxSide, WiringEr
     let (requests, requests_seen) = mpsc::channel(REQUESTS_MAX);
     let (durable, durable_seen) = watch::channel(Lane::ALL.map(|lane| outbox.durable(lane).0));
     let (report, report_seen) = watch::channel(OutboxReport::default());
-    let (epoch, acked) = (outbox.epoch(), Lane::ALL.map(|lane| outbox.acked(lane).0));
+    let start = |lane| LaneStart { acked: outbox.acked(lane).0, done: outbox.done(lane).to_vec() };
+    let (epoch, starts, note) = (outbox.epoch(), Lane::ALL.map(start), outbox.remembered().to_vec());
     let worker = OutboxWorker {
         ids: SummaryIds::new(outbox.epoch()),
         outbox,
@@ -205,7 +208,7 @@ fn start_outbox(config: &Config, common: &Common) -> Result<OutboxSide, WiringEr
         progress: Arc::clone(&common.progress),
     };
     let done = thread("tg-outbox", worker.run()).map_err(WiringError::Thread)?;
-    Ok(OutboxSide { epoch, acked, urgent, requests, durable: durable_seen, report: report_seen, done })
+    Ok(OutboxSide { epoch, starts, note, urgent, requests, durable: durable_seen, report: report_seen, done })
 }
 
 fn start_forward(
@@ -216,9 +219,12 @@ fn start_forward(
     health: watch::Receiver<Arc<str>>,
 ) -> Result<(JoinHandle<()>, watch::Receiver<Option<Status>>), WiringError> {
     let (status, status_seen) = watch::channel(None);
+    let now = Moment { up: common.clock.uptime(), utc: common.clock.utc() };
+    let settings = forward_config(config, common.pace);
+    let session = Session::new(settings, &outbox.starts, &outbox.note, now, fastrand::f64());
     let forward = Forward {
         target: upstream_target(config, common)?,
-        session: Session::new(forward_config(config, common.pace), outbox.acked),
+        session,
         encoding: config.upstream.encoding,
         encoder: Encoder::new(),
         origin: common.origin.clone(),
@@ -313,6 +319,8 @@ fn forward_config(config: &Config, pace: Pace) -> ForwardConfig {
         rate: upstream.rate,
         daily: upstream.daily,
         backoff_max: pace.backoff_max,
+        keep_alive: upstream.link.keep_alive,
+        tls: upstream.link.address.tls,
         ..ForwardConfig::default()
     }
 }
