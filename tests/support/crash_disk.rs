@@ -141,7 +141,12 @@ impl CrashDisk {
         let (seed, unit) = match remains {
             Remains::Sectors(seed) => (seed, SECTOR),
             Remains::Pages(seed) => (seed, PAGE),
-            _ => (0, SECTOR),
+            Remains::Durable
+            | Remains::Live
+            | Remains::Torn(_)
+            | Remains::NamesLost
+            | Remains::ContentsLost
+            | Remains::Zeros => (0, SECTOR),
         };
         let mut coin = Coin(seed);
         let names = match remains {
