@@ -145,7 +145,7 @@ impl LaneInspection {
         let extent =
             Extent { name: &name, salt: salt.unwrap_or_default(), end: salt.map_or(0, |_| len), last };
         let mut waiting = 0;
-        let survey = survey(disk, buffer, extent, first, |found, (_, payload)| {
+        let survey = survey(disk, buffer, extent, first, |found, payload| {
             let (seq, at) = (Seq(found.header.seq), EventTime(found.header.at));
             self.newest = Some(at);
             if seq.0 > acked && done.end_of(seq.0).is_none() {

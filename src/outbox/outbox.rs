@@ -184,7 +184,7 @@ impl<D: Disk> Outbox<D> {
     /// # Errors
     /// None at present: what a disk refuses is held, and what cannot be held is rejected.
     pub fn append(&mut self, lane: Lane, payload: &[u8], at: EventTime) -> Result<Appended, OutboxError> {
-        Ok(self.store(lane, Entry { payload, at: at.0, supersedes: None }))
+        Ok(self.store(lane, Entry { payload, at: at.0 }))
     }
 
     /// Makes everything appended durable. After a failure it is written into another file, once; if that fails as well it
