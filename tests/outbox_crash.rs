@@ -60,7 +60,8 @@ fn script(seed: u64) -> Vec<Op> {
     for _ in 0..90 {
         let lane = Lane::ALL[usize::try_from(coin.below(3)).unwrap()];
         script.push(match coin.below(48) {
-            0..=27 => Op::Append(lane, 1 + usize::try_from(coin.below(longest)).unwrap()),
+            0..=25 => Op::Append(lane, 1 + usize::try_from(coin.below(longest)).unwrap()),
+            26..=27 => Op::Coarsen(lane),
             28..=36 => Op::Sync,
             37..=39 => Op::Ack(lane, coin.below(12)),
             40..=42 => Op::Settle(lane, 1 + coin.below(9), coin.below(9)),
@@ -207,4 +208,9 @@ fn a_checksum_that_is_not_looked_at_is_noticed() {
 fn using_a_file_again_before_the_cursor_is_durable_is_noticed() {
     let fault = noticed(Lie::Cursor);
     assert!(fault.contains("damage where there is none") || fault.contains("fell back"), "{fault}");
+}
+
+#[test]
+fn old_records_that_go_before_what_stands_for_them_is_durable_are_noticed() {
+    assert!(noticed(Lie::Draw).contains("is lost"));
 }

@@ -187,7 +187,7 @@ impl<D: Disk> Outbox<D> {
 
     fn append_drawn(&mut self, lane: Lane, drawn: &Drawn, upto: u64) -> Result<(), OutboxError> {
         for (payload, at) in &drawn.records {
-            let entry = Entry { payload, at: at.0, supersedes: None };
+            let entry = Entry { payload, at: at.0 };
             self.find_room(lane, &entry)?;
             self.write(lane, entry)?;
         }

@@ -40,6 +40,8 @@ mod plant;
 mod reading;
 mod retry;
 mod room;
+#[cfg(test)]
+mod stall_tests;
 mod status;
 mod summary_ids;
 mod supervisor;
