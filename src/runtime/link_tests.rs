@@ -278,7 +278,13 @@ fn forward(
     };
     Forward {
         target: Target { endpoint, password_file: None },
-        session: Session::new(config, &std::array::from_fn(|_| LaneStart::default()), &[], Moment { up: clock.uptime(), utc: clock.utc() }, 0.0),
+        session: Session::new(
+            config,
+            &std::array::from_fn(|_| LaneStart::default()),
+            &[],
+            Moment { up: clock.uptime(), utc: clock.utc() },
+            0.0,
+        ),
         encoding: UpstreamEncoding::Compact,
         encoder: Encoder::new(),
         origin: Origin { site: "test".into(), gateway: "gw".into() },
@@ -325,10 +331,10 @@ impl Shown {
         self.passages.windows(2).filter(is_hasty).count()
     }
 
-    /// The longest time a swallowed connection was believed in.
+    /// The longest time a connection that the broker had welcomed was believed in after it was swallowed.
     fn believed(&self) -> Option<Duration> {
         let believed = |passage: &Passage| {
-            let since = passage.swallowed?.max(passage.opened);
+            let since = passage.swallowed.filter(|_| passage.down > 0)?;
             Some(passage.closed.map_or(Duration::MAX, |closed| closed.saturating_duration_since(since)))
         };
         self.passages.iter().filter_map(believed).max()
