@@ -3,7 +3,8 @@
 //! Everything between the outbox on disk and the broker is the real thing: outbox thread, session, MQTT client, sockets.
 //! The link is `tests/support/chaos_proxy.rs`, the broker `tests/support/far_broker.rs`; all of it runs on one executor
 //! whose clock stands still while anything can go on. `cargo test --lib link_tests -- --nocapture` prints the matrix;
-//! `LINK_SEED=n` runs it with another seed.
+//! `LINK_SEED=n` runs it with another seed, `LINK_FULL=1` resets at every byte instead of every 13th and draws 1,000
+//! mixtures instead of 30.
 
 #[path = "../../tests/support/chaos_proxy.rs"]
 mod chaos_proxy;
@@ -39,9 +40,6 @@ use crate::wire::{BatchReader, Encoder, Origin, encode_record};
 /// The configuration's defaults upstream.
 const KEEP_ALIVE: Duration = Duration::from_secs(120);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(90);
-
-/// Mixtures drawn in one run of the tests.
-const MIXTURES: usize = 60;
 
 /// Timers of the executor have this grain.
 const CLOCK_TICK: Duration = Duration::from_millis(2);
@@ -347,6 +345,11 @@ impl Shown {
     }
 }
 
+/// All runs, which takes minutes, instead of a part.
+fn is_full() -> bool {
+    std::env::var_os("LINK_FULL").is_some()
+}
+
 fn seed() -> u64 {
     std::env::var("LINK_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(20_261_120)
 }
@@ -460,6 +463,7 @@ async fn a_cut_or_a_reset_at_any_byte_loses_nothing() {
     clean.check("clean");
     let (up, down) = (clean.passages[0].up, clean.passages[0].down);
     let (mut runs, mut twice) = (0, 0);
+    let step = if is_full() { 1 } else { 13 };
     for (what, bytes, case) in [
         (
             "cut at byte",
@@ -470,13 +474,13 @@ async fn a_cut_or_a_reset_at_any_byte_loses_nothing() {
         ("reset up at byte", up, &|at| Case { blows: vec![Blow::ResetUp(at)], ..short() }),
         ("reset down at byte", down, &|at| Case { blows: vec![Blow::ResetDown(at)], ..short() }),
     ] {
-        for at in 0..bytes {
+        for at in (0..bytes).step_by(step) {
             let shown = Ends::run(case(at), seed() + at).await;
             shown.check(&format!("{what} {at}"));
             runs += 1;
             twice += shown.twice();
         }
-        println!("LINK {what} 0 to {}: nothing lost", bytes - 1);
+        println!("LINK {what} 0 to {}, each {step}. of them: nothing lost", bytes - 1);
     }
     println!("LINK byte by byte: {runs} runs of 43 events, 0 lost, {twice} came again");
 }
@@ -485,7 +489,8 @@ async fn a_cut_or_a_reset_at_any_byte_loses_nothing() {
 #[tokio::test(start_paused = true)]
 async fn every_event_arrives_once_in_any_mixture_of_faults() {
     let (mut twice, mut connects) = (0, 0);
-    for seed in (seed()..).take(MIXTURES) {
+    let mixtures = if is_full() { 1_000 } else { 30 };
+    for seed in (seed()..).take(mixtures) {
         let mut random = fastrand::Rng::with_seed(seed);
         let mut case = Case::default();
         let (round_trip, rate) = links().nth(random.usize(..15)).unwrap();
@@ -507,9 +512,9 @@ async fn every_event_arrives_once_in_any_mixture_of_faults() {
         connects += shown.passages.len();
     }
     println!(
-        "LINK mixtures: {MIXTURES} seeds from {}, {} events, 0 lost, {twice} came again, {connects} connects",
+        "LINK mixtures: {mixtures} seeds from {}, {} events, 0 lost, {twice} came again, {connects} connects",
         seed(),
-        360 * MIXTURES
+        360 * mixtures
     );
 }
 
