@@ -56,7 +56,7 @@ fn answered_wrongly(protocol: Protocol) -> Vec<Case> {
         said("never a PUBACK", protocol, fine(0), granted(protocol)),
         said("one PUBACK of three", protocol, fine(1), [granted(protocol), taken(1)].concat()),
         said("PUBACKs backwards", protocol, fine(3), [taken(2), taken(1), taken(0)].concat()),
-        said("PUBACK twice", protocol, LOST, [taken(0), taken(0)].concat()),
+        said("PUBACK twice", protocol, fine(1), [taken(0), taken(0)].concat()),
         said("PUBACK of a subscription", protocol, LOST, vec![0x40, 2, 0, 1]),
         said("PUBACK of 0", protocol, LOST, vec![0x40, 2, 0, 0]),
         said("PUBACK of 5", protocol, LOST, vec![0x40, 2, 0, 5]),
