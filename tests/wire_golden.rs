@@ -4,20 +4,21 @@
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test")]
 
+#[path = "support/frames.rs"]
+mod frames;
+
 use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use frames::body;
 use tidegate::clock::{ClockQuality, EventTime};
 use tidegate::flow::{
     Change, Entity, EventId, Extracted, Facts, FeatureSummary, GapReason, Grain, LabelSummary, Named,
     Outbound, Priority, StreamKind, Summary, TaskResult, TaskSummary, TimeSpan, Verdict, When,
 };
 use tidegate::wire::{Encoder, Origin, decode_batch, decode_record, encode_json, encode_record};
-
-/// Bytes of the frame before the body.
-const HEADER: usize = 16;
 
 fn origin() -> Origin {
     Origin { site: "mv-aurora".into(), gateway: "engine-room-1".into() }
@@ -239,12 +240,8 @@ fn event_json_is_written_as_before() {
     }
 }
 
-/// The body of a frame as it was before compression.
-fn body(frame: &[u8]) -> Vec<u8> {
-    let length = u32::from_le_bytes(frame[4..8].try_into().unwrap()) as usize;
-    match frame[3] {
-        0 => frame[HEADER..].to_vec(),
-        1 => zstd::bulk::decompress(&frame[HEADER..], length).unwrap(),
-        codec => panic!("codec {codec}"),
-    }
+#[test]
+fn the_dictionary_is_the_one_that_was_released() {
+    // A changed dictionary makes every batch sent with it unreadable. Make another one with another number.
+    assert_eq!((frames::DICTIONARY.len(), crc32c::crc32c(frames::DICTIONARY)), (8_192, 0xe7e2_f573));
 }

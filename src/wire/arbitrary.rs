@@ -11,10 +11,28 @@ use crate::flow::{
     Outbound, Priority, StreamKind, Summary, TaskResult, TaskSummary, TimeSpan, Verdict, When,
 };
 use crate::wire::codes::unscaled;
+use crate::wire::frame::{MAGIC, VERSION};
 use crate::wire::origin::Origin;
 
 pub(crate) fn origin() -> Origin {
     Origin { site: "mv-aurora".into(), gateway: "engine-room-1".into() }
+}
+
+/// A frame with a right head around anything.
+pub(crate) fn framed(version: u8, coding: u8, body: usize, stored: &[u8]) -> Vec<u8> {
+    let mut out = [&MAGIC[..], &[version, coding]].concat();
+    for length in [body, stored.len()] {
+        let length = u32::try_from(length).unwrap();
+        if version == VERSION {
+            out.extend(postcard::to_stdvec(&length).unwrap());
+        } else {
+            out.extend(length.to_le_bytes());
+        }
+    }
+    let checksum = crc32c::crc32c_append(crc32c::crc32c(&out), stored);
+    out.extend(checksum.to_le_bytes());
+    out.extend_from_slice(stored);
+    out
 }
 
 fn word() -> impl Strategy<Value = Arc<str>> {

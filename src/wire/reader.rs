@@ -1,7 +1,8 @@
 //! Batches one after the other from a stream of bytes, going on behind damage.
 
-use crate::wire::batch::{Batch, HEADER_BYTES, MAGIC, VERSION, VERSION_1, decode_batch, frame_bytes};
+use crate::wire::batch::{Batch, decode_batch};
 use crate::wire::error::WireError;
+use crate::wire::frame::{Head, MAGIC, VERSION, VERSION_1};
 use crate::wire::limits::BODY_BYTES_MAX;
 
 /// How an event line begins. Where to go on after damage.
@@ -102,7 +103,7 @@ impl BatchReader {
             let candidate = rest.get(*at..).unwrap_or_default();
             let line = candidate.starts_with(LINE_START);
             let frame = FRAME_STARTS.iter().any(|start| candidate.starts_with(start))
-                && (candidate.len() < HEADER_BYTES || frame_bytes(candidate).is_ok());
+                && matches!(Head::read(candidate), Ok(_) | Err(WireError::Incomplete { .. }));
             line || frame
         });
         // What may be the beginning of a beginning stays for the next piece.

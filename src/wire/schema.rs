@@ -13,25 +13,6 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::wire::error::WireError;
 use crate::wire::limits::{EVENTS_MAX, ITEMS_MAX, NAMES_MAX, TASKS_MAX, WORDS_MAX};
 
-/// Sixteen bytes before each body.
-#[derive(Clone, Copy, Serialize, Deserialize)]
-pub(crate) struct Header {
-    /// `TG`.
-    pub(crate) magic: [u8; 2],
-    pub(crate) version: u8,
-    /// 0 as it is, 1 Zstandard.
-    pub(crate) codec: u8,
-    /// Bytes of the body before compression.
-    #[serde(with = "postcard::fixint::le")]
-    pub(crate) body: u32,
-    /// Bytes of the body as stored.
-    #[serde(with = "postcard::fixint::le")]
-    pub(crate) stored: u32,
-    /// CRC-32C of the twelve bytes before and the stored body.
-    #[serde(with = "postcard::fixint::le")]
-    pub(crate) checksum: u32,
-}
-
 /// What a frame carries.
 #[derive(Serialize, Deserialize)]
 pub(crate) enum Body<'a> {
