@@ -295,12 +295,15 @@ impl World {
         Ok(())
     }
 
-    pub(crate) fn told(&mut self) {
-        let Some(gateway) = &mut self.gateway else { return };
+    pub(crate) fn told(&mut self) -> Result<(), Stop> {
+        let Some(gateway) = &mut self.gateway else { return Ok(()) };
         gateway.untold = false;
         for (number, lane) in (0_u8..).zip(Lane::ALL) {
-            gateway.session.durable(number, gateway.outbox.durable(lane).0);
+            let durable = gateway.outbox.durable(lane).0;
+            self.reference.synced(usize::from(number), durable)?;
+            gateway.session.durable(number, durable);
         }
+        Ok(())
     }
 
     /// Sorts the errors of the outbox as its shell does.
@@ -385,7 +388,10 @@ impl World {
             return Ok(());
         }
         if self.broker.dies(key, self.settings.poison)? {
-            if !broken {
+            if !broken && self.settings.says_no {
+                let refusal = Happening::Refuse { connection, token, content: true };
+                self.schedule.after(self.random.u64(5..1_500), refusal);
+            } else if !broken {
                 self.summary.deaths += 1;
                 self.lose_link(Loss::Closed);
             }
@@ -396,7 +402,8 @@ impl World {
             return Ok(self.broker.take(key, self.planted, &mut self.reference)?);
         }
         if self.has(Kind::Refusals) && self.random.bool() {
-            self.schedule.after(self.random.u64(5..1_500), Happening::Refuse { connection, token });
+            self.schedule
+                .after(self.random.u64(5..1_500), Happening::Refuse { connection, token, content: false });
             return Ok(());
         }
         self.broker.take(key, self.planted, &mut self.reference)?;
