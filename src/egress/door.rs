@@ -51,20 +51,17 @@ impl Door {
     }
 
     /// What may leave of a summary of events that have passed the door: its stream is found by name. Gaps name no
-    /// stream and are made by [`gap`](crate::egress::gap).
-    pub fn pass_summary(&mut self, facts: &Facts) -> Result<Outbound, DropReason> {
-        self.tally.received += 1;
+    /// stream and are made by [`gap`](crate::egress::gap). Not counted here: what it stands for has been.
+    ///
+    /// # Errors
+    /// [`DropReason::NotDeclared`] when its stream is on no list.
+    pub fn pass_summary(&self, facts: &Facts) -> Result<Outbound, DropReason> {
         let passed = facts.summary.as_ref().and_then(|summary| {
             let rule = self.policies.iter().find(|rule| rule.policy.stream == facts.stream)?;
-            let model = self.models.iter().find(|model| model.id == facts.model)?;
-            declared_summary(facts, summary, rule, model)
+            let model = self.models.iter().find(|model| model.id == facts.model);
+            Some(declared_summary(facts, summary, rule, model))
         });
-        let Some(facts) = passed else {
-            self.tally.drop(DropReason::NotDeclared, 1);
-            return Err(DropReason::NotDeclared);
-        };
-        self.tally.passed += 1;
-        Ok(Outbound::passed(facts))
+        passed.map(Outbound::passed).ok_or(DropReason::NotDeclared)
     }
 
     /// Events in, outbound events out.

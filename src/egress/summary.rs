@@ -23,7 +23,7 @@ pub fn gap(
     Outbound::passed(Facts {
         id,
         stream: lane.as_str().into(),
-        kind: StreamKind::Report,
+        kind: StreamKind::Sensor,
         when: in_millis(When::Span(span)),
         clock,
         model: "".into(),
@@ -39,22 +39,23 @@ pub fn gap(
     })
 }
 
-/// What may leave of a summary; `None` when a word of it is on no list.
-pub(crate) fn declared(facts: &Facts, summary: &Summary, rule: &Rule, model: &ModelWords) -> Option<Facts> {
-    let tasks = summary.tasks.iter().map(|task| declared_task(task, model));
+/// What may leave of a summary. What is on no list is left out: of a model that is not there any more, or a label it
+/// does not know, the task; the counts and the declared features stay.
+pub(crate) fn declared(facts: &Facts, summary: &Summary, rule: &Rule, model: Option<&ModelWords>) -> Facts {
+    let tasks = summary.tasks.iter().filter_map(|task| declared_task(task, model?));
     let summary = Summary {
         grain: summary.grain,
         events: summary.events,
-        tasks: tasks.collect::<Option<Vec<_>>>()?,
+        tasks: tasks.collect(),
         features: declared_features(&summary.features, rule),
     };
-    Some(Facts {
+    Facts {
         id: facts.id,
         stream: Arc::clone(&rule.policy.stream),
         kind: facts.kind,
         when: in_millis(facts.when),
         clock: facts.clock,
-        model: Arc::clone(&model.id),
+        model: model.map_or_else(|| "".into(), |model| Arc::clone(&model.id)),
         results: Vec::new(),
         features: Vec::new(),
         entities: Vec::new(),
@@ -64,7 +65,7 @@ pub(crate) fn declared(facts: &Facts, summary: &Summary, rule: &Rule, model: &Mo
         priority: facts.priority,
         historical: facts.historical,
         summary: Some(Arc::new(summary)),
-    })
+    }
 }
 
 fn declared_task(task: &TaskSummary, model: &ModelWords) -> Option<TaskSummary> {

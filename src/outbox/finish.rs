@@ -165,7 +165,7 @@ impl Log {
     /// Saves the cursor when it lags too far or segments wait for it, then takes the segments that it has passed out of use.
     pub(crate) fn collect<D: Disk>(&mut self, disk: &mut D, spares: &mut Spares) -> Result<(), OutboxError> {
         let waiting = self.sealed().any(|segment| segment.unacked == 0);
-        if waiting || self.unsaved >= CURSOR_LAG_RECORDS_MAX {
+        if waiting || self.unsaved >= CURSOR_LAG_RECORDS_MAX || self.dropped != self.saved.dropped {
             self.save_cursor(disk, self.acked)?;
         }
         let mut index = 0;

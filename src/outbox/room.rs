@@ -46,11 +46,8 @@ impl<D: Disk> Outbox<D> {
                 WhenFull::RejectNew => return Ok(Some(DropReason::OutboxReject)),
                 WhenFull::DropOldest | WhenFull::Coarsen => self.give_way(lane)?,
             };
-            if !freed && self.state == DiskState::Ok {
-                return Ok(Some(DropReason::OutboxFull));
-            }
             if !freed {
-                return Err(OutboxError::NoRoom { lane: lane.as_str() });
+                return Ok(Some(DropReason::OutboxFull));
             }
         }
     }
@@ -145,16 +142,17 @@ impl<D: Disk> Outbox<D> {
         let (log, side) = Self::lane_of(&mut self.logs, &mut self.sides, victim);
         let evicted = log.drop_oldest(disk, buffer, spares)?;
         side.is_broken &= log.open;
-        if !is_empty && !evicted.freed {
-            // Its cursor could not be written, or its file not be taken away.
-            self.state = DiskState::Failing;
-        }
         self.tally.drop(DropReason::OutboxFull, evicted.records);
         if evicted.records > 0 {
             let to = self.oldest(victim).or(self.log(victim).newest.map(EventTime));
             if let Some((from, to)) = from.zip(to) {
                 self.side_mut(victim).ledger.see(Loss::Full, from, to);
             }
+        }
+        if !is_empty && !evicted.freed {
+            // Its cursor could not be written, or its file not be taken away.
+            self.state = DiskState::Failing;
+            return Err(OutboxError::NoRoom { lane: victim.as_str() });
         }
         Ok(evicted.freed)
     }

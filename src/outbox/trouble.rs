@@ -11,7 +11,7 @@ use std::io;
 use crate::clock::EventTime;
 use crate::outbox::disk::Disk;
 use crate::outbox::error::OutboxError;
-use crate::outbox::hold::{HELD_BYTES_MAX, Hold};
+use crate::outbox::hold::{HELD_BYTES_MAX, Held, Hold};
 use crate::outbox::lane::Lane;
 use crate::outbox::log::Wrote;
 use crate::outbox::outbox::Outbox;
@@ -244,10 +244,13 @@ impl<D: Disk> Outbox<D> {
                 self.side_mut(lane).hold.push_front(held);
                 return Err(error);
             }
-            let room = self.make_room(lane, &held.entry());
-            let written = match room {
-                Ok(None) => self.write(lane, held.entry()),
-                Ok(Some(_)) => Err(OutboxError::NoRoom { lane: lane.as_str() }),
+            let written = match self.make_room(lane, &held.entry()) {
+                Ok(None) => self.write(lane, held.entry()).map(drop),
+                Ok(Some(reason)) => {
+                    // There is room for less now than memory held, and all that is stored is more urgent.
+                    self.give_up(lane, &held, reason);
+                    Ok(())
+                }
                 Err(error) => Err(error),
             };
             if let Err(error) = written {
@@ -321,11 +324,15 @@ impl<D: Disk> Outbox<D> {
     /// Gives up the oldest record of a lane that only memory has.
     fn shed(&mut self, lane: Lane) -> bool {
         let Some(held) = self.side_mut(lane).hold.pop() else { return false };
+        self.give_up(lane, &held, DropReason::OutboxFull);
+        true
+    }
+
+    fn give_up(&mut self, lane: Lane, held: &Held, reason: DropReason) {
         if !held.done {
-            self.lose(lane, DropReason::OutboxFull, EventTime(held.at));
+            self.lose(lane, reason, EventTime(held.at));
         }
         self.side_mut(lane).ledger.lost(held.seq);
-        true
     }
 
     /// What is durable or delivered by now has told what it was to tell.

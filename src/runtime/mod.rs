@@ -15,6 +15,7 @@ mod analyze;
 mod arrivals;
 mod batches;
 mod certificates;
+mod coarsening;
 mod commands;
 mod common;
 mod complaints;
@@ -28,6 +29,8 @@ mod infer;
 mod known_time;
 mod limits;
 mod link_report;
+#[cfg(test)]
+mod link_tests;
 mod memory;
 mod models;
 mod options;
@@ -44,6 +47,7 @@ mod text_row;
 mod threads;
 mod wiring;
 
+pub use coarsening::{Coarsening, CoarseningCounts};
 pub use commands::{
     Consumed, LinkChange, ReplayCounts, ReplayError, ReplayPlan, ReplayWatcher, Speed, SubscribeError,
     SubscribePlan, replay, subscribe,
