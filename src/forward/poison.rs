@@ -33,11 +33,11 @@ pub(in crate::forward) enum Weight {
     /// The link ended without a word: it may have been the link.
     Silence = 1,
     /// The broker hung up, or said that it does not take this.
-    Word = 2,
+    Word = 4,
 }
 
-/// Two words, or four silences, with the record alone on the link. The first loss, in company, makes three tries.
-const WEIGHT_MAX: u8 = 4;
+/// Two words, or eight silences, with the record alone on the link. The first loss, in company, makes three tries.
+const WEIGHT_MAX: u8 = 8;
 const LOSSES_CULPRIT: u8 = 3;
 
 /// Losses are counted so far; six bits of a note.
@@ -175,11 +175,11 @@ mod tests {
         let mut suspect = Some(Suspect::after_loss(None, (1, 10), false, Weight::Word));
         suspect = suspect.and_then(|suspect| suspect.after_arrival((1, 10)));
         assert_eq!(suspect, None);
-        for _ in 0..3 {
+        for _ in 0..7 {
             suspect = Some(Suspect::after_loss(suspect, (11, 11), true, Weight::Silence));
         }
         let condemned = |suspect: Option<Suspect>| suspect.and_then(|suspect| suspect.culprit());
-        assert_eq!(condemned(suspect), None, "three silences are not enough");
+        assert_eq!(condemned(suspect), None, "seven silences are not enough");
         for _ in 0..5 {
             suspect = Some(Suspect::after_loss(suspect, (11, 11), true, Weight::Word));
         }

@@ -41,7 +41,6 @@ pub(crate) fn check(gateway: &Gateway, reference: &Reference) -> Checked {
     for (lane, model) in Lane::ALL.into_iter().zip(&reference.lanes) {
         let (acked, durable) = (gateway.outbox.acked(lane).0, gateway.outbox.durable(lane).0);
         if acked > durable.max(model.appended) || durable > model.appended || acked > model.acked {
-            eprintln!("{:?} {} {:?}", gateway.outbox.done(lane), model.debug(), gateway.outbox.tally());
             return Err(format!(
                 "{lane:?}: acked {acked} of {}, durable {durable}, appended {}",
                 model.acked, model.appended

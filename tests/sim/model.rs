@@ -31,16 +31,6 @@ pub(crate) struct LaneModel {
 }
 
 impl LaneModel {
-    pub(crate) fn debug(&self) -> String {
-        format!(
-            "{:?}",
-            self.records
-                .range(self.acked - 1..self.acked + 6)
-                .map(|(s, r)| (s, r.answered, r.dropped, r.settled))
-                .collect::<Vec<_>>()
-        )
-    }
-
     /// The cursor of the outbox passes what is done with already.
     fn catch_up(&mut self) {
         let passes = |record: &Stored| record.settled || record.dropped;

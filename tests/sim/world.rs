@@ -183,7 +183,9 @@ impl World {
                 Err(Stop::Violation(violation)) => return Err(violation),
             }
             if let Some(gateway) = &self.gateway {
-                check(gateway, &self.reference).map_err(|error| format!("{error} after {happening:?}, {:?}", self.kinds().collect::<Vec<_>>()))?;
+                check(gateway, &self.reference).map_err(|error| {
+                    format!("{error} after {happening:?}, {:?}", self.kinds().collect::<Vec<_>>())
+                })?;
                 self.summary.trace = (self.summary.trace ^ self.schedule.now.0 ^ gateway.outbox.used().0)
                     .wrapping_mul(0x0100_0000_01b3)
                     .wrapping_add(gateway.outbox.held());
