@@ -43,6 +43,9 @@ const LOSSES_CULPRIT: u8 = 3;
 /// Losses are counted so far; six bits of a note.
 const LOSSES_MAX: u8 = 63;
 
+/// A record among a thousand is found within so many losses; after that there is no hurry.
+const LOSSES_FRESH: u8 = 16;
+
 /// Losses after which batches go alone.
 const LOSSES_ALONE: u8 = 2;
 
@@ -90,6 +93,11 @@ impl Suspect {
     pub(in crate::forward) fn goes_alone(&self) -> bool {
         // One record alone costs little.
         self.losses >= LOSSES_ALONE || self.first == self.last
+    }
+
+    /// Whether it is worth hurrying: it goes alone, and not for long yet.
+    pub(in crate::forward) fn is_fresh(&self) -> bool {
+        self.goes_alone() && self.losses < LOSSES_FRESH
     }
 
     /// Whether something else of the lane should be sent before these are tried again.
