@@ -106,8 +106,9 @@ fn all() -> Vec<Outbound> {
     [windows(), vec![report()]].concat()
 }
 
-/// What is left of an hour of windows, and a gap: what the outbox stores and, without sketches, what is sent.
-fn told(sketch: &[u8]) -> Vec<Outbound> {
+/// What is left of an hour of windows, and a gap: what the outbox stores and, without sketches and rows, what is sent.
+fn told(sketch: &[u8], row_ms: u64) -> Vec<Outbound> {
+    let (lead, trail) = (Duration::from_millis(row_ms), Duration::from_millis(row_ms / 2));
     let label = |label: &str, count, first, last, longest| LabelSummary {
         label: label.into(),
         count,
@@ -119,8 +120,15 @@ fn told(sketch: &[u8]) -> Vec<Outbound> {
         TaskSummary {
             task: "pump-leak".into(),
             labels: vec![label("none", 57, 0, 3_540, 1_860_000), label("severe", 3, 1_920, 2_040, 180_500)],
+            lead,
+            trail,
         },
-        TaskSummary { task: "cooler".into(), labels: vec![label("full", 60, 0, 3_540, 3_600_000)] },
+        TaskSummary {
+            task: "cooler".into(),
+            labels: vec![label("full", 60, 0, 3_540, 3_600_000)],
+            lead,
+            trail,
+        },
     ];
     let feature = |name: &str, min, max, mean, quantiles| FeatureSummary {
         name: name.into(),
@@ -167,8 +175,8 @@ fn records_are_written_as_before() {
         ("record-window.bin", windows().remove(1)),
         ("record-report.bin", report()),
         ("record-marked.bin", marked().remove(0)),
-        ("record-summary.bin", told(&[3, 1, 4]).remove(0)),
-        ("record-gap.bin", told(&[]).remove(1)),
+        ("record-summary.bin", told(&[3, 1, 4], 1_860_000).remove(0)),
+        ("record-gap.bin", told(&[], 0).remove(1)),
     ] {
         let mut record = Vec::new();
         encode_record(&event, &mut record).unwrap();
@@ -184,8 +192,8 @@ fn batches_are_written_as_before() {
         ("batch-2-one.bin", vec![report()]),
         ("batch-2-three.bin", all()),
         ("batch-2-marked.bin", marked()),
-        ("batch-2-gap.bin", told(&[]).split_off(1)),
-        ("batch-2-summary.bin", [told(&[]), windows()].concat()),
+        ("batch-2-gap.bin", told(&[], 0).split_off(1)),
+        ("batch-2-summary.bin", [told(&[], 0), windows()].concat()),
     ] {
         let mut batch = Vec::new();
         Encoder::new().encode(&origin(), &events, &mut batch).unwrap();
@@ -223,7 +231,7 @@ fn the_body_of_a_batch_is_written_as_before() {
 #[test]
 fn event_json_is_written_as_before() {
     for (name, events) in
-        [("events.json", all()), ("events-marked.json", marked()), ("events-summary.json", told(&[]))]
+        [("events.json", all()), ("events-marked.json", marked()), ("events-summary.json", told(&[], 0))]
     {
         let mut lines = Vec::new();
         encode_json(&origin(), &events, &mut lines);

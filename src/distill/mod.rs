@@ -13,10 +13,19 @@
 //! The dwell is kept per task and not per set of labels: one jittery task would otherwise hide every change of
 //! the others.
 
+mod bins;
+mod bucket;
+mod coarsen;
 mod config;
 mod distiller;
+mod feature;
+mod group;
 mod rate;
+mod rows;
+mod sketch;
 mod standing;
 
+pub use coarsen::{CoarsenCounts, Coarsener, Drawn, GROUPS_MAX, Gap, OPEN_MAX};
 pub use config::{DistillConfig, ForwardEvents, ModelNames, StreamPolicy, TaskNames};
 pub use distiller::{ASSETS_MAX, Distiller};
+pub use group::Original;

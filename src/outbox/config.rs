@@ -9,6 +9,8 @@ use crate::units::Bytes;
 pub struct OutboxConfig {
     /// Most the outbox takes on disk over all lanes, cursor files included; at least [`OutboxConfig::size_min`].
     pub size_max: Bytes,
+    /// Space that stays free on the file system: with less the outbox takes no more than it has and counts as full.
+    pub free_min: Bytes,
     /// Records older than this are dropped.
     pub age_max: Duration,
     /// What gives way when `size_max` is reached.
@@ -29,6 +31,9 @@ pub enum WhenFull {
     DropOldest,
     /// What is stored stays. New records are refused; two segments are kept free for alarms.
     RejectNew,
+    /// Old records of the bulk lane, then of the normal lane, are drawn together into summaries before anything is
+    /// dropped; when that gains too little, as for [`WhenFull::DropOldest`]. Alarms stay as they are.
+    Coarsen,
 }
 
 /// Segments each lane must have room for: one to append to, one to send from.
@@ -62,6 +67,8 @@ impl Default for OutboxConfig {
     fn default() -> Self {
         Self {
             size_max: Bytes(256 << 20),
+            // What a small system needs to go on: a log file, a package update that can be undone.
+            free_min: Bytes(16 << 20),
             age_max: Duration::from_hours(30 * 24),
             when_full: WhenFull::DropOldest,
             // The erase block of common eMMC is 0.5 to 4 MiB.

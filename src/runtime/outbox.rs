@@ -35,12 +35,14 @@ pub(in crate::runtime) enum OutboxRequest {
         /// Wall time.
         at: EventTime,
     },
-    /// Read durable records.
+    /// Read records of a lane.
     Read {
         /// Which lane.
         lane: Lane,
         /// First record wanted.
         from: Seq,
+        /// None beyond this one.
+        upto: Seq,
         /// At most so many.
         records_max: usize,
         /// At most so many bytes, but at least one record.
@@ -55,6 +57,29 @@ pub(in crate::runtime) enum OutboxRequest {
         /// The last of them.
         upto: Seq,
     },
+    /// A range beyond the cursor has been acknowledged: live records that went before the backlog.
+    Settle {
+        /// Which lane.
+        lane: Lane,
+        /// The first of them.
+        from: Seq,
+        /// The last of them.
+        upto: Seq,
+    },
+    /// A record that cannot be delivered: kept aside, counted, and done with.
+    SetAside {
+        /// Which lane.
+        lane: Lane,
+        /// Which record.
+        seq: Seq,
+    },
+    /// Keep a note of the caller durably, then answer whether it is. Of two that differ the later counts.
+    Remember {
+        /// The note, at most 400 bytes.
+        note: Vec<u8>,
+        /// Told when it is durable, or cannot be made so now.
+        reply: oneshot::Sender<bool>,
+    },
     /// Make everything durable now, then answer.
     Sync(oneshot::Sender<()>),
 }
@@ -62,7 +87,8 @@ pub(in crate::runtime) enum OutboxRequest {
 /// Records read.
 pub(in crate::runtime) struct Reading {
     pub(in crate::runtime) records: Vec<Record>,
-    /// Everything of the lane up to here was durable when they were read.
+    /// Everything of the lane up to here could be read then: what is durable, and on a disk that takes nothing what memory
+    /// has.
     pub(in crate::runtime) durable: Seq,
 }
 
@@ -173,14 +199,21 @@ impl<D: Disk> OutboxWorker<D> {
                 }
                 Ok(())
             }
-            OutboxRequest::Read { lane, from, records_max, bytes_max, reply } => {
+            OutboxRequest::Read { lane, from, upto, records_max, bytes_max, reply } => {
                 let mut records = Vec::new();
                 self.outbox.read(lane, from, records_max, bytes_max, &mut records)?;
+                records.retain(|record| record.seq <= upto);
                 // The forwarder may have lost its connection meanwhile and dropped the question.
                 best_effort(reply.send(Reading { records, durable: self.outbox.durable(lane) }));
                 Ok(())
             }
             OutboxRequest::Advance { lane, upto } => self.outbox.advance(lane, upto),
+            OutboxRequest::Settle { .. } => Ok(()),
+            OutboxRequest::SetAside { .. } => Ok(()),
+            OutboxRequest::Remember { reply, .. } => {
+                best_effort(reply.send(false));
+                Ok(())
+            }
             OutboxRequest::Sync(done) => {
                 self.sync(turn)?;
                 best_effort(done.send(()));

@@ -14,6 +14,8 @@ use crate::governor::GovernorStatus;
 use crate::infer::{ModelState, ModelStatus, ReportCounts};
 use crate::io::mqtt::{Delivery, Publisher};
 use crate::outbox::Lane;
+use crate::runtime::certificates::Certificates;
+use crate::runtime::known_time::KnownTime;
 use crate::runtime::outbox::OutboxReport;
 use crate::runtime::plant::stopped;
 use crate::runtime::retry::IDLE_TURN;
@@ -23,6 +25,9 @@ use crate::units::Bytes;
 
 /// `R/metrics` and the figures in `R/status` are published this often: the contract's ten seconds.
 pub(in crate::runtime) const REPORT_EVERY: Duration = Duration::from_secs(10);
+
+/// Days left that are told where no certificate is used: a century, longer than any.
+const DAYS_LEFT_WITHOUT: u64 = 36_500;
 
 const AVAILABLE: &str = "status/available";
 const HEALTH: &str = "status/health";
@@ -109,6 +114,8 @@ pub(in crate::runtime) struct StatusReport {
     pub(in crate::runtime) memory_max: Bytes,
     /// Figures are told this often, at most once a second.
     pub(in crate::runtime) every: Duration,
+    pub(in crate::runtime) certificates: Certificates,
+    pub(in crate::runtime) known_time: KnownTime,
     pub(in crate::runtime) clock: SystemClock,
 }
 
@@ -130,6 +137,7 @@ impl StatusReport {
                 () = tokio::time::sleep(IDLE_TURN) => {}
                 () = stopped(&mut self.stopping) => return,
             }
+            self.look_at_certificates();
             let health = self.health_json();
             self.health.send_replace(Arc::from(self.stamped(HEALTH, &health)));
             let now = self.clock.uptime();
@@ -169,6 +177,14 @@ impl StatusReport {
         if self.say(name, payload.into_bytes(), true) {
             told.insert(name, text.to_owned());
         }
+    }
+
+    fn look_at_certificates(&mut self) {
+        self.known_time.keep(&self.clock);
+        let metrics = &self.sources.metrics;
+        let connects = metrics.get(Metric::PlantConnects) + metrics.get(Metric::UpstreamConnects);
+        self.certificates.watch(self.clock.uptime(), connects);
+        metrics.set(Metric::CertDaysLeft, self.certificates.days_left().unwrap_or(DAYS_LEFT_WITHOUT));
     }
 
     /// What all models have counted.
@@ -213,10 +229,13 @@ impl StatusReport {
             (None, None) if refused > 0 => {
                 ("degraded", format!("the plant broker refuses {refused} subscriptions: see the log"))
             }
-            (None, None) if self.publisher.borrow().is_none() => {
-                ("degraded", "the plant broker is away".to_owned())
-            }
-            (None, None) => ("up", "ok".to_owned()),
+            (None, None) => match self.certificates.complaint() {
+                Some(complaint) => ("degraded", complaint.to_owned()),
+                None if self.publisher.borrow().is_none() => {
+                    ("degraded", "the plant broker is away".to_owned())
+                }
+                None => ("up", "ok".to_owned()),
+            },
         };
         let stages: Map<String, Value> = Task::ALL
             .into_iter()
@@ -352,9 +371,12 @@ fn utc_text(clock: &SystemClock) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
     use crate::flow::{Admit, BudgetReason, FailureReason, Level};
     use crate::governor::{DWELL, DWELL_MAX, FORECAST, Governor, GovernorConfig};
+    use crate::io::mqtt::TlsMemory;
     use crate::outbox::{LaneStat, Seq};
     use crate::tally::Tally;
     use crate::units::Celsius;
@@ -404,6 +426,8 @@ mod tests {
             instance: "0badcafe".to_owned(),
             memory_max: Bytes(96 << 20),
             every: REPORT_EVERY,
+            certificates: Certificates::new(Vec::new(), TlsMemory::default()),
+            known_time: KnownTime::in_folder(Path::new("/nonexistent")),
             clock,
         }
     }

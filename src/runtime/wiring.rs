@@ -22,11 +22,12 @@ use crate::infer::{ModelStatus, Registry};
 use crate::ingest::Ingest;
 use crate::io::disk::Directory;
 use crate::io::files::read_secret;
-use crate::io::mqtt::{Endpoint, Protocol, Publisher, TlsFiles, Will};
+use crate::io::mqtt::{Endpoint, Protocol, Publisher, TlsFiles, TlsMemory, Will};
 use crate::outbox::{Lane, Outbox, OutboxError};
 use crate::pipeline::Pipeline;
 use crate::runtime::analyze::{Analyze, WORK_IN_FLIGHT};
 use crate::runtime::arrivals::Arrivals;
+use crate::runtime::certificates::Certificates;
 use crate::runtime::common::{Common, WiringError};
 use crate::runtime::complaints::Complaints;
 use crate::runtime::crowd::Crowd;
@@ -34,6 +35,7 @@ use crate::runtime::decisions::Decisions;
 use crate::runtime::forward::{Forward, Wires};
 use crate::runtime::governor::prepare_governor;
 use crate::runtime::infer::{InferWorker, Scratch};
+use crate::runtime::known_time::KnownTime;
 use crate::runtime::limits::{INPUTS_MAX, REQUESTS_MAX};
 use crate::runtime::models::{Models, load_models};
 use crate::runtime::options::{Options, Pace};
@@ -78,7 +80,9 @@ pub(in crate::runtime) struct Service {
 /// Opens and spawns everything, back to front. Needs a running executor.
 pub(in crate::runtime) fn wire(config: &Config, options: &Options) -> Result<Service, WiringError> {
     let clock = SystemClock::start();
+    let known_time = KnownTime::in_folder(&config.gateway.state_dir);
     let common = Common {
+        known: known_time.read(),
         metrics: Arc::clone(&options.metrics),
         pace: options.pace,
         progress: Arc::new(Progress::new(clock.uptime())),
@@ -118,6 +122,8 @@ pub(in crate::runtime) fn wire(config: &Config, options: &Options) -> Result<Ser
         instance: instance.clone(),
         memory_max: config.budget.memory,
         every: common.pace.report_every,
+        certificates: certificates(config, &common),
+        known_time,
         clock: common.clock.clone(),
     };
     let plant = PlantLink {
@@ -330,9 +336,9 @@ fn endpoint(link: &LinkSettings, common: &Common) -> Result<Endpoint, WiringErro
     let client_id = format!("tidegate-{}-{}", common.origin.site, common.origin.gateway);
     // Read again for each connection; here so that one that is missing is a fault of the configuration.
     let password = link.password_file.as_deref().map(read_secret).transpose()?;
-    let client = link.cert_file.clone().zip(link.key_file.clone());
     Ok(Endpoint {
-        tls: link.ca_file.clone().map(|ca| TlsFiles { ca, client }),
+        tls: tls_files(link),
+        tls_memory: tls_memory(common),
         username: link.username.clone(),
         password,
         protocol: if link.v5 { Protocol::V5 } else { Protocol::V311 },
@@ -345,4 +351,20 @@ fn endpoint(link: &LinkSettings, common: &Common) -> Result<Endpoint, WiringErro
         }),
         ..Endpoint::new(link.address.clone(), &client_id)
     })
+}
+
+fn tls_files(link: &LinkSettings) -> Option<TlsFiles> {
+    let client = link.cert_file.clone().zip(link.key_file.clone());
+    link.ca_file.clone().map(|ca| TlsFiles { ca, client })
+}
+
+fn tls_memory(common: &Common) -> TlsMemory {
+    TlsMemory::new(Arc::new(common.clock.clone()), common.known)
+}
+
+/// What the certificates of both links are watched by.
+fn certificates(config: &Config, common: &Common) -> Certificates {
+    let links = [("plant", &config.plant.link), ("upstream", &config.upstream.link)];
+    let links = links.into_iter().filter_map(|(name, link)| Some((name, tls_files(link)?))).collect();
+    Certificates::new(links, tls_memory(common))
 }

@@ -79,6 +79,8 @@ metrics! {
     UnreadableRecords = "tidegate_forward_unreadable_records_total",
     /// Changes of the budget's level.
     LevelChanges = "tidegate_governor_level_changes_total",
+    /// Whole days until the first certificate ends.
+    CertDaysLeft = "tidegate_tls_days_left",
     /// Resident memory of the process.
     MemoryBytes = "tidegate_process_resident_bytes",
 }

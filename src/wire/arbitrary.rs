@@ -146,7 +146,7 @@ fn summary() -> impl Strategy<Value = Summary> {
     let gap = prop::sample::select(GapReason::ALL.to_vec()).prop_map(Grain::Gap);
     let grain = prop_oneof![Just(Grain::TenMinutes), Just(Grain::Hour), Just(Grain::Day), gap];
     let task = (word(), prop::collection::vec(label_summary(), 0..3))
-        .prop_map(|(task, labels)| TaskSummary { task, labels });
+        .prop_map(|(task, labels)| TaskSummary { task, labels, lead: Duration::ZERO, trail: Duration::ZERO });
     let tasks = prop::collection::vec(task, 0..3);
     (grain, any::<u64>(), tasks, prop::collection::vec(feature_summary(), 0..3))
         .prop_map(|(grain, events, tasks, features)| Summary { grain, events, tasks, features })

@@ -12,7 +12,7 @@ use crate::wire::parse::parse_event;
 use crate::wire::row::{event_of, put_row, word};
 use crate::wire::rows::read_rows;
 use crate::wire::schema::{Body, put, read};
-use crate::wire::told::put_told;
+use crate::wire::told::{Kept, put_told};
 
 /// Number of `Body::One` among the bodies.
 const ONE: u32 = 0;
@@ -116,7 +116,7 @@ fn decode_body(version: u8, body: &[u8]) -> Result<Batch, WireError> {
             Err(WireError::Invalid { what: "kind of a body" })
         }
         Body::OneTold(one, told) => {
-            batch(one.site, one.gateway, vec![event_of(&one.event, Some((&told, &[])))?])
+            batch(one.site, one.gateway, vec![event_of(&one.event, Some((&told, Kept::default())))?])
         }
         Body::ManyTold(many, told) => batch(many.site, many.gateway, read_rows(&many, &told.0)?),
     }

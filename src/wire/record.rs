@@ -5,13 +5,15 @@
 //! the outbox's to find: its frames have their own checksum. A record is written in the least version that can say
 //! it, so that an earlier program reads all it can know of.
 
+use std::time::Duration;
+
 use crate::flow::{Facts, Outbound};
 use crate::wire::codes::start_ms;
 use crate::wire::error::WireError;
 use crate::wire::limits::RECORD_BYTES_MAX;
 use crate::wire::row::{event_of, put_row, word};
 use crate::wire::schema::{RowTold, put, read};
-use crate::wire::told::put_told;
+use crate::wire::told::{Kept, put_told};
 
 /// Version of the records of events. Later ones are added; this one stays readable.
 const EVENT: u8 = 1;
@@ -40,7 +42,10 @@ fn put_record(facts: &Facts, out: &mut Vec<u8>) -> Result<(), WireError> {
     put_row(out, facts)?;
     put_told(out, summary, start_ms(facts.when), &|name| word(name))?;
     put(out, &summary.features.len())?;
-    summary.features.iter().try_for_each(|feature| put(out, &*feature.sketch))
+    summary.features.iter().try_for_each(|feature| put(out, &*feature.sketch))?;
+    put(out, &summary.tasks.len())?;
+    let ms = |row: Duration| u64::try_from(row.as_millis()).unwrap_or(u64::MAX);
+    summary.tasks.iter().try_for_each(|task| put(out, &(ms(task.lead), ms(task.trail))))
 }
 
 /// Reads a record back. All of `bytes` must belong to it.
@@ -51,11 +56,11 @@ pub fn decode_record(bytes: &[u8]) -> Result<Outbound, WireError> {
     match bytes.split_first() {
         Some((&EVENT, row)) => event_of(&read(row)?, None),
         Some((&SUMMARY, row)) => {
-            let RowTold { event, told, sketches } = read(row)?;
-            if sketches.0.len() != told.features.0.len() {
-                return Err(WireError::Invalid { what: "number of sketches" });
+            let RowTold { event, told, sketches, rows } = read(row)?;
+            if sketches.0.len() != told.features.0.len() || rows.0.len() != told.tasks.0.len() {
+                return Err(WireError::Invalid { what: "number of sketches and rows" });
             }
-            event_of(&event, Some((&told, &sketches.0)))
+            event_of(&event, Some((&told, Kept { sketches: &sketches.0, rows: &rows.0 })))
         }
         Some((&found, _)) => Err(WireError::Version { found }),
         None => Err(WireError::Incomplete { need: 1, have: 0 }),

@@ -15,7 +15,7 @@ use crate::wire::error::WireError;
 use crate::wire::limits::{NAMES_MAX, TASKS_MAX, WORD_BYTES_MAX};
 use crate::wire::schema::{Row, RowFeature, RowTask, Told, put};
 use crate::wire::tasks::{take_extraction, task_count, tasks_of};
-use crate::wire::told::summary_of;
+use crate::wire::told::{Kept, summary_of};
 
 /// Appends the row of an event: the bytes of `Row`, part by part; refuses what a reader would refuse.
 pub(crate) fn put_row(out: &mut Vec<u8>, facts: &Facts) -> Result<(), WireError> {
@@ -55,8 +55,8 @@ pub(crate) fn put_row(out: &mut Vec<u8>, facts: &Facts) -> Result<(), WireError>
     Ok(())
 }
 
-/// The event of a row; of a summary with what it says and its sketches, if they are there.
-pub(crate) fn event_of(row: &Row<'_>, told: Option<(&Told<&str>, &[&[u8]])>) -> Result<Outbound, WireError> {
+/// The event of a row; of a summary with what it says and what is kept beside it, if that is there.
+pub(crate) fn event_of(row: &Row<'_>, told: Option<(&Told<&str>, Kept<'_>)>) -> Result<Outbound, WireError> {
     if row.shape & !SHAPE_FLAGS != 0 || (row.shape & SHAPE_SUMMARY != 0) != told.is_some() {
         return Err(WireError::Invalid { what: "kind of an event" });
     }
@@ -98,10 +98,7 @@ pub(crate) fn event_of(row: &Row<'_>, told: Option<(&Told<&str>, &[&[u8]])>) -> 
         change: Change::Same,
         priority: Priority::Normal,
         historical: false,
-        summary: told
-            .map(|(told, sketches)| summary_of(told, row.start, sketches, &name))
-            .transpose()?
-            .map(Arc::new),
+        summary: told.map(|(told, kept)| summary_of(told, row.start, kept, &name)).transpose()?.map(Arc::new),
     };
     set_state(&mut facts, row.state).ok_or(WireError::Invalid { what: "state of an event" })?;
     take_extraction(&mut facts, row.shape)?;

@@ -15,7 +15,7 @@ use crate::wire::limits::{EVENTS_MAX, ITEMS_MAX};
 use crate::wire::row::word;
 use crate::wire::schema::{Many, Shape, Told};
 use crate::wire::tasks::take_extraction;
-use crate::wire::told::{items_of_told, summary_of};
+use crate::wire::told::{Kept, items_of_told, summary_of};
 
 const TOO_MANY: WireError = WireError::Limit { what: "number of results, features and entities" };
 
@@ -252,7 +252,7 @@ impl Rows {
             }
             let told = told.next().ok_or_else(|| invalid.clone())?;
             let start = self.events.get(row).map_or(0, |event| start_ms(event.when));
-            let summary = summary_of(told, start, &[], &|index| self.word(index))?;
+            let summary = summary_of(told, start, Kept::default(), &|index| self.word(index))?;
             if let Some(event) = self.events.get_mut(row) {
                 event.summary = Some(Arc::new(summary));
             }

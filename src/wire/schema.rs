@@ -199,7 +199,8 @@ pub(crate) struct ToldFeature<N> {
     pub(crate) values: [i64; 6],
 }
 
-/// The record of a summary, version 2: a row, what it says, and of each feature the sketch.
+/// The record of a summary, version 2: a row, what it says, of each feature the sketch, and of each task how long its first
+/// and its last row of one label are, in milliseconds.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct RowTold<'a> {
     #[serde(borrow)]
@@ -208,6 +209,7 @@ pub(crate) struct RowTold<'a> {
     pub(crate) told: Told<&'a str>,
     #[serde(borrow)]
     pub(crate) sketches: Limited<&'a [u8], NAMES_MAX>,
+    pub(crate) rows: Limited<(u64, u64), TASKS_MAX>,
 }
 
 /// A value for each event: none when all are 0, one when all are equal, else each.

@@ -168,7 +168,7 @@ pub(crate) fn summary_of(raw: RawSummary) -> Result<Summary, WireError> {
 
 fn task_of(raw: RawTask) -> Result<TaskSummary, WireError> {
     let labels = raw.labels.into_iter().map(label_of).collect::<Result<_, _>>()?;
-    Ok(TaskSummary { task: Arc::from(raw.task), labels })
+    Ok(TaskSummary { task: Arc::from(raw.task), labels, lead: Duration::ZERO, trail: Duration::ZERO })
 }
 
 fn label_of(raw: RawLabel) -> Result<LabelSummary, WireError> {

@@ -52,25 +52,41 @@ pub(crate) fn put_told<'a, N: Serialize>(
     Ok(())
 }
 
-/// Undoes [`put_told`]. Features take the sketches in their order, none where there are no more.
+/// What only the record of a summary has, to draw it together with others again.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Kept<'a> {
+    /// Of each feature the sketch.
+    pub(crate) sketches: &'a [&'a [u8]],
+    /// Of each task the length of the first and of the last row of one label, in milliseconds.
+    pub(crate) rows: &'a [(u64, u64)],
+}
+
+/// Undoes [`put_told`]. Features and tasks take what is kept of them in their order, nothing where there is no more.
 pub(crate) fn summary_of<N: Copy>(
     told: &Told<N>,
     start: i64,
-    sketches: &[&[u8]],
+    kept: Kept<'_>,
     name: &impl Fn(N) -> Result<Arc<str>, WireError>,
 ) -> Result<Summary, WireError> {
-    let task = |task: &ToldTask<N>| {
+    let task = |(task, (lead, trail)): (&ToldTask<N>, (u64, u64))| {
         let labels = task.labels.0.iter().map(|label| label_of(label, start, name(label.name)?));
-        Ok(TaskSummary { task: name(task.name)?, labels: labels.collect::<Result<_, WireError>>()? })
+        Ok(TaskSummary {
+            task: name(task.name)?,
+            labels: labels.collect::<Result<_, WireError>>()?,
+            lead: Duration::from_millis(lead),
+            trail: Duration::from_millis(trail),
+        })
     };
-    let sketches = sketches.iter().map(|bytes| Arc::from(*bytes)).chain(std::iter::repeat_with(Arc::default));
+    let rows = kept.rows.iter().copied().chain(std::iter::repeat((0, 0)));
+    let sketches =
+        kept.sketches.iter().map(|bytes| Arc::from(*bytes)).chain(std::iter::repeat_with(Arc::default));
     let feature = |(feature, sketch): (&ToldFeature<N>, Arc<[u8]>)| {
         summary_of_feature(feature, name(feature.name)?, sketch)
     };
     Ok(Summary {
         grain: grain_of(told.grain)?,
         events: told.events,
-        tasks: told.tasks.0.iter().map(task).collect::<Result<_, WireError>>()?,
+        tasks: told.tasks.0.iter().zip(rows).map(task).collect::<Result<_, WireError>>()?,
         features: told.features.0.iter().zip(sketches).map(feature).collect::<Result<_, WireError>>()?,
     })
 }

@@ -65,6 +65,7 @@ impl Settings {
         Self {
             outbox: OutboxConfig {
                 segment_bytes,
+                free_min: Bytes(0),
                 size_max: Bytes(size * random.u64(1..5)),
                 age_max: Duration::from_secs(random.u64(600..100_000)),
                 when_full: if random.bool() { WhenFull::DropOldest } else { WhenFull::RejectNew },
