@@ -30,7 +30,7 @@ use zstd::bulk::{Compressor, Decompressor};
 const COUNTS: [usize; 4] = [1, 8, 32, 256];
 
 /// Level of the program's compressor.
-const LEVEL: i32 = 5;
+const LEVEL: i32 = 4;
 
 /// Bytes of a dictionary.
 const DICTIONARY_BYTES: usize = 8 << 10;
@@ -253,7 +253,7 @@ fn levels(sized: &[Batches; 4], total: usize) {
         .map(|plants| each(plants).map(|(origin, batch)| compact(origin, batch).0).collect())
         .collect();
     let mut out = Vec::with_capacity(1 << 20);
-    for level in [1, 3, LEVEL, 9, 12, 19] {
+    for level in [1, 3, LEVEL, 5, 9, 19] {
         let cells = bodies.iter().map(|bodies| {
             let (mut compressor, mut bytes) = (compressor(level, frames::DICTIONARY), 0);
             let time = fastest(bodies, |body| {
