@@ -1,5 +1,5 @@
-//! What `scripts/bench` runs beside the gateway: a sender, a client that only counts, one that only echoes, and a
-//! stopwatch. Not a benchmark by itself; `cargo bench` passes over it.
+//! What `scripts/bench` runs beside the gateway: a sender, a client that only counts, one that only echoes, a stopwatch,
+//! and a far end with a publisher to hold the drain against. Not a benchmark by itself; `cargo bench` passes over it.
 //!
 //! The counting and echoing clients are plain rumqttc with its own acknowledgements: what the gateway is held against.
 //! The sender and the stopwatch write MQTT 3.1.1 by hand, to take little of the processor they share with it.
@@ -14,7 +14,7 @@
 
 use std::collections::VecDeque;
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
@@ -51,7 +51,9 @@ fn main() {
         "count" => receive(&options, false),
         "echo" => receive(&options, true),
         "stopwatch" => stopwatch(&options),
-        _ => println!("mqtt_peer send|count|echo|stopwatch: see scripts/bench"),
+        "sink" => sink(&options),
+        "publish" => publish(&options),
+        _ => println!("mqtt_peer send|count|echo|stopwatch|sink|publish: see scripts/bench"),
     }
 }
 
@@ -294,4 +296,76 @@ fn stopwatch(options: &Options) {
     let mut took = reader.join().unwrap();
     took.sort_unstable();
     println!("{took:?}");
+}
+
+/// The upstream broker at the end of a long line, for one client: acknowledges each QoS 1 message `--delay-ms` after it
+/// came. Ends when no batch has come for `--quiet-ms`; says how many came, how large, and from the first to the last.
+fn sink(options: &Options) {
+    let listener = TcpListener::bind(("127.0.0.1", u16::try_from(options.number("port")).unwrap())).unwrap();
+    let delay = Duration::from_millis(options.number("delay-ms"));
+    println!("ready");
+    let stream = listener.accept().unwrap().0;
+    stream.set_nodelay(true).unwrap();
+    let mut answers = stream.try_clone().unwrap();
+    let (answer, due) = mpsc::channel::<(Instant, Vec<u8>)>();
+    std::thread::spawn(move || {
+        for (at, packet) in due {
+            std::thread::sleep(at.saturating_duration_since(Instant::now()));
+            if answers.write_all(&packet).is_err() {
+                return;
+            }
+        }
+    });
+    let quiet = Duration::from_millis(options.number("quiet-ms"));
+    let (batch, batches) = mpsc::channel();
+    std::thread::spawn(move || {
+        let mut packets = std::io::BufReader::with_capacity(1 << 16, stream.try_clone().unwrap());
+        loop {
+            let (kind, body) = read_packet(&mut packets);
+            let at = Instant::now();
+            let reply = match kind >> 4 {
+                1 => vec![0x20, 2, 0, 0],
+                8 => vec![0x90, 3, body[0], body[1], 1],
+                12 => vec![0xd0, 0],
+                3 => {
+                    let end = 2 + usize::from(u16::from_be_bytes([body[0], body[1]]));
+                    if body[2..end].windows(4).any(|part| part == b"/up/") {
+                        batch.send((at, body.len() - end)).unwrap();
+                    }
+                    if kind & 6 == 0 { continue } else { vec![0x40, 2, body[end], body[end + 1]] }
+                }
+                _ => continue,
+            };
+            answer.send((at + delay, reply)).unwrap();
+        }
+    });
+    let (first, size) = batches.recv().unwrap();
+    let (mut last, mut count, mut bytes) = (first, 1, size);
+    while let Ok((at, size)) = batches.recv_timeout(quiet) {
+        (last, count, bytes) = (at, count + 1, bytes + size);
+    }
+    let seconds = last.duration_since(first).as_secs_f64();
+    println!("{{\"batches\":{count},\"bytes\":{bytes},\"seconds\":{seconds:.4}}}");
+}
+
+/// Publishes `--count` messages of `--bytes` each as fast as a window of `--window` unacknowledged ones allows.
+fn publish(options: &Options) {
+    let (count, bytes, window) = (options.number("count"), options.number("bytes"), options.number("window"));
+    let mut wire = Wire::connect(options.number("port"), "publisher");
+    let mut acks = std::io::BufReader::new(wire.stream.try_clone().unwrap());
+    let payload = vec![7; usize::try_from(bytes).unwrap()];
+    let mut under_way = 0;
+    for number in 0..count {
+        if under_way == window {
+            wire.flush();
+            read_packet(&mut acks);
+            under_way -= 1;
+        }
+        wire.publish("tidegate/lab/bench/up/normal", &payload, 1, number);
+        under_way += 1;
+    }
+    wire.flush();
+    for _ in 0..under_way {
+        read_packet(&mut acks);
+    }
 }

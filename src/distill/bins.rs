@@ -101,7 +101,7 @@ fn count(rest: &mut &[u8]) -> Option<u64> {
         }
     }
     let value = f64::from_bits(bits.rotate_right(6).wrapping_add(1_f64.to_bits())) - 1.0;
-    let whole = value >= 1.0 && value < COUNT_MAX && value.fract() == 0.0;
+    let whole = (1.0..COUNT_MAX).contains(&value) && value.fract() == 0.0;
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a whole number in range")]
     whole.then_some(value as u64)
 }

@@ -20,6 +20,13 @@ pub const OPEN_MAX: usize = 32;
 /// as it came. Where more are needed, all are drawn together one grain coarser at once.
 pub const GROUPS_MAX: usize = 2048;
 
+/// Memory that all of this takes at most with models of a few tasks and a dozen features: the groups, and what is handed
+/// out of them, which is there beside them for a moment.
+pub const COARSENING_BYTES_MAX: usize = OPEN_MAX * (16 << 10) + 2 * GROUPS_MAX * (2 << 10);
+
+/// How many times shorter than its records a summary must be to take their place.
+const SAVED_MIN: usize = 2;
+
 /// Gaps kept apart by day. More are told as one for each reason.
 const GAPS_MAX: usize = 256;
 
@@ -65,12 +72,21 @@ pub struct Gap {
     pub at: EventTime,
 }
 
+/// How little is to be left, in bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct Aim {
+    /// More than this: ten minutes are drawn together to hours.
+    pub hours: usize,
+    /// More than this: hours are drawn together to days. No less than `hours`: the detail of hours is worth more space.
+    pub days: usize,
+}
+
 /// What is handed out.
 #[derive(Clone, Debug)]
 pub enum Drawn {
     /// A summary. It has no id yet and has still to pass the door.
     Summary(Facts, EventTime),
-    /// A record that stays as it was: a summary would be no shorter.
+    /// A record that stays as it was: a summary would hardly be shorter.
     Original(Original),
     /// Lost events.
     Gap(Gap),
@@ -103,7 +119,7 @@ impl Coarsener {
         self.counts.events = self.counts.events.saturating_add(events);
         let mut group = self.group(&key);
         let untold = group.add(facts, record, at);
-        self.note(untold);
+        self.counts.note(untold);
         self.open.push((key, group));
     }
 
@@ -123,22 +139,23 @@ impl Coarsener {
         sum.at = sum.at.max(gap.at);
     }
 
-    /// Hands out what stands for all that was taken in, and is empty again. Oldest first, it is made as coarse as needed
-    /// to take no more than `aim` bytes if it can; `weigh` says how many a summary takes, `overhead` what is added to
-    /// the bytes of a record that stays as it is.
-    pub fn finish(&mut self, aim: usize, overhead: usize, weigh: impl Fn(&Facts) -> usize) -> Vec<Drawn> {
+    /// Hands out what stands for all that was taken in, and is empty again. Oldest first, ten minutes become hours until
+    /// it takes no more than `aim.hours` bytes, then hours become days until it takes no more than `aim.days`, if that can
+    /// be; `weigh` says how many a summary takes, `overhead` what is added to the bytes of a record that stays as it is.
+    pub fn finish(&mut self, aim: Aim, overhead: usize, weigh: impl Fn(&Facts) -> usize) -> Vec<Drawn> {
         for (key, group) in std::mem::take(&mut self.open) {
             self.rest(key, group);
         }
         let size = |(key, closed): (&Key, &Closed)| {
             let summary = weigh(&key.facts(closed));
-            as_it_was(closed, overhead).map_or(summary, |bytes| bytes.min(summary))
+            stays(closed, overhead, || summary).unwrap_or(summary)
         };
         let mut sizes: BTreeMap<Key, usize> =
             self.closed.iter().map(|entry| (entry.0.clone(), size(entry))).collect();
         let mut total: usize = sizes.values().sum();
-        for (grain, next) in [(Grain::TenMinutes, Grain::Hour), (Grain::Hour, Grain::Day)] {
-            while total > aim
+        let steps = [(Grain::TenMinutes, Grain::Hour, aim.hours), (Grain::Hour, Grain::Day, aim.days)];
+        for (grain, next, enough) in steps {
+            while total > enough
                 && let Some(oldest) = self.closed.keys().find(|key| key.grain == grain)
             {
                 let from = bucket(next, oldest.from).from;
@@ -167,8 +184,8 @@ impl Coarsener {
         let mut drawn = Vec::new();
         for (key, closed) in closed {
             let facts = key.facts(&closed);
-            match as_it_was(&closed, overhead).filter(|bytes| *bytes <= weigh(&facts)) {
-                Some(_) => drawn.extend(closed.originals.into_iter().flatten().map(Drawn::Original)),
+            match stays(&closed, overhead, || weigh(&facts)) {
+                Some(_bytes) => drawn.extend(closed.originals.into_iter().flatten().map(Drawn::Original)),
                 None => drawn.push(Drawn::Summary(facts, closed.at)),
             }
         }
@@ -188,7 +205,7 @@ impl Coarsener {
         let mut group = Group::default();
         if let Some(closed) = self.closed.remove(key) {
             let untold = group.absorb(closed);
-            self.note(untold);
+            self.counts.note(untold);
         }
         group
     }
@@ -228,9 +245,10 @@ impl Coarsener {
             let wide = key.within(next);
             let group = groups.entry(wide.clone()).or_default();
             let there = self.closed.remove(&wide);
-            let untold: Vec<Untold> =
-                there.into_iter().chain([closed]).map(|closed| group.absorb(closed)).collect();
-            untold.into_iter().for_each(|untold| self.note(untold));
+            for closed in there.into_iter().chain([closed]) {
+                let untold = group.absorb(closed);
+                self.counts.note(untold);
+            }
         }
         let keys = groups.keys().cloned().collect();
         for (key, group) in groups {
@@ -238,15 +256,19 @@ impl Coarsener {
         }
         keys
     }
+}
 
+impl CoarsenCounts {
     fn note(&mut self, untold: Untold) {
-        self.counts.untold_names += untold.names;
-        self.counts.unreadable_sketches += untold.sketches;
+        self.untold_names += untold.names;
+        self.unreadable_sketches += untold.sketches;
     }
 }
 
-/// Bytes of a group's records as they came, if they are all there.
-fn as_it_was(closed: &Closed, overhead: usize) -> Option<usize> {
+/// Bytes of a group's records as they came, if they are all there and a summary would save too little: a single report
+/// says more than a summary of it.
+fn stays(closed: &Closed, overhead: usize, summary: impl FnOnce() -> usize) -> Option<usize> {
     let originals = closed.originals.as_ref()?;
-    Some(originals.iter().map(|original| original.record.len() + overhead).sum())
+    let bytes = originals.iter().map(|original| original.record.len() + overhead).sum();
+    (bytes <= summary().saturating_mul(SAVED_MIN)).then_some(bytes)
 }

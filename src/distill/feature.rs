@@ -146,7 +146,9 @@ mod tests {
 
     fn total_of(values: &[f32]) -> FeatureTotal {
         let mut total = FeatureTotal::new();
-        values.iter().for_each(|value| total.add(*value));
+        for value in values {
+            total.add(*value);
+        }
         total
     }
 

@@ -114,7 +114,7 @@ impl TaskTotal {
         } else if part.to <= here.from {
             (part, here)
         } else {
-            self.set_edges(overlap(here, part));
+            self.set_edges(overlap(&here, &part));
             return;
         };
         let meets = before.tail.is_some() && before.tail == behind.head;
@@ -148,7 +148,7 @@ impl TaskTotal {
 }
 
 /// The ends of two parts that lie within one another: whoever reaches further decides.
-fn overlap(one: Edges, other: Edges) -> Edges {
+fn overlap(one: &Edges, other: &Edges) -> Edges {
     let same = one.whole && other.whole && one.head == other.head;
     let (from, to) = (one.from.min(other.from), one.to.max(other.to));
     let (first, last) = (other.from < one.from, other.to > one.to);

@@ -5,7 +5,7 @@
 //! A quantile is off by at most [`Sketch::error`] of its value. At most [`BINS_MAX`] bins for each sign.
 //!
 //! # Why
-//! The bins are those of DDSketch: logarithmic, so that merging is adding. With one width for everything they are too
+//! The bins are those of `DDSketch`: logarithmic, so that merging is adding. With one width for everything they are too
 //! wide for a pressure of 101 ± 0.5 bar or too many for a vibration over four decades. So there is a ladder of widths,
 //! each twice the one below; a sketch takes the narrowest with which its range fits into [`BINS_MAX`] bins. Going up a
 //! step joins pairs of bins and moves no value over an edge, so the last width depends on the values alone.
@@ -34,13 +34,18 @@ pub(crate) struct Sketch {
     /// Lowest and highest bin in use, by sign.
     positive: Option<(i32, i32)>,
     negative: Option<(i32, i32)>,
+    /// The bins of the first level and of the present one.
+    finest: Config,
+    config: Config,
     inner: DDSketch,
 }
 
 impl Sketch {
     /// A sketch of nothing.
     pub(crate) fn new() -> Self {
-        Self { level: 0, positive: None, negative: None, inner: DDSketch::new(config(0)) }
+        let finest = config(0);
+        let inner = DDSketch::new(finest);
+        Self { level: 0, positive: None, negative: None, finest, config: finest, inner }
     }
 
     /// Takes in a finite value `count` times.
@@ -51,7 +56,7 @@ impl Sketch {
             return;
         }
         let sign = if value < 0.0 { Sign::Negative } else { Sign::Positive };
-        self.add_bin(Bin { sign, key: config(0).key(amount), count }, 0);
+        self.add_bin(Bin { sign, key: self.finest.key(amount), count }, 0);
     }
 
     /// Adds all values of another.
@@ -114,20 +119,18 @@ impl Sketch {
             return;
         }
         self.rise(level);
-        loop {
-            let key = bin.key >> (self.level - level);
-            let range = match bin.sign {
-                Sign::Negative => &mut self.negative,
-                Sign::Positive | Sign::Zero => &mut self.positive,
-            };
-            let (low, high) = range.map_or((key, key), |(low, high)| (low.min(key), high.max(key)));
-            if high - low < BINS_MAX || self.level == LEVEL_MAX {
-                *range = Some((low, high));
-                self.put(bin.sign, key, bin.count);
-                return;
-            }
-            self.rise(self.level + 1);
-        }
+        let key = bin.key >> (self.level - level);
+        let range = match bin.sign {
+            Sign::Negative => &mut self.negative,
+            Sign::Positive | Sign::Zero => &mut self.positive,
+        };
+        let (low, high) = range.map_or((key, key), |(low, high)| (low.min(key), high.max(key)));
+        *range = Some((low, high));
+        let fits = |steps: &u8| (high >> steps) - (low >> steps) < BINS_MAX;
+        let top = LEVEL_MAX - self.level;
+        let steps = (0..=top).find(fits).unwrap_or(top);
+        self.rise(self.level + steps);
+        self.put(bin.sign, key >> steps, bin.count);
     }
 
     /// Goes up to a level, if it is above, by joining bins.
@@ -138,7 +141,8 @@ impl Sketch {
         let steps = level - self.level;
         let found = bins(&self.inner.to_java_bytes()).unwrap_or_default();
         let up = |range: (i32, i32)| (range.0 >> steps, range.1 >> steps);
-        self.inner = DDSketch::new(config(level));
+        self.config = config(level);
+        self.inner = DDSketch::new(self.config);
         self.level = level;
         self.positive = self.positive.map(up);
         self.negative = self.negative.map(up);
@@ -151,8 +155,8 @@ impl Sketch {
     fn put(&mut self, sign: Sign, key: i32, count: u64) {
         let middle = match sign {
             Sign::Zero => 0.0,
-            Sign::Positive => config(self.level).value(key),
-            Sign::Negative => -config(self.level).value(key),
+            Sign::Positive => self.config.value(key),
+            Sign::Negative => -self.config.value(key),
         };
         self.inner.add_with_count(middle, count);
     }
@@ -182,7 +186,9 @@ mod tests {
 
     fn sketch_of(values: &[f32]) -> Sketch {
         let mut sketch = Sketch::new();
-        values.iter().for_each(|value| sketch.add(*value, 1));
+        for value in values {
+            sketch.add(*value, 1);
+        }
         sketch
     }
 
@@ -302,7 +308,9 @@ mod tests {
         }
         let found = bins(&moved.inner.to_java_bytes()).unwrap();
         moved.inner = DDSketch::new(config(moved.level));
-        found.iter().for_each(|bin| moved.put(bin.sign, bin.key + 1, bin.count));
+        for bin in &found {
+            moved.put(bin.sign, bin.key + 1, bin.count);
+        }
         assert_ne!(bytes(&moved), bytes(&sketch_of(&values)));
         let (exact, told) = (naive(&values, 0.5), moved.quantile(0.5).unwrap());
         assert!((told - exact).abs() > exact.abs() * moved.error(), "{told} for {exact}");

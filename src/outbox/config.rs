@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use crate::outbox::hold::HELD_BYTES_MAX;
+use crate::outbox::room::RESERVE_SEGMENTS;
+use crate::outbox::tail::TAIL_BYTES_MAX;
 use crate::units::Bytes;
 
 /// Settings of the outbox, validated.
@@ -46,20 +49,22 @@ pub const SEGMENT_BYTES_MIN: Bytes = Bytes(4 << 10);
 const SEGMENT_MEMORY_BYTES: u64 = 192;
 
 impl OutboxConfig {
-    /// Smallest `size_max` that goes with a segment length: two segments for each of the three lanes and the small files.
+    /// Smallest `size_max` that goes with a segment length: two segments for each of the three lanes, the reserve of alarms
+    /// and the small files.
     pub fn size_min(segment_bytes: Bytes) -> Bytes {
         Bytes(
             (segment_bytes.0.saturating_add(crate::outbox::segment::BLOCK_BYTES))
-                .saturating_mul(SEGMENTS_PER_LANE_MIN * 3)
+                .saturating_mul(SEGMENTS_PER_LANE_MIN * 3 + RESERVE_SEGMENTS)
                 .saturating_add(crate::outbox::cursor::SMALL_FILES_BYTES),
         )
     }
 
-    /// Memory an outbox with these settings takes at most in ordinary life: a frame to write, a frame to read, and what
-    /// is known of each full segment.
+    /// Memory an outbox with these settings takes at most: a frame to write, a frame to read, what is known of each full
+    /// segment, what waits for its sync, and what a disk does not take.
     pub fn memory_max(&self) -> Bytes {
         let frames = 2 * u64::from(crate::outbox::PAYLOAD_BYTES_MAX) + (64 << 10);
-        Bytes(frames + self.size_max.0.div_ceil(self.segment_bytes.0.max(1)) * SEGMENT_MEMORY_BYTES)
+        let waiting = HELD_BYTES_MAX + 3 * TAIL_BYTES_MAX;
+        Bytes(frames + waiting + self.size_max.0.div_ceil(self.segment_bytes.0.max(1)) * SEGMENT_MEMORY_BYTES)
     }
 }
 

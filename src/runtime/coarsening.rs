@@ -5,16 +5,19 @@
 //! instant in which it gives way.
 
 use crate::clock::{ClockQuality, EventTime};
-use crate::distill::{CoarsenCounts, Coarsener, Drawn, Gap};
+use crate::distill::{Aim, CoarsenCounts, Coarsener, Drawn, Gap};
 use crate::egress::{self, Door};
-use crate::flow::{Facts, GapReason, Outbound, Priority, TimeSpan};
+use crate::flow::{Facts, GapReason, Outbound, Priority, TimeSpan, When};
 use crate::outbox::Coarsen;
 use crate::runtime::summary_ids::SummaryIds;
 use crate::wire::{decode_record, encode_record};
 
-/// What should be left of the bytes of a segment: a quarter. With more, the same bytes would be written again and again
-/// to free little; with less, detail goes sooner than it must.
-const AIM_DIVISOR: usize = 4;
+/// What should be left of the bytes of a segment: a quarter, as long as hours are fine enough for that. With more, the
+/// same bytes would be written again and again to free little.
+const HOURS_DIVISOR: usize = 4;
+
+/// What hours may leave before they become days: half, the most with which the outbox calls it a gain.
+const DAYS_DIVISOR: usize = 2;
 
 /// Bytes the outbox adds to a record: the header of a frame.
 const FRAME_BYTES: usize = 24;
@@ -62,16 +65,9 @@ impl Coarsening {
         self
     }
 
-    /// The record that tells of lost events, for the outbox to store.
-    pub fn gap_record(
-        &mut self,
-        reason: GapReason,
-        events: u64,
-        span: TimeSpan,
-        clock: ClockQuality,
-    ) -> Option<&[u8]> {
-        let gap = egress::gap(self.ids.take(), self.lane, reason, events, span, clock);
-        self.encode(&gap).then_some(self.scratch.as_slice())
+    /// The ids it takes from, for whoever tells of gaps.
+    pub fn ids(&mut self) -> &mut SummaryIds {
+        &mut self.ids
     }
 
     /// What it met with since the start.
@@ -102,8 +98,8 @@ impl Coarsening {
         let events = facts.summary.as_ref().map_or(1, |summary| summary.events);
         self.counts.refused = self.counts.refused.saturating_add(events);
         let span = match facts.when {
-            crate::flow::When::Span(span) => span,
-            crate::flow::When::At(at) => TimeSpan { from: at, to: at },
+            When::Span(span) => span,
+            When::At(at) => TimeSpan { from: at, to: at },
         };
         let (lane, reason, clock) = (facts.priority, GapReason::Undeliverable, facts.clock);
         Some(Gap { lane, reason, events, span, clock, at })
@@ -133,7 +129,8 @@ impl Coarsen for Coarsening {
     }
 
     fn finish(&mut self, emit: &mut dyn FnMut(&[u8], EventTime)) {
-        let aim = std::mem::take(&mut self.taken) / AIM_DIVISOR;
+        let taken = std::mem::take(&mut self.taken);
+        let aim = Aim { hours: taken / HOURS_DIVISOR, days: taken / DAYS_DIVISOR };
         let door = &self.door;
         let weigh = |facts: &Facts| {
             let mut bytes = Vec::new();
@@ -155,10 +152,12 @@ impl Coarsen for Coarsening {
                         None
                     }
                 };
-                refused.into_iter().for_each(|gap| self.coarsener.lose(gap));
+                if let Some(gap) = refused {
+                    self.coarsener.lose(gap);
+                }
             }
             // What was refused on the way: gaps only, so that this ends.
-            drawn = self.coarsener.finish(0, FRAME_BYTES, |_| 0);
+            drawn = self.coarsener.finish(aim, FRAME_BYTES, |_| 0);
         }
     }
 }

@@ -23,10 +23,14 @@ mod crowd;
 mod decisions;
 mod extraction;
 mod forward;
+mod gaps;
 mod governor;
 mod infer;
 mod known_time;
 mod limits;
+mod link_report;
+#[cfg(test)]
+mod link_tests;
 mod memory;
 mod models;
 mod options;

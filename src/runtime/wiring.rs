@@ -6,6 +6,7 @@
 //! | analyze → infer | [`WORK_IN_FLIGHT`] | cannot: the brain gives no more than that out |
 //! | infer → analyze | [`WORK_IN_FLIGHT`] | cannot, for the same reason: a batch is answered piece by piece |
 //! | analyze, forward → outbox | [`REQUESTS_MAX`] | they wait: events are the product |
+//! | analyze → outbox, alarms | [`URGENT_MAX`] | they wait, behind alarms only |
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -17,7 +18,7 @@ use tracing::{error, info};
 use crate::clock::{Clock, SystemClock, Uptime};
 use crate::config::{Config, LinkSettings};
 use crate::flow::Budget;
-use crate::forward::{ForwardConfig, Session, Status};
+use crate::forward::{ForwardConfig, LaneStart, Moment, Session, Status};
 use crate::infer::{ModelStatus, Registry};
 use crate::ingest::Ingest;
 use crate::io::disk::Directory;
@@ -36,7 +37,7 @@ use crate::runtime::forward::{Forward, Wires};
 use crate::runtime::governor::prepare_governor;
 use crate::runtime::infer::{InferWorker, Scratch};
 use crate::runtime::known_time::KnownTime;
-use crate::runtime::limits::{INPUTS_MAX, REQUESTS_MAX};
+use crate::runtime::limits::{INPUTS_MAX, REQUESTS_MAX, URGENT_MAX};
 use crate::runtime::models::{Models, load_models};
 use crate::runtime::options::{Options, Pace};
 use crate::runtime::outbox::{OutboxReport, OutboxRequest, OutboxWorker};
@@ -44,6 +45,7 @@ use crate::runtime::plan::{Plan, plan};
 use crate::runtime::plant::{PlantInput, PlantLink};
 use crate::runtime::reading::Reading;
 use crate::runtime::status::{Sources, StatusReport, Topics};
+use crate::runtime::summary_ids::SummaryIds;
 use crate::runtime::target::Target;
 use crate::runtime::threads::thread;
 use crate::telemetry::Progress;
@@ -102,7 +104,8 @@ pub(in crate::runtime) fn wire(config: &Config, options: &Options) -> Result<Ser
         .map_err(|faults| WiringError::Plan { faults })?;
     let (forward, link) = start_forward(config, &common, &outbox, grace_seen, health_seen)?;
     let models = (models.registry, models.readings);
-    let brain = start_brain(plan, models, outbox.requests, governor.budget.subscribe(), &common)?;
+    let brain =
+        start_brain(plan, models, (outbox.urgent, outbox.requests), governor.budget.subscribe(), &common)?;
     let sources = Sources {
         outbox: outbox.report,
         link,
@@ -168,7 +171,10 @@ fn admitted_models(config: &Config) -> Result<Models, WiringError> {
 /// The outbox's thread and the ways to it.
 struct OutboxSide {
     epoch: u32,
-    acked: [u64; 3],
+    /// Where the forwarder goes on: cursors, what was delivered beyond them, and its note.
+    starts: [LaneStart; 3],
+    note: Vec<u8>,
+    urgent: mpsc::Sender<OutboxRequest>,
     requests: mpsc::Sender<OutboxRequest>,
     durable: watch::Receiver<[u64; 3]>,
     report: watch::Receiver<OutboxReport>,
@@ -180,16 +186,20 @@ fn start_outbox(config: &Config, common: &Common) -> Result<OutboxSide, WiringEr
     let directory = Directory::open(&path)?;
     // The salt needs to differ from run to run, not to be secret.
     let entropy = fastrand::u64(..);
-    let opened = Outbox::open(directory, config.outbox.clone(), entropy)
+    let opened = Outbox::open(directory, config.outbox.clone(), entropy, common.clock.utc())
         .map_err(|source| WiringError::Outbox { directory: path.display().to_string(), source })?;
     let (outbox, recovered) = (opened.outbox, opened.recovered);
     info!(epoch = outbox.epoch(), ?recovered, "opened the outbox");
+    let (urgent, urgent_seen) = mpsc::channel(URGENT_MAX);
     let (requests, requests_seen) = mpsc::channel(REQUESTS_MAX);
     let (durable, durable_seen) = watch::channel(Lane::ALL.map(|lane| outbox.durable(lane).0));
     let (report, report_seen) = watch::channel(OutboxReport::default());
-    let (epoch, acked) = (outbox.epoch(), Lane::ALL.map(|lane| outbox.acked(lane).0));
+    let start = |lane| LaneStart { acked: outbox.acked(lane).0, done: outbox.done(lane).to_vec() };
+    let (epoch, starts, note) = (outbox.epoch(), Lane::ALL.map(start), outbox.remembered().to_vec());
     let worker = OutboxWorker {
+        ids: SummaryIds::new(outbox.epoch()),
         outbox,
+        urgent: urgent_seen,
         requests: requests_seen,
         durable,
         report,
@@ -198,7 +208,7 @@ fn start_outbox(config: &Config, common: &Common) -> Result<OutboxSide, WiringEr
         progress: Arc::clone(&common.progress),
     };
     let done = thread("tg-outbox", worker.run()).map_err(WiringError::Thread)?;
-    Ok(OutboxSide { epoch, acked, requests, durable: durable_seen, report: report_seen, done })
+    Ok(OutboxSide { epoch, starts, note, urgent, requests, durable: durable_seen, report: report_seen, done })
 }
 
 fn start_forward(
@@ -209,9 +219,12 @@ fn start_forward(
     health: watch::Receiver<Arc<str>>,
 ) -> Result<(JoinHandle<()>, watch::Receiver<Option<Status>>), WiringError> {
     let (status, status_seen) = watch::channel(None);
+    let now = Moment { up: common.clock.uptime(), utc: common.clock.utc() };
+    let settings = forward_config(config, common.pace);
+    let session = Session::new(settings, &outbox.starts, &outbox.note, now, fastrand::f64());
     let forward = Forward {
         target: upstream_target(config, common)?,
-        session: Session::new(forward_config(config, common.pace), outbox.acked),
+        session,
         encoding: config.upstream.encoding,
         encoder: Encoder::new(),
         origin: common.origin.clone(),
@@ -241,7 +254,7 @@ struct BrainSide {
 fn start_brain(
     plan: Plan,
     (registry, readings): (Registry, Vec<Option<Reading>>),
-    outbox: mpsc::Sender<OutboxRequest>,
+    (urgent, outbox): (mpsc::Sender<OutboxRequest>, mpsc::Sender<OutboxRequest>),
     budget: watch::Receiver<Budget>,
     common: &Common,
 ) -> Result<BrainSide, WiringError> {
@@ -272,6 +285,7 @@ fn start_brain(
         inputs: inputs_seen,
         work,
         results: results_seen,
+        urgent,
         outbox,
         budget,
         decisions: Decisions::new(),
@@ -305,6 +319,8 @@ fn forward_config(config: &Config, pace: Pace) -> ForwardConfig {
         rate: upstream.rate,
         daily: upstream.daily,
         backoff_max: pace.backoff_max,
+        keep_alive: upstream.link.keep_alive,
+        tls: upstream.link.address.tls,
         ..ForwardConfig::default()
     }
 }

@@ -414,6 +414,8 @@ impl Stream {
         };
         let tasks = self.judge.iter().flat_map(|judge| &judge.tasks).map(|(task, labels)| TaskSummary {
             task: Arc::clone(task),
+            lead: Duration::ZERO,
+            trail: Duration::ZERO,
             labels: labels
                 .iter()
                 .enumerate()

@@ -164,10 +164,12 @@ impl Failure {
             }
             Self::Refused { reason, remedy } => MqttError::Refused { broker, reason, remedy },
             Self::Unavailable(reason) => failed(broker, format!("the broker says {reason}"), None),
-            Self::Io(source) if connected => failed(broker, "the network failed".into(), Some(source)),
+            Self::Io(source) if connected => {
+                failed(broker, "the network failed; check the link".into(), Some(source))
+            }
             Self::Io(source) => match TlsFault::of(source) {
                 Ok(fault) => MqttError::Tls { broker, fault },
-                Err(source) => failed(broker, "the network failed".into(), Some(source)),
+                Err(source) => failed(broker, "the network failed; check the link".into(), Some(source)),
             },
             Self::Oversize(size) => MqttError::Oversize { broker, size, limit },
             Self::Stranger => failed(broker, "it does not answer like an MQTT broker".into(), None),

@@ -60,6 +60,10 @@ pub(in crate::io::mqtt) async fn addresses(endpoint: &Endpoint) -> Result<Vec<So
     Ok(found)
 }
 
+/// Addresses that are tried, if each takes its whole share. The connect timeout is four round trips at least, so that
+/// each share is one.
+const SHARES_MAX: usize = 4;
+
 /// A TCP connection to the first address that answers. Each gets its share of the time, so that one that swallows
 /// everything does not hide the next.
 pub(in crate::io::mqtt) async fn tcp(
@@ -67,7 +71,7 @@ pub(in crate::io::mqtt) async fn tcp(
     time: Duration,
     endpoint: &Endpoint,
 ) -> Result<Box<dyn Socket>, Failure> {
-    let share = time / u32::try_from(addresses.len()).unwrap_or(u32::MAX).max(1);
+    let share = time / u32::try_from(addresses.len().clamp(1, SHARES_MAX)).unwrap_or(1);
     let mut last = Failure::Timeout("no answer to TCP");
     for address in addresses {
         match tokio::time::timeout(share, TcpStream::connect(address)).await {

@@ -87,6 +87,7 @@ pub(in crate::io::mqtt) fn read(protocol: Protocol, frame: &mut BytesMut) -> Res
     match *frame.as_ref() {
         [0x40, 2, high, low] => Ok(Packet::Answered(u16::from_be_bytes([high, low]), None)),
         [0xd0, 0] => Ok(Packet::Pong),
+        [0xd0, ..] => Err(malformed(&"a pong with a body")),
         [0xe0, 0] => Ok(Packet::Goodbye("normal disconnection".into())),
         // A broker that does not speak MQTT 5 says so in the form of MQTT 3.1.1.
         [0x20, 2, _, 1..=5] => v4::read(frame),

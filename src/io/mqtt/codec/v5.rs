@@ -127,11 +127,13 @@ fn refusal(code: ConnectReturnCode) -> Failure {
         ConnectReturnCode::RefusedProtocolVersion | ConnectReturnCode::UnsupportedProtocolVersion => {
             "set the protocol to 3.1.1"
         }
-        ConnectReturnCode::BadAuthenticationMethod => "the broker wants another way to log in",
+        ConnectReturnCode::BadAuthenticationMethod => "allow user name and password on the broker",
         ConnectReturnCode::TopicNameInvalid
         | ConnectReturnCode::PayloadFormatInvalid
         | ConnectReturnCode::RetainNotSupported
-        | ConnectReturnCode::QoSNotSupported => "the broker does not take the last will",
+        | ConnectReturnCode::QoSNotSupported => {
+            "allow retained messages of QoS 1, the last will, on the broker"
+        }
         ConnectReturnCode::UseAnotherServer | ConnectReturnCode::ServerMoved => {
             "the broker has moved: check the url"
         }
@@ -159,5 +161,5 @@ fn words(name: &str) -> String {
         }
         text.push(letter.to_ascii_lowercase());
     }
-    text
+    text.replace("qo s", "QoS")
 }
