@@ -59,6 +59,7 @@ fn main() {
         fs::write(file, dictionary.unwrap()).unwrap();
         return;
     }
+    memory();
     let models = Models::shipped();
     let json_dictionary = zstd::dict::from_samples(&training(json), DICTIONARY_BYTES).unwrap();
     for (title, names) in [
@@ -89,6 +90,18 @@ fn main() {
         let events = events.into_iter().map(|(_, facts)| Outbound::passed(facts)).collect();
         report(file, &[(origin, events)], &json_dictionary);
     }
+}
+
+/// What a reader holds besides the batch itself.
+fn memory() {
+    let dictionary = zstd::dict::DecoderDictionary::copy(frames::DICTIONARY);
+    let (context, prepared) = (zstd::zstd_safe::DCtx::create().sizeof(), dictionary.as_ddict().sizeof());
+    println!(
+        "reader: {} KiB while it unpacks, {} KiB for the dictionary once",
+        context / 1024,
+        prepared / 1024
+    );
+    println!("program: {} bytes of dictionary", frames::DICTIONARY.len());
 }
 
 /// What a dictionary is made from: small batches of many plants.

@@ -422,8 +422,6 @@ impl Stream {
                 .filter(|(index, _)| *index < 2)
                 .map(|item| label(item, random))
                 .collect(),
-            lead: Duration::ZERO,
-            trail: Duration::ZERO,
         });
         let tasks = tasks.collect();
         let features = self.features.iter().map(|(name, decimals, value)| {
