@@ -2,6 +2,9 @@
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test program")]
 
+#[path = "support/frames.rs"]
+mod frames;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,12 +18,6 @@ use tidegate::flow::{
 };
 use tidegate::tally::DropReason;
 use tidegate::wire::{Encoder, Origin, encode_json, encode_record};
-
-/// With which the bodies of batches are compressed.
-const DICTIONARY: &[u8] = include_bytes!("../src/wire/dictionary-1.zdict");
-
-/// How every Zstandard frame begins; batches leave it out.
-const ZSTD_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 
 /// Makes texts and numbers that occur nowhere else and remembers them.
 struct Canaries {
@@ -146,7 +143,7 @@ fn no_text_and_no_number_of_the_plant_gets_through_the_door() {
     for event in &events {
         encode_record(event, &mut records).unwrap();
     }
-    let body = body_of(&batch);
+    let body = frames::body(&batch);
     assert!(contains(&json, b"vs1.rms") && contains(&body, b"vs1.rms") && contains(&records, b"vs1.rms"));
     assert!(canaries.texts.len() > 1_000 && canaries.numbers.len() > 1_000);
     for (name, out) in [("json", &json), ("batch", &batch), ("body", &body), ("records", &records)] {
@@ -227,7 +224,7 @@ fn nothing_of_the_plant_gets_through_the_door_in_a_summary() {
     let (mut json, mut batch) = (Vec::new(), Vec::new());
     encode_json(&origin, &passed, &mut json);
     Encoder::new().encode(&origin, &passed, &mut batch).unwrap();
-    let body = body_of(&batch);
+    let body = frames::body(&batch);
     assert!(contains(&json, b"vs1.rms") && contains(&body, b"vs1.rms"));
     assert!(canaries.texts.len() > 1_000 && canaries.numbers.len() > 1_000);
     for (name, out) in [("json", &json), ("batch", &batch), ("body", &body)] {
@@ -248,31 +245,6 @@ fn a_summary_does_not_slip_through_the_door_of_events() {
     let mut event = event(&mut canaries, 1, StreamKind::Sensor);
     event.facts.summary = told(&mut canaries, 1).summary;
     assert_eq!(door().pass(&event).unwrap().facts().summary, None);
-}
-
-/// The body of a batch before compression: behind two letters, version, number of the dictionary, both lengths and the
-/// checksum.
-fn body_of(batch: &[u8]) -> Vec<u8> {
-    let (mut at, mut lengths) = (4, Vec::new());
-    for _ in 0..2 {
-        let mut length = 0_usize;
-        for place in 0.. {
-            let byte = batch.get(at).copied().unwrap();
-            at += 1;
-            length |= usize::from(byte & 0x7f) << (7 * place);
-            if byte < 0x80 {
-                break;
-            }
-        }
-        lengths.push(length);
-    }
-    let stored = batch.get(at + 4..).unwrap();
-    assert_eq!((stored.len(), batch.get(2)), (lengths[1], Some(&2)), "the frame is another one");
-    if batch.get(3) == Some(&0) {
-        return stored.to_vec();
-    }
-    let whole = [&ZSTD_MAGIC, stored].concat();
-    zstd::bulk::Decompressor::with_dictionary(DICTIONARY).unwrap().decompress(&whole, lengths[0]).unwrap()
 }
 
 fn contains(haystack: &[u8], needle: &[u8]) -> bool {
