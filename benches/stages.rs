@@ -180,7 +180,8 @@ fn encode_events(criterion: &mut Criterion) {
 fn append(criterion: &mut Criterion) {
     let folder = tempfile::tempdir().unwrap();
     let directory = Directory::open(folder.path()).unwrap();
-    let mut outbox = Outbox::open(directory, OutboxConfig::default(), 1).unwrap().outbox;
+    let now = UtcTime { micros: EARLIEST_PLAUSIBLE.0, quality: ClockQuality::Synced };
+    let mut outbox = Outbox::open(directory, OutboxConfig::default(), 1, now).unwrap().outbox;
     let payload = [7; 200];
     criterion.bench_function("append a record of 200 bytes", |bencher| {
         bencher.iter(|| outbox.append(Lane::Normal, black_box(&payload), EARLIEST_PLAUSIBLE).is_ok());

@@ -52,13 +52,19 @@ pub trait Clock {
 pub struct SystemClock {
     started: Instant,
     confirmed: Arc<AtomicBool>,
+    now: fn() -> Instant,
 }
 
 impl SystemClock {
     /// Starts counting uptime.
     #[expect(clippy::disallowed_methods, reason = "the one place that reads the clock")]
     pub fn start() -> Self {
-        Self { started: Instant::now(), confirmed: Arc::default() }
+        Self::by(Instant::now)
+    }
+
+    /// A clock whose uptime follows this instead: a test that owns the time gives that of its executor.
+    pub(crate) fn by(now: fn() -> Instant) -> Self {
+        Self { started: now(), confirmed: Arc::default(), now }
     }
 
     /// Records whether a time service has confirmed the wall clock; every clone sees it.
@@ -73,9 +79,8 @@ impl SystemClock {
 }
 
 impl Clock for SystemClock {
-    #[expect(clippy::disallowed_methods, reason = "the one place that reads the clock")]
     fn uptime(&self) -> Uptime {
-        Uptime::ZERO.after(Instant::now().saturating_duration_since(self.started))
+        Uptime::ZERO.after((self.now)().saturating_duration_since(self.started))
     }
 
     #[expect(clippy::disallowed_methods, reason = "the one place that reads the clock")]

@@ -89,6 +89,10 @@ words! {
         Expired = "expired",
         /// Unreadable on disk.
         Damaged = "damaged",
+        /// Went into a summary of its like, to make room.
+        Coarsened = "coarsened",
+        /// The broker would not take it, or it could not be read, however often it was tried; kept aside.
+        Undeliverable = "undeliverable",
         /// The broker was away and the message is worthless later.
         Offline = "offline",
         /// The gateway stopped before it was done.

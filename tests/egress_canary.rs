@@ -2,13 +2,16 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tidegate::clock::{ClockQuality, EventTime};
 use tidegate::egress::{Declared, Door, Entities, ModelWords, Policy, TaskWords};
 use tidegate::flow::{
-    AssetId, Change, Entity, Event, EventId, Extracted, Facts, Local, LocalEntity, Named, Priority, Private,
-    StreamId, StreamKind, TaskResult, TimeSpan, Verdict, When,
+    AssetId, Change, Entity, Event, EventId, Extracted, Facts, FeatureSummary, Grain, LabelSummary, Local,
+    LocalEntity, Named, Priority, Private, StreamId, StreamKind, Summary, TaskResult, TaskSummary, TimeSpan,
+    Verdict, When,
 };
+use tidegate::tally::DropReason;
 use tidegate::wire::{Encoder, Origin, encode_json, encode_record};
 
 /// Bytes of the frame before the body.
@@ -158,6 +161,96 @@ fn no_text_and_no_number_of_the_plant_gets_through_the_door() {
             assert!(!four.contains(&number.to_le_bytes()[..]), "bits of {digits} in {name}");
         }
     }
+}
+
+/// A summary as a stranger might have stored it: words of no list, numbers finer than declared, bytes in the sketch.
+fn told(canaries: &mut Canaries, number: u64) -> Facts {
+    let mut facts = event(canaries, number, StreamKind::Sensor).facts;
+    facts.stream = "hydraulics-1".into();
+    let mut feature = |name: Arc<str>| FeatureSummary {
+        name,
+        count: 60,
+        min: canaries.number(),
+        max: canaries.number(),
+        mean: canaries.number(),
+        quantiles: [canaries.number(), canaries.number(), canaries.number()],
+        sketch: canaries.text().into_bytes().into(),
+    };
+    let features = vec![feature("vs1.rms".into()), feature("vs1.secret".into())];
+    let mut label = |label: &str| LabelSummary {
+        label: if label.is_empty() { canaries.word() } else { label.into() },
+        count: 30,
+        first: EventTime(1_795_143_600_000_000),
+        last: EventTime(1_795_143_600_000_000),
+        longest: Duration::ZERO,
+    };
+    let mut task = |task: &str, labels: &[&str]| TaskSummary {
+        task: task.into(),
+        labels: labels.iter().map(|name| label(name)).collect(),
+        lead: Duration::ZERO,
+        trail: Duration::ZERO,
+    };
+    let mut tasks = vec![task("leak", &["none", "severe"]), task("leak", &["none", ""])];
+    let secret = canaries.word();
+    tasks.push(TaskSummary { task: secret, ..tasks[0].clone() });
+    if number % 3 == 0 {
+        // A model that is not there any more.
+        facts.model = canaries.word();
+    }
+    facts.summary = Some(Arc::new(Summary { grain: Grain::Hour, events: 60, tasks, features }));
+    facts
+}
+
+#[test]
+fn nothing_of_the_plant_gets_through_the_door_in_a_summary() {
+    let mut canaries = Canaries { random: fastrand::Rng::with_seed(8), texts: vec![], numbers: vec![] };
+    let door = door();
+    let passed: Vec<_> =
+        (0..200).map(|number| door.pass_summary(&told(&mut canaries, number)).unwrap()).collect();
+    for event in &passed {
+        let summary = event.facts().summary.as_ref().unwrap();
+        let model = &*event.facts().model;
+        let tasks: Vec<_> = summary.tasks.iter().map(|task| (&*task.task, task.labels.len())).collect();
+        assert_eq!(tasks, if model.is_empty() { vec![] } else { vec![("leak", 2)] });
+        let names: Vec<_> = summary.features.iter().map(|feature| &*feature.name).collect();
+        assert_eq!((summary.events, names), (60, vec!["vs1.rms"]));
+    }
+    let mut stranger = told(&mut canaries, 1);
+    stranger.stream = canaries.word();
+    assert_eq!(door.pass_summary(&stranger), Err(DropReason::NotDeclared));
+    let mut bare = told(&mut canaries, 1);
+    bare.summary = None;
+    assert_eq!(door.pass_summary(&bare), Err(DropReason::NotDeclared), "an event goes the other way");
+
+    let origin = Origin { site: "mv-aurora".into(), gateway: "engine-room-1".into() };
+    let (mut json, mut batch) = (Vec::new(), Vec::new());
+    encode_json(&origin, &passed, &mut json);
+    Encoder::new().encode(&origin, &passed, &mut batch).unwrap();
+    let length = u32::from_le_bytes(batch[4..8].try_into().unwrap()) as usize;
+    let body = match batch[3] {
+        0 => batch[HEADER..].to_vec(),
+        _ => zstd::bulk::decompress(&batch[HEADER..], length).unwrap(),
+    };
+    assert!(contains(&json, b"vs1.rms") && contains(&body, b"vs1.rms"));
+    assert!(canaries.texts.len() > 1_000 && canaries.numbers.len() > 1_000);
+    for (name, out) in [("json", &json), ("batch", &batch), ("body", &body)] {
+        assert!(!contains(out, b"canary"), "{name}");
+        let nine: BTreeSet<_> = out.windows(9).collect();
+        let four: BTreeSet<_> = out.windows(4).collect();
+        for number in &canaries.numbers {
+            let digits = number.to_string();
+            assert!(!nine.contains(&digits.as_bytes()[..9]), "{digits} in {name}");
+            assert!(!four.contains(&number.to_le_bytes()[..]), "bits of {digits} in {name}");
+        }
+    }
+}
+
+#[test]
+fn a_summary_does_not_slip_through_the_door_of_events() {
+    let mut canaries = Canaries { random: fastrand::Rng::with_seed(9), texts: vec![], numbers: vec![] };
+    let mut event = event(&mut canaries, 1, StreamKind::Sensor);
+    event.facts.summary = told(&mut canaries, 1).summary;
+    assert_eq!(door().pass(&event).unwrap().facts().summary, None);
 }
 
 fn contains(haystack: &[u8], needle: &[u8]) -> bool {

@@ -18,6 +18,7 @@ mod service {
     mod brokers;
     mod disk;
     mod ends;
+    mod hostile;
     mod inputs;
     mod models;
     mod reports;

@@ -146,7 +146,11 @@ fn planted_bugs_are_noticed() {
         (Planted::DirectoryIgnored, &["is lost", "come again"]),
         (Planted::AckWithoutDelivery, &["is not upstream"]),
         (Planted::CursorJumps, &["nobody has acknowledged"]),
-        (Planted::StaleDurable, &["spins"]),
+        (Planted::UptoIgnored, &["spins"]),
+        (Planted::NoteForgotten, &["allowed are", "early"]),
+        (Planted::TrafficUncounted, &["allowed are"]),
+        (Planted::PoisonKept, &["not everything was delivered"]),
+        (Planted::NeighbourSetAside, &["was set aside"]),
         (Planted::EpochForgotten, &["a second time"]),
         (Planted::DroppedInSilence, &["egress to outbox"]),
     ] {

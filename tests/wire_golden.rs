@@ -4,19 +4,21 @@
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test")]
 
+#[path = "support/frames.rs"]
+mod frames;
+
 use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
+use frames::body;
 use tidegate::clock::{ClockQuality, EventTime};
 use tidegate::flow::{
-    Change, Entity, EventId, Extracted, Facts, Named, Outbound, Priority, StreamKind, TaskResult, TimeSpan,
-    Verdict, When,
+    Change, Entity, EventId, Extracted, Facts, FeatureSummary, GapReason, Grain, LabelSummary, Named,
+    Outbound, Priority, StreamKind, Summary, TaskResult, TaskSummary, TimeSpan, Verdict, When,
 };
 use tidegate::wire::{Encoder, Origin, decode_batch, decode_record, encode_json, encode_record};
-
-/// Bytes of the frame before the body.
-const HEADER: usize = 16;
 
 fn origin() -> Origin {
     Origin { site: "mv-aurora".into(), gateway: "engine-room-1".into() }
@@ -104,9 +106,63 @@ fn all() -> Vec<Outbound> {
     [windows(), vec![report()]].concat()
 }
 
+/// What is left of an hour of windows, and a gap: what the outbox stores and, without sketches and rows, what is sent.
+fn told(sketch: &[u8], row_ms: u64) -> Vec<Outbound> {
+    let (lead, trail) = (Duration::from_millis(row_ms), Duration::from_millis(row_ms / 2));
+    let label = |label: &str, count, first, last, longest| LabelSummary {
+        label: label.into(),
+        count,
+        first: at(first),
+        last: at(last),
+        longest: Duration::from_millis(longest),
+    };
+    let tasks = vec![
+        TaskSummary {
+            task: "pump-leak".into(),
+            labels: vec![label("none", 57, 0, 3_540, 1_860_000), label("severe", 3, 1_920, 2_040, 180_500)],
+            lead,
+            trail,
+        },
+        TaskSummary {
+            task: "cooler".into(),
+            labels: vec![label("full", 60, 0, 3_540, 3_600_000)],
+            lead,
+            trail,
+        },
+    ];
+    let feature = |name: &str, min, max, mean, quantiles| FeatureSummary {
+        name: name.into(),
+        count: 60,
+        min,
+        max,
+        mean,
+        quantiles,
+        sketch: sketch.into(),
+    };
+    let features = vec![
+        feature("vs1.rms", 0.58, 0.702, 0.613, [0.59, 0.61, 0.652]),
+        feature("ts1.mean", -4.5, 12.0, 1.0 / 3.0, [-2.5, 0.5, 11.5]),
+    ];
+    let mut hour = windows().remove(0).facts().clone();
+    (hour.results, hour.features, hour.completeness) = (vec![], vec![], None);
+    hour.id = EventId { epoch: 7, number: 1 << 48 };
+    hour.when = When::Span(TimeSpan { from: at(0), to: at(3_600) });
+    let mut gap = hour.clone();
+    hour.summary = Some(Arc::new(Summary { grain: Grain::Hour, events: 60, tasks, features }));
+    (gap.id.number, gap.stream, gap.model) = (gap.id.number + 1, "normal".into(), "".into());
+    let lost =
+        Summary { grain: Grain::Gap(GapReason::Expired), events: 1_440, tasks: vec![], features: vec![] };
+    gap.summary = Some(Arc::new(lost));
+    vec![Outbound::passed(hour), Outbound::passed(gap)]
+}
+
+fn path(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden/wire").join(name)
+}
+
 /// The stored bytes of a golden file, after writing `current` to it if asked to.
 fn golden(name: &str, current: &[u8]) -> Vec<u8> {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden/wire").join(name);
+    let path = path(name);
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
         fs::write(&path, current).unwrap();
     }
@@ -119,6 +175,8 @@ fn records_are_written_as_before() {
         ("record-window.bin", windows().remove(1)),
         ("record-report.bin", report()),
         ("record-marked.bin", marked().remove(0)),
+        ("record-summary.bin", told(&[3, 1, 4], 1_860_000).remove(0)),
+        ("record-gap.bin", told(&[], 0).remove(1)),
     ] {
         let mut record = Vec::new();
         encode_record(&event, &mut record).unwrap();
@@ -130,14 +188,32 @@ fn records_are_written_as_before() {
 
 #[test]
 fn batches_are_written_as_before() {
-    for (name, events) in
-        [("batch-one.bin", vec![report()]), ("batch-three.bin", all()), ("batch-marked.bin", marked())]
-    {
+    for (name, events) in [
+        ("batch-2-one.bin", vec![report()]),
+        ("batch-2-three.bin", all()),
+        ("batch-2-marked.bin", marked()),
+        ("batch-2-gap.bin", told(&[], 0).split_off(1)),
+        ("batch-2-summary.bin", [told(&[], 0), windows()].concat()),
+    ] {
         let mut batch = Vec::new();
         Encoder::new().encode(&origin(), &events, &mut batch).unwrap();
         let stored = golden(name, &batch);
         // The compressor may find another way to say the same in a later version; the body may not change.
         assert_eq!(body(&batch), body(&stored), "{name}");
+        let (read, used) = decode_batch(&stored).unwrap();
+        assert_eq!((read.origin, read.events), (origin(), events), "{name}");
+        assert_eq!(used, stored.len(), "{name}");
+    }
+}
+
+/// Nobody writes these any more: they are what they were.
+#[test]
+fn batches_of_version_1_are_read() {
+    for (name, events) in
+        [("batch-one.bin", vec![report()]), ("batch-three.bin", all()), ("batch-marked.bin", marked())]
+    {
+        let stored = fs::read(path(name)).unwrap();
+        assert_eq!(stored[2], 1, "{name}");
         let (read, used) = decode_batch(&stored).unwrap();
         assert_eq!((read.origin, read.events), (origin(), events), "{name}");
         assert_eq!(used, stored.len(), "{name}");
@@ -154,7 +230,9 @@ fn the_body_of_a_batch_is_written_as_before() {
 
 #[test]
 fn event_json_is_written_as_before() {
-    for (name, events) in [("events.json", all()), ("events-marked.json", marked())] {
+    for (name, events) in
+        [("events.json", all()), ("events-marked.json", marked()), ("events-summary.json", told(&[], 0))]
+    {
         let mut lines = Vec::new();
         encode_json(&origin(), &events, &mut lines);
         let stored = golden(name, &lines);
@@ -162,12 +240,8 @@ fn event_json_is_written_as_before() {
     }
 }
 
-/// The body of a frame as it was before compression.
-fn body(frame: &[u8]) -> Vec<u8> {
-    let length = u32::from_le_bytes(frame[4..8].try_into().unwrap()) as usize;
-    match frame[3] {
-        0 => frame[HEADER..].to_vec(),
-        1 => zstd::bulk::decompress(&frame[HEADER..], length).unwrap(),
-        codec => panic!("codec {codec}"),
-    }
+#[test]
+fn the_dictionary_is_the_one_that_was_released() {
+    // A changed dictionary makes every batch sent with it unreadable. Make another one with another number.
+    assert_eq!((frames::DICTIONARY.len(), crc32c::crc32c(frames::DICTIONARY)), (8_192, 0xe7e2_f573));
 }

@@ -5,7 +5,8 @@ use std::path::Path;
 use crate::cli::exit::{Failure, say};
 use crate::config::{Config, Fault, LinkSettings, WHOLE_FILE};
 use crate::infer::ModelState;
-use crate::io::files::{read_pem, read_secret, read_text};
+use crate::io::files::{read_secret, read_text};
+use crate::io::mqtt::{FileFault, TlsFiles, TlsMemory, examine, expiries};
 use crate::io::sysfs::Sysfs;
 use crate::runtime::{Models, board_profile, load_models, memory_plan, plan};
 use crate::units::Bytes;
@@ -21,7 +22,8 @@ pub(in crate::cli) fn check(path: &Path) -> Result<(), Failure> {
         return Err(Failure::Config(anyhow::anyhow!("{}:\n{unread}", path.display())));
     }
     let mut faults: Vec<String> = found.iter().map(Fault::to_string).collect();
-    faults.extend(unreadable_files(&config));
+    faults.extend(unreadable_secrets(&config));
+    faults.extend(examined_certificates(&config));
     match board_profile(config.gateway.board.as_deref(), &Sysfs::at(Path::new("/"))) {
         Ok(board) => say(&format!("board   {} ({})", board.name, board.title)),
         Err(wrong) => faults.push(wrong),
@@ -56,33 +58,59 @@ pub(in crate::cli) fn check(path: &Path) -> Result<(), Failure> {
     }
 }
 
-/// Secrets and certificates that the service could not read.
-fn unreadable_files(config: &Config) -> Vec<String> {
+/// Passwords that the service could not read.
+fn unreadable_secrets(config: &Config) -> Vec<String> {
     let mut faults = Vec::new();
-    for (section, link) in [("plant", &config.plant.link), ("upstream", &config.upstream.link)] {
-        let LinkSettings { ca_file, cert_file, key_file, password_file, .. } = link;
-        let opened = |file: &Path| read_pem(file).map(drop);
-        let read = |file: &Path| read_secret(file).map(drop);
-        for (key, file, result) in [
-            ("ca_file", ca_file, ca_file.as_deref().map(opened)),
-            ("cert_file", cert_file, cert_file.as_deref().map(opened)),
-            ("key_file", key_file, key_file.as_deref().map(opened)),
-            ("password_file", password_file, password_file.as_deref().map(read)),
-        ] {
-            if let (Some(file), Some(Err(error))) = (file, result) {
-                let fault = Fault {
-                    key: format!("{section}.{key}"),
-                    wrong: format!("{:#}", anyhow::Error::new(error)),
-                    allowed: format!(
-                        "the path of a file that user tidegate can read; {} is not",
-                        file.display()
-                    ),
-                };
-                faults.push(fault.to_string());
-            }
+    for (section, link) in links(config) {
+        if let Some(file) = &link.password_file
+            && let Err(error) = read_secret(file)
+        {
+            let fault = Fault {
+                key: format!("{section}.password_file"),
+                wrong: format!("{:#}", anyhow::Error::new(error)),
+                allowed: format!("the path of a file that user tidegate can read; {} is not", file.display()),
+            };
+            faults.push(fault.to_string());
         }
     }
     faults
+}
+
+/// Prints until when certificates serve; faults are those that cannot be used.
+fn examined_certificates(config: &Config) -> Vec<String> {
+    let memory = TlsMemory::default();
+    let now = memory.now();
+    let mut faults = Vec::new();
+    for (section, link) in links(config) {
+        let Some(ca) = link.ca_file.clone() else { continue };
+        let client = link.cert_file.clone().zip(link.key_file.clone());
+        let files = TlsFiles { ca, client };
+        let mut found = Vec::new();
+        for expiry in expiries(&files) {
+            match expiry {
+                Ok(expiry) => {
+                    say(&format!("tls     {section}.{}", expiry.warning(now)));
+                    if expiry.what == "cert_file" && expiry.ends < now {
+                        faults.push(format!("{section}.{}", expiry.warning(now)));
+                    }
+                }
+                Err(fault) => found.push(fault),
+            }
+        }
+        if found.is_empty() {
+            found.extend(examine(&files, &memory).err());
+        }
+        faults.extend(found.into_iter().map(|fault| file_fault(section, fault)));
+    }
+    faults
+}
+
+fn file_fault(section: &str, (what, path, fault): FileFault) -> String {
+    format!("{section}.{what}: {}: {:#}", path.display(), anyhow::Error::new(fault))
+}
+
+fn links(config: &Config) -> [(&'static str, &LinkSettings); 2] {
+    [("plant", &config.plant.link), ("upstream", &config.upstream.link)]
 }
 
 fn print_memory(config: &Config, models: &Models, faults: &mut Vec<String>) {

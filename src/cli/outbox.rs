@@ -203,14 +203,17 @@ fn hex(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::{ClockQuality, UtcTime};
     use crate::io::disk::Directory;
     use crate::outbox::{Appended, Outbox, OutboxConfig, Seq};
+
+    const NO_CLOCK: UtcTime = UtcTime { micros: 0, quality: ClockQuality::Unset };
 
     /// Runs a command while the service has the directory open.
     fn with_outbox(check: impl FnOnce(&Path)) {
         let temporary = tempfile::tempdir().unwrap();
         let disk = Directory::open(temporary.path()).unwrap();
-        let mut outbox = Outbox::open(disk, OutboxConfig::default(), 3).unwrap().outbox;
+        let mut outbox = Outbox::open(disk, OutboxConfig::default(), 3, NO_CLOCK).unwrap().outbox;
         for payload in [&b"one"[..], b"two", &[0xab; 40]] {
             let at = EventTime(1_767_225_600_000_000);
             assert!(matches!(outbox.append(Lane::Normal, payload, at).unwrap(), Appended::Stored(_)));
@@ -229,7 +232,7 @@ mod tests {
             stat(directory, Form::Text, &mut text).unwrap();
             let text = String::from_utf8(text).unwrap();
             assert!(text.starts_with("epoch 1\n"), "{text}");
-            let normal = "normal        2 waiting, 43 B of payload, 4 KiB on disk in 1 segments, acknowledged 1 of 3, from 2026-01-01T00:00:00Z to 2026-01-01T00:00:00Z";
+            let normal = "normal        2 waiting, 43 B of payload, 1 MiB on disk in 1 segments, acknowledged 1 of 3, from 2026-01-01T00:00:00Z to 2026-01-01T00:00:00Z";
             assert!(text.lines().any(|line| line == normal), "{text}");
             let mut json = Vec::new();
             stat(directory, Form::Json, &mut json).unwrap();

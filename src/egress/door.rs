@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use crate::clock::EventTime;
-use crate::egress::config::{Entities, ModelWords, Policy, TaskWords};
+use crate::egress::config::{Declared, Entities, ModelWords, Policy, TaskWords};
+use crate::egress::summary::declared as declared_summary;
 use crate::flow::{Entity, Event, Extracted, Facts, Named, Outbound, TaskResult, TimeSpan, When};
 use crate::tally::{DropReason, Tally};
 
@@ -20,8 +21,9 @@ pub struct Door {
     tally: Tally,
 }
 
-struct Rule {
-    policy: Policy,
+/// One policy, ready for use.
+pub(crate) struct Rule {
+    pub(crate) policy: Policy,
     /// Resolution of each declared feature as the decimal number it was written as; `None`: stays inside.
     resolutions: Vec<Option<f64>>,
 }
@@ -46,6 +48,20 @@ impl Door {
         };
         self.tally.passed += 1;
         Ok(Outbound::passed(facts))
+    }
+
+    /// What may leave of a summary of events that have passed the door: its stream is found by name. Gaps name no
+    /// stream and are made by [`gap`](crate::egress::gap). Not counted here: what it stands for has been.
+    ///
+    /// # Errors
+    /// [`DropReason::NotDeclared`] when its stream is on no list.
+    pub fn pass_summary(&self, facts: &Facts) -> Result<Outbound, DropReason> {
+        let passed = facts.summary.as_ref().and_then(|summary| {
+            let rule = self.policies.iter().find(|rule| rule.policy.stream == facts.stream)?;
+            let model = self.models.iter().find(|model| model.id == facts.model);
+            Some(declared_summary(facts, summary, rule, model))
+        });
+        passed.map(Outbound::passed).ok_or(DropReason::NotDeclared)
     }
 
     /// Events in, outbound events out.
@@ -79,7 +95,7 @@ impl Door {
             change: facts.change,
             priority: facts.priority,
             historical: facts.historical,
-            summary: facts.summary.clone(),
+            summary: None,
         })
     }
 }
@@ -90,12 +106,17 @@ impl Rule {
         Self { policy, resolutions }
     }
 
+    /// The features that may leave, with their resolution.
+    pub(crate) fn declared(&self) -> impl Iterator<Item = (&Declared, f64)> {
+        let declared = self.policy.features.iter().zip(&self.resolutions);
+        declared.filter_map(|(feature, resolution)| Some((feature, (*resolution)?)))
+    }
+
     /// The declared features among those the event has, in the order of the declaration.
     fn features(&self, features: &[Named]) -> Vec<Named> {
-        let declared = self.policy.features.iter().zip(&self.resolutions);
-        let passed = declared.filter_map(|(feature, resolution)| {
+        let passed = self.declared().filter_map(|(feature, resolution)| {
             let found = features.iter().find(|candidate| candidate.name == feature.name)?;
-            let value = rounded(found.value, (*resolution)?)?;
+            let value = rounded(found.value, resolution)?;
             Some(Named { name: Arc::clone(&feature.name), value })
         });
         passed.collect()
@@ -149,7 +170,7 @@ fn as_written(resolution: f32) -> Option<f64> {
 }
 
 /// The nearest multiple of the resolution; `None` for what is not a number.
-fn rounded(value: f32, resolution: f64) -> Option<f32> {
+pub(crate) fn rounded(value: f32, resolution: f64) -> Option<f32> {
     let steps = (f64::from(value) / resolution).round();
     #[expect(clippy::cast_possible_truncation, reason = "meant: the nearest single-precision number")]
     let value = (steps * resolution) as f32;
@@ -164,14 +185,14 @@ fn share(value: f32) -> f32 {
 }
 
 /// Times in whole milliseconds: the start of a span down and its end up, so that it still covers its samples.
-fn in_millis(when: When) -> When {
+pub(crate) fn in_millis(when: When) -> When {
     match when {
         When::Span(span) => When::Span(TimeSpan { from: floor(span.from), to: ceil(span.to) }),
         When::At(at) => When::At(floor(at)),
     }
 }
 
-fn floor(at: EventTime) -> EventTime {
+pub(crate) fn floor(at: EventTime) -> EventTime {
     EventTime(at.0.saturating_sub(at.0.rem_euclid(MICROS_PER_MILLI)))
 }
 

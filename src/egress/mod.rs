@@ -9,6 +9,8 @@
 
 mod config;
 mod door;
+mod summary;
 
 pub use config::{Declared, Entities, ModelWords, Policy, TaskWords};
 pub use door::Door;
+pub use summary::gap;

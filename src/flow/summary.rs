@@ -52,6 +52,11 @@ pub struct TaskSummary {
     pub task: Arc<str>,
     /// Each label that won at least once.
     pub labels: Vec<LabelSummary>,
+    /// Time from the first event to the last before the label first changed; to the very last if it never did. As the
+    /// outbox keeps it to join rows over the edges of summaries; zero upstream.
+    pub lead: Duration,
+    /// Time from the first event after the label last changed to the last. Kept and zero like `lead`.
+    pub trail: Duration,
 }
 
 /// One label over all events of a summary.

@@ -13,6 +13,9 @@ pub struct Backoff {
 /// Share of the shortest step that is always waited: a random zero must not make a busy loop.
 const FLOOR_DIVISOR: u32 = 10;
 
+/// A failure for a person waits up to this part of the longest wait at once.
+const HARD_DIVISOR: u32 = 4;
+
 impl Backoff {
     /// Waits up to `min` after the first failure, twice that after each further one, up to `max`.
     pub fn new(min: Duration, max: Duration) -> Self {
@@ -26,6 +29,25 @@ impl Backoff {
         self.failures = self.failures.saturating_add(1);
         let share = if random.is_finite() { random.clamp(0.0, 1.0) } else { 1.0 };
         ceiling.mul_f64(share).max(self.min / FLOOR_DIVISOR)
+    }
+
+    /// Counts a failure that a person has to mend, such as a refused password: soon waits long.
+    pub fn fail_hard(&mut self, random: f64) -> Duration {
+        let enough = (0..31).find(|steps| self.min.saturating_mul(1 << steps) >= self.max / HARD_DIVISOR);
+        self.failures = self.failures.max(enough.unwrap_or(31));
+        self.fail(random)
+    }
+
+    /// Starts with the failures of an earlier run.
+    #[must_use]
+    pub fn resumed(mut self, failures: u32) -> Self {
+        self.failures = failures;
+        self
+    }
+
+    /// Longest wait of all.
+    pub fn longest(&self) -> Duration {
+        self.max
     }
 
     /// It works again.
@@ -62,6 +84,13 @@ mod tests {
             let wait = Backoff::new(SECOND, SECOND * 900).fail(random);
             assert_eq!(wait, Duration::from_millis(expected), "{random}");
         }
+    }
+
+    #[test]
+    fn what_a_person_must_mend_is_not_tried_every_second() {
+        let mut backoff = Backoff::new(SECOND, SECOND * 900);
+        let waits: Vec<_> = (0..4).map(|_| backoff.fail_hard(1.0).as_secs()).collect();
+        assert_eq!(waits, [256, 512, 900, 900]);
     }
 
     #[test]

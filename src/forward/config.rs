@@ -24,7 +24,13 @@ pub struct ForwardConfig {
     /// Longest wait of all.
     pub backoff_max: Duration,
     /// A batch not acknowledged for this long means that the link is dead, whatever TCP says.
+    /// A batch not acknowledged for this long means that the link is dead, whatever TCP says. Longer on a link that is
+    /// slower.
     pub ack_timeout: Duration,
+    /// A ping is sent this often when nothing else is.
+    pub keep_alive: Duration,
+    /// Whether the connection is encrypted: that costs bytes.
+    pub tls: bool,
 }
 
 impl Default for ForwardConfig {
@@ -41,6 +47,8 @@ impl Default for ForwardConfig {
             backoff_min: Duration::from_secs(1),
             backoff_max: Duration::from_mins(15),
             ack_timeout: Duration::from_mins(2),
+            keep_alive: Duration::from_mins(2),
+            tls: false,
         }
     }
 }

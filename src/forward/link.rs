@@ -30,6 +30,8 @@ pub enum LinkState {
 pub struct Link {
     state: LinkState,
     backoff: Backoff,
+    /// The present connection has carried an acknowledgement.
+    is_proven: bool,
 }
 
 /// A connection that stood this long counts as one that worked, even if nothing was sent on it.
@@ -38,7 +40,12 @@ const STABLE: Duration = Duration::from_mins(1);
 impl Link {
     /// Not connected, the first attempt is due at once.
     pub fn new(backoff: Backoff) -> Self {
-        Self { state: LinkState::Waiting { until: Uptime::ZERO }, backoff }
+        Self::resumed(backoff, Uptime::ZERO)
+    }
+
+    /// Not connected, the first attempt is due then.
+    pub fn resumed(backoff: Backoff, until: Uptime) -> Self {
+        Self { state: LinkState::Waiting { until }, backoff, is_proven: false }
     }
 
     /// Where it stands.
@@ -64,21 +71,49 @@ impl Link {
     /// The broker has welcomed us.
     pub fn connected(&mut self, now: Uptime) {
         self.state = LinkState::Up { since: now };
+        self.is_proven = false;
     }
 
     /// The attempt failed or the connection ended; `random` is uniform in 0 to 1.
     pub fn disconnected(&mut self, now: Uptime, random: f64) {
+        self.settle(now);
+        self.state = LinkState::Waiting { until: now.after(self.backoff.fail(random)) };
+    }
+
+    /// The broker does not want us as we are: a person has to mend that.
+    pub fn refused(&mut self, now: Uptime, random: f64) {
+        self.state = LinkState::Waiting { until: now.after(self.backoff.fail_hard(random)) };
+    }
+
+    /// Ended by ourselves: no failure.
+    pub fn left(&mut self, now: Uptime) {
+        self.settle(now);
+        self.state = LinkState::Waiting { until: now };
+    }
+
+    /// A connection that stood clears the record.
+    fn settle(&mut self, now: Uptime) {
         if let LinkState::Up { since } = self.state
             && now.since(since) >= STABLE
         {
             self.backoff.reset();
         }
-        self.state = LinkState::Waiting { until: now.after(self.backoff.fail(random)) };
     }
 
     /// Something has been delivered.
     pub fn proven(&mut self) {
         self.backoff.reset();
+        self.is_proven = true;
+    }
+
+    /// The broker has answered something that was no delivery.
+    pub fn alive(&mut self) {
+        self.is_proven = true;
+    }
+
+    /// Whether the present connection has delivered something.
+    pub fn is_proven(&self) -> bool {
+        self.is_proven && self.is_up()
     }
 
     /// Failures since it last worked.

@@ -3,6 +3,10 @@
 //! # Invariants
 //! A file that was written and not synced stays open: the kernel reports a failed write-back only to handles that were open
 //! when it happened.
+//!
+//! # Why
+//! Writes go past the page cache (`O_DIRECT`) where the file system takes that: a sync then writes the sectors that changed
+//! and not the pages around them, and a write that fails says so itself. Reads go through the cache.
 
 use std::collections::BTreeMap;
 use std::fs::{DirBuilder, File, OpenOptions};
@@ -10,7 +14,8 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FlockOperation, OFlags, flock};
+use rustix::fs::{FallocateFlags, FlockOperation, OFlags, fallocate, flock, fstatvfs};
+use rustix::io::Errno;
 
 use crate::outbox::{Disk, DiskRead};
 
@@ -19,6 +24,15 @@ const LOCK_FILE: &str = "lock";
 
 /// Files kept open: three lanes with the segment written and the one read, four small files, and some to spare.
 const OPEN_MAX: usize = 16;
+
+/// Unit of writes past the page cache on common media, and on those with longer sectors.
+const UNITS: [u64; 2] = [512, 4096];
+
+/// Written at once past the page cache: as much as common controllers take in one command.
+const STAGE_BYTES: usize = 64 << 10;
+
+/// What the memory of such a write starts at a multiple of.
+const STAGE_ALIGN: usize = 4096;
 
 /// Why a directory cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -49,11 +63,16 @@ pub struct Directory {
     /// Keeps the lock until drop.
     _lock: File,
     open: BTreeMap<String, OpenFile>,
+    /// Which of [`UNITS`] the file system takes; behind them all, none.
+    unit: usize,
+    stage: Stage,
 }
 
 #[derive(Debug)]
 struct OpenFile {
     file: File,
+    /// The same file, past the page cache; opened for the first write.
+    direct: Option<File>,
     /// Written and not synced.
     dirty: bool,
 }
@@ -75,8 +94,15 @@ impl Directory {
         options.write(true).create(true).truncate(false).mode(0o600);
         let lock = open_plain(&mut options, &path.join(LOCK_FILE)).map_err(failed)?;
         match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Self { path: path.to_owned(), handle, _lock: lock, open: BTreeMap::new() }),
-            Err(rustix::io::Errno::WOULDBLOCK) => Err(DirectoryError::Busy { path: path.to_owned() }),
+            Ok(()) => Ok(Self {
+                path: path.to_owned(),
+                handle,
+                _lock: lock,
+                open: BTreeMap::new(),
+                unit: 0,
+                stage: Stage::default(),
+            }),
+            Err(Errno::WOULDBLOCK) => Err(DirectoryError::Busy { path: path.to_owned() }),
             Err(errno) => Err(failed(errno.into())),
         }
     }
@@ -96,8 +122,69 @@ impl Directory {
                 self.open.remove(&clean);
             }
         }
-        self.open.insert(name.to_owned(), OpenFile { file, dirty: false });
+        self.open.insert(name.to_owned(), OpenFile { file, direct: None, dirty: false });
     }
+
+    /// Writes past the page cache. `false` when that cannot be done with this range or this file system.
+    fn write_direct(&mut self, name: &str, offset: u64, bytes: &[u8]) -> io::Result<bool> {
+        while let Some(&unit) = UNITS.get(self.unit) {
+            if offset % unit != 0 || bytes.len() as u64 % unit != 0 {
+                return Ok(false);
+            }
+            let Self { path, open, stage, .. } = self;
+            let Some(open) = open.get_mut(name) else { return Ok(false) };
+            match open.write_direct(stage, || path.join(name), offset, bytes) {
+                Err(e) if is_unsupported(&e) => self.unit += 1,
+                written => return written.and(Ok(true)),
+            }
+        }
+        Ok(false)
+    }
+}
+
+impl OpenFile {
+    fn write_direct(
+        &mut self,
+        stage: &mut Stage,
+        path: impl FnOnce() -> PathBuf,
+        offset: u64,
+        bytes: &[u8],
+    ) -> io::Result<()> {
+        let file = match &mut self.direct {
+            Some(file) => file,
+            none => {
+                let flags = OFlags::DIRECT.bits().cast_signed();
+                none.insert(OpenOptions::new().write(true).custom_flags(flags).open(path())?)
+            }
+        };
+        for (chunk, offset) in bytes.chunks(STAGE_BYTES).zip((offset..).step_by(STAGE_BYTES)) {
+            file.write_all_at(stage.load(chunk), offset)?;
+        }
+        Ok(())
+    }
+}
+
+/// Memory for writes past the page cache: it has to start at the boundary of a page.
+#[derive(Debug, Default)]
+struct Stage(Vec<u8>);
+
+impl Stage {
+    /// A copy of at most [`STAGE_BYTES`].
+    fn load(&mut self, bytes: &[u8]) -> &[u8] {
+        self.0.resize(STAGE_BYTES + STAGE_ALIGN, 0);
+        let start = self.0.as_ptr().align_offset(STAGE_ALIGN);
+        let place = self.0.get_mut(start..).unwrap_or_default();
+        for (target, byte) in place.iter_mut().zip(bytes) {
+            *target = *byte;
+        }
+        place.get(..bytes.len()).unwrap_or_default()
+    }
+}
+
+/// Whether the file system does not do this at all, or not in this unit.
+fn is_unsupported(error: &io::Error) -> bool {
+    let codes = [Errno::INVAL, Errno::OPNOTSUPP];
+    codes.iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
 }
 
 impl DiskRead for Directory {
@@ -106,7 +193,7 @@ impl DiskRead for Directory {
     }
 
     fn len(&mut self, name: &str) -> io::Result<u64> {
-        Ok(self.file(name)?.file.metadata()?.len())
+        len(&self.path.join(name))
     }
 
     fn read_at(&mut self, name: &str, offset: u64, into: &mut [u8]) -> io::Result<usize> {
@@ -123,15 +210,31 @@ impl Disk for Directory {
     }
 
     fn write_at(&mut self, name: &str, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        let open = self.file(name)?;
-        open.dirty = true;
-        open.file.write_all_at(bytes, offset)
+        self.file(name)?.dirty = true;
+        if self.write_direct(name, offset, bytes)? {
+            return Ok(());
+        }
+        self.file(name)?.file.write_all_at(bytes, offset)
     }
 
-    fn truncate(&mut self, name: &str, len: u64) -> io::Result<()> {
-        let open = self.file(name)?;
-        open.dirty = true;
-        open.file.set_len(len)
+    fn allocate(&mut self, name: &str, len: u64) -> io::Result<()> {
+        match fallocate(&self.file(name)?.file, FallocateFlags::empty(), 0, len) {
+            // Only asks for the room at once, in one piece.
+            Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+        let zeros = vec![0; STAGE_BYTES];
+        let mut offset = 0;
+        while offset < len {
+            let bytes = usize::try_from(len - offset).unwrap_or(usize::MAX).min(STAGE_BYTES);
+            self.write_at(name, offset, zeros.get(..bytes).unwrap_or_default())?;
+            offset += bytes as u64;
+        }
+        Ok(())
+    }
+
+    fn unit(&mut self) -> u64 {
+        UNITS.get(self.unit).or(UNITS.first()).copied().unwrap_or(1)
     }
 
     fn sync(&mut self, name: &str) -> io::Result<()> {
@@ -143,6 +246,20 @@ impl Disk for Directory {
 
     fn sync_dir(&mut self) -> io::Result<()> {
         self.handle.sync_all()
+    }
+
+    fn rename(&mut self, from: &str, to: &str) -> io::Result<()> {
+        std::fs::rename(self.path.join(from), self.path.join(to))?;
+        self.open.remove(to);
+        if let Some(open) = self.open.remove(from) {
+            self.open.insert(to.to_owned(), open);
+        }
+        Ok(())
+    }
+
+    fn free_bytes(&mut self) -> io::Result<u64> {
+        let file_system = fstatvfs(&self.handle)?;
+        Ok(file_system.f_bavail.saturating_mul(file_system.f_frsize))
     }
 
     fn remove(&mut self, name: &str) -> io::Result<()> {
@@ -177,7 +294,7 @@ impl DiskRead for DirectoryView {
     }
 
     fn len(&mut self, name: &str) -> io::Result<u64> {
-        Ok(std::fs::metadata(self.path.join(name))?.len())
+        len(&self.path.join(name))
     }
 
     fn read_at(&mut self, name: &str, offset: u64, into: &mut [u8]) -> io::Result<usize> {
@@ -191,7 +308,7 @@ fn open_plain(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
     if file.metadata()?.is_file() {
         return Ok(file);
     }
-    Err(io::Error::new(io::ErrorKind::InvalidInput, "not a plain file"))
+    Err(not_plain())
 }
 
 /// All names in UTF-8; others are not ours. What stands under a name of ours and is no plain file fails when it is opened.
@@ -205,6 +322,16 @@ fn list(path: &Path) -> io::Result<Vec<String>> {
     Ok(names)
 }
 
+/// Length of a plain file, which needs not be opened for it.
+fn len(path: &Path) -> io::Result<u64> {
+    let metadata = std::fs::metadata(path)?;
+    if metadata.is_file() { Ok(metadata.len()) } else { Err(not_plain()) }
+}
+
+fn not_plain() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, "not a plain file")
+}
+
 fn read_at(file: &File, offset: u64, into: &mut [u8]) -> io::Result<usize> {
     let mut filled = 0;
     while let Some(rest) = into.get_mut(filled..)
@@ -214,7 +341,7 @@ fn read_at(file: &File, offset: u64, into: &mut [u8]) -> io::Result<usize> {
             Ok(0) => break,
             Ok(read) => filled += read,
             Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-            Err(e) if e.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error()) => {
+            Err(e) if e.raw_os_error() == Some(Errno::IO.raw_os_error()) => {
                 return Err(io::Error::new(io::ErrorKind::InvalidData, e));
             }
             Err(e) => return Err(e),
@@ -236,8 +363,10 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
-    use crate::clock::EventTime;
+    use crate::clock::{ClockQuality, EventTime, UtcTime};
     use crate::outbox::{Appended, Lane, Outbox, OutboxConfig, Seq};
+
+    const NO_CLOCK: UtcTime = UtcTime { micros: 0, quality: ClockQuality::Unset };
 
     #[test]
     fn a_second_process_is_told_who_is_there() {
@@ -284,7 +413,7 @@ mod tests {
     fn what_stands_in_the_way_of_a_segment_is_told_at_the_start() {
         let temporary = tempfile::tempdir().unwrap();
         let path = temporary.path().join("outbox");
-        let open = || Outbox::open(Directory::open(&path).unwrap(), OutboxConfig::default(), 1);
+        let open = || Outbox::open(Directory::open(&path).unwrap(), OutboxConfig::default(), 1, NO_CLOCK);
         let store = |outbox: &mut Outbox<Directory>| {
             let appended = outbox.append(Lane::Normal, b"hello", EventTime(5)).unwrap();
             assert!(matches!(appended, Appended::Stored(_)));
@@ -306,7 +435,8 @@ mod tests {
     fn records_survive_on_a_real_file_system_and_only_their_user_can_read_them() {
         let temporary = tempfile::tempdir().unwrap();
         let path = temporary.path().join("outbox");
-        let open = || Outbox::open(Directory::open(&path).unwrap(), OutboxConfig::default(), 1).unwrap();
+        let open =
+            || Outbox::open(Directory::open(&path).unwrap(), OutboxConfig::default(), 1, NO_CLOCK).unwrap();
         let mut outbox = open().outbox;
         let appended = outbox.append(Lane::Normal, b"hello", EventTime(5)).unwrap();
         assert_eq!(appended, Appended::Stored(Seq(1)));
@@ -316,7 +446,7 @@ mod tests {
         assert_eq!(opened.recovered.records, 1);
         assert_eq!(opened.outbox.epoch(), 2);
         let mut records = Vec::new();
-        opened.outbox.read(Lane::Normal, Seq(1), 10, 1000, &mut records).unwrap();
+        opened.outbox.read(Lane::Normal, Seq(1), Seq(u64::MAX), 10, 1000, &mut records).unwrap();
         assert_eq!(records[0].payload, b"hello");
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o700);
         for name in DirectoryView::open(&path).unwrap().list().unwrap() {

@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use crate::outbox::hold::HELD_BYTES_MAX;
+use crate::outbox::room::RESERVE_SEGMENTS;
+use crate::outbox::tail::TAIL_BYTES_MAX;
 use crate::units::Bytes;
 
 /// Settings of the outbox, validated.
@@ -9,6 +12,8 @@ use crate::units::Bytes;
 pub struct OutboxConfig {
     /// Most the outbox takes on disk over all lanes, cursor files included; at least [`OutboxConfig::size_min`].
     pub size_max: Bytes,
+    /// Space that stays free on the file system: with less the outbox takes no more than it has and counts as full.
+    pub free_min: Bytes,
     /// Records older than this are dropped.
     pub age_max: Duration,
     /// What gives way when `size_max` is reached.
@@ -29,6 +34,9 @@ pub enum WhenFull {
     DropOldest,
     /// What is stored stays. New records are refused; two segments are kept free for alarms.
     RejectNew,
+    /// Old records of the bulk lane, then of the normal lane, are drawn together into summaries before anything is
+    /// dropped; when that gains too little, as for [`WhenFull::DropOldest`]. Alarms stay as they are.
+    Coarsen,
 }
 
 /// Segments each lane must have room for: one to append to, one to send from.
@@ -41,20 +49,22 @@ pub const SEGMENT_BYTES_MIN: Bytes = Bytes(4 << 10);
 const SEGMENT_MEMORY_BYTES: u64 = 192;
 
 impl OutboxConfig {
-    /// Smallest `size_max` that goes with a segment length: two segments for each of the three lanes and the small files.
+    /// Smallest `size_max` that goes with a segment length: two segments for each of the three lanes, the reserve of alarms
+    /// and the small files.
     pub fn size_min(segment_bytes: Bytes) -> Bytes {
         Bytes(
             (segment_bytes.0.saturating_add(crate::outbox::segment::BLOCK_BYTES))
-                .saturating_mul(SEGMENTS_PER_LANE_MIN * 3)
+                .saturating_mul(SEGMENTS_PER_LANE_MIN * 3 + RESERVE_SEGMENTS)
                 .saturating_add(crate::outbox::cursor::SMALL_FILES_BYTES),
         )
     }
 
-    /// Memory an outbox with these settings takes at most in ordinary life: a frame to write, a frame to read, and what
-    /// is known of each full segment.
+    /// Memory an outbox with these settings takes at most: a frame to write, a frame to read, what is known of each full
+    /// segment, what waits for its sync, and what a disk does not take.
     pub fn memory_max(&self) -> Bytes {
         let frames = 2 * u64::from(crate::outbox::PAYLOAD_BYTES_MAX) + (64 << 10);
-        Bytes(frames + self.size_max.0.div_ceil(self.segment_bytes.0.max(1)) * SEGMENT_MEMORY_BYTES)
+        let waiting = HELD_BYTES_MAX + 3 * TAIL_BYTES_MAX;
+        Bytes(frames + waiting + self.size_max.0.div_ceil(self.segment_bytes.0.max(1)) * SEGMENT_MEMORY_BYTES)
     }
 }
 
@@ -62,6 +72,8 @@ impl Default for OutboxConfig {
     fn default() -> Self {
         Self {
             size_max: Bytes(256 << 20),
+            // What a small system needs to go on: a log file, a package update that can be undone.
+            free_min: Bytes(16 << 20),
             age_max: Duration::from_hours(30 * 24),
             when_full: WhenFull::DropOldest,
             // The erase block of common eMMC is 0.5 to 4 MiB.

@@ -42,11 +42,15 @@ pub trait Disk: DiskRead {
     /// When not all was written; an unknown part of it may have been.
     fn write_at(&mut self, name: &str, offset: u64, bytes: &[u8]) -> io::Result<()>;
 
-    /// Cuts a file to `len` bytes.
+    /// Makes an empty file `len` bytes long, all zeros and really written, so that writing within it later needs no new
+    /// space and changes nothing but content.
     ///
     /// # Errors
-    /// When the file keeps its length.
-    fn truncate(&mut self, name: &str, len: u64) -> io::Result<()>;
+    /// When there is no room; the file may have any length then.
+    fn allocate(&mut self, name: &str, len: u64) -> io::Result<()>;
+
+    /// Bytes a write of a segment should start at a multiple of, and be a multiple of: 512 or 4,096.
+    fn unit(&mut self) -> u64;
 
     /// Makes the content of a file durable, not its name.
     ///
@@ -59,6 +63,19 @@ pub trait Disk: DiskRead {
     /// # Errors
     /// As final as for [`Disk::sync`].
     fn sync_dir(&mut self) -> io::Result<()>;
+
+    /// Gives a file another name, in one step; a file that had it is gone. After a crash it has the old or the new name
+    /// until the directory is synced.
+    ///
+    /// # Errors
+    /// When the file keeps its name.
+    fn rename(&mut self, from: &str, to: &str) -> io::Result<()>;
+
+    /// Space that is left on the file system for this user.
+    ///
+    /// # Errors
+    /// When the file system does not say.
+    fn free_bytes(&mut self) -> io::Result<u64>;
 
     /// Takes a file away. The name may come back after a crash until the directory is synced.
     ///

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use crate::outbox::trouble::is_full;
 use crate::units::Bytes;
 
 /// A failure of the outbox. Bad content on disk is not one: it is skipped and counted.
@@ -28,7 +29,7 @@ pub enum OutboxError {
         #[source]
         source: io::Error,
     },
-    /// A sync failed: what is on the medium is unknown.
+    /// A write or a sync failed: what of the file is on the medium is unknown.
     #[error("sync outbox file {file}")]
     Sync {
         /// Name of the file, `.` for the directory.
@@ -37,9 +38,20 @@ pub enum OutboxError {
         #[source]
         source: io::Error,
     },
-    /// An earlier sync failed and the outbox has not been opened again since.
-    #[error("outbox is unusable since a sync failed")]
-    Poisoned,
+    /// The disk takes nothing: what was to be made durable waits in memory.
+    #[error("the disk of the outbox is {disk}: {records} records wait in memory and are on no file")]
+    Held {
+        /// What the disk does, as in reports.
+        disk: &'static str,
+        /// So many wait.
+        records: u64,
+    },
+    /// The lane has no room within the size allowed, and nothing gives way.
+    #[error("no room for the {lane} lane of the outbox within outbox.size_max")]
+    NoRoom {
+        /// Which lane.
+        lane: &'static str,
+    },
     /// A newer tidegate wrote this outbox.
     #[error(
         "outbox file {file} has format {found} and this tidegate reads up to {supported}: run the newer tidegate, or let it deliver what is stored first"
@@ -67,7 +79,7 @@ pub enum OutboxError {
 pub enum Action {
     /// Go on and ask again later; nothing is lost.
     Retry,
-    /// End the process orderly; opening the outbox anew finds what is durable.
+    /// The outbox cannot be opened like this: somebody has to do something first.
     Stop,
 }
 
@@ -75,9 +87,37 @@ impl OutboxError {
     /// What the caller should do.
     pub fn action(&self) -> Action {
         match self {
-            Self::List(_) | Self::Read { .. } | Self::Write { .. } => Action::Retry,
-            Self::Sync { .. } | Self::Poisoned | Self::Version { .. } | Self::TooSmall { .. } => Action::Stop,
+            Self::List(_)
+            | Self::Read { .. }
+            | Self::Write { .. }
+            | Self::Sync { .. }
+            | Self::Held { .. }
+            | Self::NoRoom { .. } => Action::Retry,
+            Self::Version { .. } | Self::TooSmall { .. } => Action::Stop,
         }
+    }
+
+    /// What the disk said when it was to take something.
+    pub(crate) fn disk_error(&self) -> Option<&io::Error> {
+        match self {
+            Self::Write { source, .. } | Self::Sync { source, .. } => Some(source),
+            Self::List(_)
+            | Self::Read { .. }
+            | Self::Held { .. }
+            | Self::NoRoom { .. }
+            | Self::Version { .. }
+            | Self::TooSmall { .. } => None,
+        }
+    }
+
+    /// Whether what is on the medium is unknown since.
+    pub(crate) fn is_sync(&self) -> bool {
+        matches!(self, Self::Sync { .. })
+    }
+
+    /// Whether the disk has no room.
+    pub(crate) fn is_full(&self) -> bool {
+        self.disk_error().is_some_and(is_full)
     }
 
     pub(crate) fn read(file: &str) -> impl FnOnce(io::Error) -> Self {

@@ -3,8 +3,9 @@
 use std::io;
 
 use crate::clock::EventTime;
-use crate::outbox::cursor::{EPOCH_FILE, SlotFile, cursor_name};
+use crate::outbox::cursor::{EPOCH_FILE, Mark, SlotFile, cursor_name};
 use crate::outbox::disk::DiskRead;
+use crate::outbox::done::Done;
 use crate::outbox::error::OutboxError;
 use crate::outbox::lane::Lane;
 use crate::outbox::record::{Record, Seq};
@@ -63,12 +64,12 @@ impl Inspection {
 /// # Errors
 /// When the directory cannot be read, or a newer tidegate wrote it.
 pub fn inspect<D: DiskRead>(disk: &mut D) -> Result<Inspection, OutboxError> {
-    let (_, mark) = SlotFile::load(disk, EPOCH_FILE.to_owned())?;
+    let epoch = SlotFile::load(disk, EPOCH_FILE.to_owned())?.newest.map(|slot| slot.epoch);
     let mut lanes = Vec::new();
     for lane in Lane::ALL {
         lanes.push(walk(disk, lane, &mut |_| {})?);
     }
-    Ok(Inspection { epoch: mark.map(|mark| mark.epoch), lanes })
+    Ok(Inspection { epoch, lanes })
 }
 
 /// Shows the records of a lane that wait, oldest first, to `visit`.
@@ -88,8 +89,9 @@ fn walk<D: DiskRead>(
     let mut firsts: Vec<u64> =
         names.iter().filter_map(|name| parse_name(name)).filter(|name| name.0 == lane).map(|n| n.1).collect();
     firsts.sort_unstable();
-    let (_, mark) = SlotFile::load(disk, cursor_name(lane))?;
-    let acked = mark.map(|mark| Seq(mark.acked));
+    let mark = SlotFile::load(disk, cursor_name(lane))?.newest.as_ref().map(Mark::from_slot);
+    let acked = mark.as_ref().map(|mark| Seq(mark.acked));
+    let done = mark.map(|mark| mark.done).unwrap_or_default();
     let mut report = LaneInspection {
         lane,
         segments: 0,
@@ -107,7 +109,7 @@ fn walk<D: DiskRead>(
     let mut buffer = ScanBuffer::default();
     let followers = firsts.iter().skip(1).copied().map(Some).chain([None]);
     for (&first, follower) in firsts.iter().zip(followers) {
-        match report.segment(disk, &mut buffer, (first, follower), visit) {
+        match report.segment(disk, &mut buffer, &done, (first, follower), visit) {
             // Delivered and removed since the directory was listed.
             Err(OutboxError::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
             other => other?,
@@ -121,41 +123,46 @@ impl LaneInspection {
         &mut self,
         disk: &mut D,
         buffer: &mut ScanBuffer,
+        done: &Done,
         (first, follower): (u64, Option<u64>),
         visit: &mut dyn FnMut(Record),
     ) -> Result<(), OutboxError> {
         let name = segment::name(self.lane, first);
         let len = disk.len(&name).map_err(OutboxError::read(&name))?;
         let acked = self.acked.map_or(0, |acked| acked.0).max(first.saturating_sub(1));
-        let salt = match read_header(disk, &name)? {
+        let (salt, format) = match read_header(disk, &name, self.lane, first)? {
             HeaderRead::Newer(found) => {
                 return Err(OutboxError::Version { file: name, found, supported: FORMAT });
             }
-            HeaderRead::Valid(header) if header.lane == self.lane && header.first == first => {
-                Some(header.salt)
-            }
-            HeaderRead::Valid(_) | HeaderRead::Damaged => None,
+            HeaderRead::Valid(header) => (Some(header.salt), header.format),
+            // Made a moment ago, or before a power cut: nothing in it is durable yet.
+            HeaderRead::Unwritten if follower.is_none() => (None, FORMAT),
+            HeaderRead::Unwritten | HeaderRead::Damaged => (None, 0),
         };
         self.segments += 1;
         self.disk_bytes.0 += segment::used(len);
-        let extent = Extent { name: &name, salt: salt.unwrap_or_default(), end: salt.map_or(0, |_| len) };
+        let last = follower.map_or(u64::MAX, |follower| follower.saturating_sub(1));
+        let extent =
+            Extent { name: &name, salt: salt.unwrap_or_default(), end: salt.map_or(0, |_| len), last };
         let mut waiting = 0;
-        let survey = survey(disk, buffer, extent, first, |header, payload| {
-            self.newest = Some(EventTime(header.at));
-            if header.seq > acked {
+        let survey = survey(disk, buffer, extent, first, |found, (_, payload)| {
+            let (seq, at) = (Seq(found.header.seq), EventTime(found.header.at));
+            self.newest = Some(at);
+            if seq.0 > acked && done.end_of(seq.0).is_none() {
                 waiting += 1;
-                self.oldest = self.oldest.or(Some(EventTime(header.at)));
+                self.oldest = self.oldest.or(Some(at));
                 self.payload_bytes.0 += payload.len() as u64;
-                let at = EventTime(header.at);
-                visit(Record { seq: Seq(header.seq), at, payload: payload.to_vec() });
+                visit(Record { seq, at, payload: payload.to_vec() });
             }
         })?;
-        let last = follower.map_or(survey.last, |follower| follower.saturating_sub(1));
+        let last = follower.map_or(survey.last, |_| last);
+        let due = last.saturating_sub(acked) - if last > acked { done.count(acked + 1, last) } else { 0 };
         self.records += waiting;
         self.last = self.last.max(Seq(survey.last));
-        self.damaged_records += last.saturating_sub(acked).saturating_sub(waiting);
-        self.damaged_ranges += survey.damaged_ranges + u64::from(survey.last < last);
-        if follower.is_none() {
+        self.damaged_records += due.saturating_sub(waiting);
+        self.damaged_ranges +=
+            survey.damaged_ranges + u64::from(due > 0 && survey.last < last || format == 0);
+        if follower.is_none() && format == 1 {
             self.unfinished_bytes.0 += len.saturating_sub(survey.end);
         }
         Ok(())

@@ -1,19 +1,18 @@
-//! One lane: its segments, its numbers and its cursor. Writing, acknowledging, removing.
+//! One lane: its segments, its numbers and its cursor. Writing and making durable.
 
 use std::collections::VecDeque;
 use std::io;
 
-use crate::outbox::cursor::{Mark, SlotFile};
+use crate::outbox::cursor::{Losses, Mark, SlotFile};
 use crate::outbox::disk::{Disk, DiskRead};
+use crate::outbox::done::Done;
 use crate::outbox::error::OutboxError;
 use crate::outbox::lane::Lane;
-use crate::outbox::record::{self, FRAME_HEADER_BYTES};
+use crate::outbox::record::Entry;
 use crate::outbox::scan::{Extent, ScanBuffer, survey};
-use crate::outbox::segment::{self, FRAMES_OFFSET, Segment, SegmentHeader};
-
-/// Acknowledged records the durable cursor may lag behind: what is sent twice after a power cut. Each cursor write costs
-/// a block and a journal entry on flash.
-const CURSOR_LAG_RECORDS_MAX: u64 = 256;
+use crate::outbox::segment::{self, FORMAT, FRAMES_OFFSET, Salt, Segment, SegmentHeader};
+use crate::outbox::spare::Spares;
+use crate::outbox::tail::{TAIL_BYTES_MAX, Tail};
 
 /// A place between two frames.
 #[derive(Clone, Copy, Debug, Default)]
@@ -31,18 +30,28 @@ pub(crate) struct Log {
     pub(crate) lane: Lane,
     /// Oldest first.
     pub(crate) segments: VecDeque<Segment>,
-    /// Whether the last segment takes records.
+    /// Whether the last segment takes records; its end is in `tail` then.
     pub(crate) open: bool,
     /// Whether the name of the last segment is durable.
     pub(crate) named: bool,
+    pub(crate) tail: Tail,
     /// Number of the next record.
     pub(crate) next: u64,
     /// Everything up to here survives a power cut.
     pub(crate) durable: u64,
     /// Everything up to here is done with: acknowledged, or dropped.
     pub(crate) acked: u64,
-    /// What the cursor file says of `acked`.
-    pub(crate) saved: u64,
+    /// Done with beyond that.
+    pub(crate) done: Done,
+    /// Records lost since the lane exists, by reason, and how many of these upstream was told of.
+    pub(crate) dropped: Losses,
+    pub(crate) told: Losses,
+    /// What the cursor file says.
+    pub(crate) saved: Mark,
+    /// Records done with since then.
+    pub(crate) unsaved: u64,
+    /// Greatest number that a record of this run supersedes.
+    pub(crate) superseded: u64,
     pub(crate) cursor: SlotFile,
     pub(crate) epoch: u32,
     /// Space of all segments.
@@ -59,51 +68,82 @@ pub(crate) struct Log {
 #[derive(Debug)]
 pub(crate) enum Wrote {
     Stored(u64),
-    /// The disk has no room or refuses; nothing of the record is left in the segment.
+    /// There is no room for another segment, or the disk refuses; nothing of the record is left.
     Refused(io::Error),
 }
 
-/// What dropping a segment has done.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Evicted {
-    /// Records lost.
-    pub(crate) records: u64,
-    /// Whether there is more room than before.
-    pub(crate) freed: bool,
-}
-
 impl Log {
-    /// Space an append would take in addition.
-    pub(crate) fn growth(&self, payload_bytes: u64, segment_bytes: u64) -> u64 {
-        let frame = FRAME_HEADER_BYTES + payload_bytes;
-        match self.segments.back() {
-            Some(last) if self.open && last.len + frame <= segment_bytes => {
-                segment::used(last.len + frame) - last.used()
-            }
-            Some(_) | None => segment::used(FRAMES_OFFSET + frame),
+    /// A lane as its cursor leaves it, without segments.
+    pub(crate) fn new(lane: Lane, cursor: SlotFile, mark: Mark) -> Self {
+        Self {
+            lane,
+            segments: VecDeque::new(),
+            open: false,
+            named: true,
+            tail: Tail::default(),
+            next: mark.acked.saturating_add(1),
+            durable: mark.acked,
+            acked: mark.acked,
+            done: mark.done.clone(),
+            dropped: mark.dropped,
+            told: mark.told,
+            saved: mark,
+            unsaved: 0,
+            superseded: 0,
+            cursor,
+            epoch: 0,
+            used: 0,
+            newest: None,
+            read_hint: Position::default(),
+            oldest_hint: Position::default(),
         }
     }
 
-    /// Records stored and not acknowledged.
+    /// Begins the run of an epoch: the cursor file is there, and what has been passed goes.
+    pub(crate) fn start<D: Disk>(
+        &mut self,
+        disk: &mut D,
+        spares: &mut Spares,
+        epoch: u32,
+    ) -> Result<(), OutboxError> {
+        self.epoch = epoch;
+        let mark = self.mark(self.acked);
+        if self.cursor.prepare(disk, &mark.to_slot())? {
+            self.saved = mark;
+        }
+        self.collect(disk, spares)
+    }
+
+    /// Whether a record of this length would start a new segment.
+    pub(crate) fn needs_segment(&self, frame_bytes: u64, segment_bytes: u64) -> bool {
+        !self.open || self.tail.end() + frame_bytes > segment_bytes
+    }
+
+    /// Records stored and not done with.
     pub(crate) fn held(&self) -> u64 {
         self.segments.iter().map(|segment| segment.unacked).sum()
     }
 
-    /// Writes a record to the end, without making it durable. Starts a new segment where needed, with `salt`.
+    /// Adds a record to the end, in memory: [`Log::sync`] writes it. Starts a new segment where needed, with `salt`. Syncs
+    /// before that, and when too much is waiting.
     pub(crate) fn append<D: Disk>(
         &mut self,
         disk: &mut D,
-        scratch: &mut Vec<u8>,
-        (payload, at): (&[u8], i64),
+        spares: &mut Spares,
+        entry: Entry<'_>,
         segment_bytes: u64,
         salt: impl FnOnce() -> u64,
     ) -> Result<Wrote, OutboxError> {
-        let frame_bytes = FRAME_HEADER_BYTES + payload.len() as u64;
-        if self.open && self.segments.back().is_some_and(|last| last.len + frame_bytes > segment_bytes) {
+        let frame_bytes = entry.frame_bytes();
+        let full = self.open && self.tail.end() + frame_bytes > segment_bytes;
+        if full || self.tail.pending() > 0 && self.tail.pending() + frame_bytes > TAIL_BYTES_MAX {
+            self.sync_now(disk)?;
+        }
+        if full {
             self.seal(disk)?;
         }
         if !self.open
-            && let Err(source) = self.start_segment(disk, salt())
+            && let Err(source) = self.start_segment(disk, spares, salt())
         {
             return Ok(Wrote::Refused(source));
         }
@@ -111,32 +151,33 @@ impl Log {
         let Some(last) = self.segments.back_mut() else {
             return Ok(Wrote::Refused(io::Error::from(io::ErrorKind::NotFound)));
         };
+        let Salt::Known(salt) = last.salt else {
+            return Ok(Wrote::Refused(io::Error::from(io::ErrorKind::NotFound)));
+        };
         assert_eq!(last.last + 1, seq, "numbers rise by one within a segment");
-        record::encode(scratch, last.salt, seq, at, payload);
-        if let Err(source) = disk.write_at(&last.name, last.len, scratch) {
-            // Should the torn frame stay, the next record overwrites it, and recovery cuts it off.
-            match disk.truncate(&last.name, last.len) {
-                Ok(()) | Err(_) => {}
-            }
-            return Ok(Wrote::Refused(source));
-        }
-        let used_before = last.used();
-        last.len += scratch.len() as u64;
+        self.tail.push(salt, seq, &entry);
+        last.len = self.tail.end();
         last.last = seq;
         last.unacked += 1;
-        self.used += last.used() - used_before;
+        self.superseded = self.superseded.max(entry.supersedes.unwrap_or_default());
         self.next += 1;
-        self.newest = Some(at);
+        self.newest = Some(entry.at);
         Ok(Wrote::Stored(seq))
     }
 
-    /// Makes everything appended durable. Returns whether the directory has to be synced before this is true.
+    /// Writes and syncs everything appended. Returns whether the directory has to be synced before it is durable.
+    ///
+    /// After an error the segment must not be written or synced again: see [`Log::rewrite`].
     pub(crate) fn sync<D: Disk>(&mut self, disk: &mut D) -> Result<bool, OutboxError> {
         if let Some(last) = self.segments.back()
             && self.open
-            && last.synced < last.len
+            && self.tail.pending() > 0
         {
-            disk.sync(&last.name).map_err(OutboxError::sync(&last.name))?;
+            let name = &last.name;
+            self.tail
+                .write(|offset, bytes| disk.write_at(name, offset, bytes))
+                .and_then(|()| disk.sync(name))
+                .map_err(OutboxError::sync(name))?;
             return Ok(!self.named);
         }
         Ok(false)
@@ -146,41 +187,38 @@ impl Log {
     pub(crate) fn synced(&mut self) {
         if let Some(last) = self.segments.back_mut()
             && self.open
+            && self.tail.pending() > 0
         {
-            self.named |= last.synced < last.len;
+            self.named = true;
+            self.tail.settle();
             last.synced = last.len;
             self.durable = self.durable.max(last.last);
         }
     }
 
-    /// Ends the open segment: what is in it becomes durable, and the next record starts a new one.
-    fn seal<D: Disk>(&mut self, disk: &mut D) -> Result<(), OutboxError> {
+    fn sync_now<D: Disk>(&mut self, disk: &mut D) -> Result<(), OutboxError> {
         if self.sync(disk)? {
             disk.sync_dir().map_err(OutboxError::sync("."))?;
         }
         self.synced();
+        Ok(())
+    }
+
+    /// Ends the open segment, all of which is durable: the next record starts a new one.
+    fn seal<D: Disk>(&mut self, disk: &mut D) -> Result<(), OutboxError> {
+        if self.superseded > self.saved.acked {
+            // Recovery looks for what is superseded in the last segment only.
+            self.save_cursor(disk, self.acked.max(self.superseded))?;
+        }
         self.open = false;
         Ok(())
     }
 
-    fn start_segment<D: Disk>(&mut self, disk: &mut D, salt: u64) -> io::Result<()> {
-        let header = SegmentHeader { lane: self.lane, epoch: self.epoch, salt, first: self.next };
+    fn start_segment<D: Disk>(&mut self, disk: &mut D, spares: &mut Spares, salt: u64) -> io::Result<()> {
         let name = segment::name(self.lane, self.next);
-        disk.create(&name)?;
-        if let Err(source) = disk.write_at(&name, 0, &header.encode()) {
-            // If it cannot be removed either, the name stays taken and appends are refused until the disk recovers.
-            return disk.remove(&name).and(Err(source));
-        }
-        let segment = Segment {
-            name,
-            first: self.next,
-            last: self.next - 1,
-            salt,
-            len: FRAMES_OFFSET,
-            synced: FRAMES_OFFSET,
-            unacked: 0,
-            dense: true,
-        };
+        spares.take(disk, &name)?;
+        let segment = self.new_segment(name, self.next, salt, spares.file_bytes());
+        self.tail.start(disk.unit(), &self.header(salt, self.next), self.next);
         self.used += segment.used();
         self.segments.push_back(segment);
         self.open = true;
@@ -188,138 +226,54 @@ impl Log {
         Ok(())
     }
 
-    /// Marks everything up to `upto` as done with, in memory, and returns how many records that were.
-    pub(crate) fn pass<D: DiskRead>(
-        &mut self,
+    /// The head of a segment of this lane.
+    pub(crate) fn header(&self, salt: u64, first: u64) -> [u8; FRAMES_OFFSET as usize] {
+        SegmentHeader { format: FORMAT, lane: self.lane, epoch: self.epoch, salt, first }.encode()
+    }
+
+    /// A segment without records.
+    pub(crate) fn new_segment(&self, name: String, first: u64, salt: u64, file_bytes: u64) -> Segment {
+        Segment {
+            name,
+            first,
+            last: first - 1,
+            salt: Salt::Known(salt),
+            len: FRAMES_OFFSET,
+            synced: FRAMES_OFFSET,
+            unacked: 0,
+            dense: true,
+            file_bytes,
+            reusable: true,
+        }
+    }
+
+    /// Numbers from `from` to `upto` that are not done with.
+    pub(crate) fn span(&self, from: u64, upto: u64) -> u64 {
+        let from = from.max(self.acked.saturating_add(1));
+        if upto < from { 0 } else { upto - from + 1 - self.done.count(from, upto) }
+    }
+
+    /// Whether a record is done with.
+    pub(crate) fn is_done(&self, seq: u64) -> bool {
+        seq <= self.acked || self.done.end_of(seq).is_some()
+    }
+
+    /// Valid records of a segment that are not done with.
+    pub(crate) fn live<D: DiskRead>(
+        &self,
         disk: &mut D,
         buffer: &mut ScanBuffer,
-        upto: u64,
+        segment: &Segment,
     ) -> Result<u64, OutboxError> {
-        let upto = upto.min(self.next - 1);
-        if upto <= self.acked {
-            return Ok(0);
+        if segment.dense {
+            return Ok(self.span(segment.first, segment.last));
         }
-        let mut passed = 0;
-        for segment in &mut self.segments {
-            if segment.first > upto {
-                break;
-            }
-            let left = if segment.last <= upto {
-                0
-            } else if segment.dense {
-                segment.last - upto
-            } else {
-                count_after(disk, buffer, segment, upto)? + segment.last.saturating_sub(self.durable)
-            };
-            passed += segment.unacked.saturating_sub(left);
-            segment.unacked = segment.unacked.min(left);
+        let mut count = self.span(self.durable.max(segment.first.saturating_sub(1)) + 1, segment.last);
+        if let Salt::Known(_) = segment.salt {
+            survey(disk, buffer, Extent::of(segment), segment.first, |found, _| {
+                count += u64::from(found.header.seq <= self.durable && !self.is_done(found.header.seq));
+            })?;
         }
-        self.acked = upto;
-        self.durable = self.durable.max(upto);
-        self.settle();
-        Ok(passed)
+        Ok(count)
     }
-
-    /// Reads a segment again after damage was met in it, and returns how many records are gone.
-    pub(crate) fn recount<D: DiskRead>(
-        &mut self,
-        disk: &mut D,
-        buffer: &mut ScanBuffer,
-        first: u64,
-    ) -> Result<u64, OutboxError> {
-        let (acked, durable) = (self.acked, self.durable);
-        let Some(segment) = self.segments.iter_mut().find(|segment| segment.first == first) else {
-            return Ok(0);
-        };
-        let readable = count_after(disk, buffer, segment, acked)? + segment.last.saturating_sub(durable);
-        let lost = segment.unacked.saturating_sub(readable);
-        segment.unacked -= lost;
-        segment.dense &= lost == 0;
-        self.settle();
-        Ok(lost)
-    }
-
-    /// Passes sealed segments at the front that hold nothing any more.
-    fn settle(&mut self) {
-        let sealed = self.segments.len() - usize::from(self.open);
-        for segment in self.segments.iter().take(sealed) {
-            if segment.unacked > 0 {
-                break;
-            }
-            self.acked = self.acked.max(segment.last);
-        }
-    }
-
-    /// Saves the cursor when it lags too far or segments wait for it, then removes the segments that it has passed.
-    pub(crate) fn collect<D: Disk>(&mut self, disk: &mut D) -> Result<(), OutboxError> {
-        let waiting = self.removable(self.acked).is_some();
-        if waiting || self.acked.saturating_sub(self.saved) >= CURSOR_LAG_RECORDS_MAX {
-            self.save_cursor(disk, self.acked)?;
-        }
-        // A segment that cannot be removed now is tried again with the next acknowledgement.
-        while let Some(front) = self.removable(self.saved) {
-            match disk.remove(&front.name) {
-                Ok(()) => {}
-                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-                Err(_) => break,
-            }
-            self.used -= front.used();
-            self.segments.pop_front();
-        }
-        Ok(())
-    }
-
-    /// Makes the cursor durable at `acked`.
-    pub(crate) fn save_cursor<D: Disk>(&mut self, disk: &mut D, acked: u64) -> Result<(), OutboxError> {
-        if acked > self.saved {
-            self.cursor.save(disk, Mark { acked, epoch: self.epoch })?;
-            self.saved = acked;
-        }
-        Ok(())
-    }
-
-    /// Drops the oldest segment, whatever is in it. The cursor passes it durably before it goes.
-    pub(crate) fn drop_oldest<D: Disk>(
-        &mut self,
-        disk: &mut D,
-        buffer: &mut ScanBuffer,
-    ) -> Result<Evicted, OutboxError> {
-        let kept = Evicted { records: 0, freed: false };
-        let Some(front) = self.segments.front() else { return Ok(kept) };
-        let (last, segments_before) = (front.last, self.segments.len());
-        match self.save_cursor(disk, last.max(self.acked)) {
-            Ok(()) => {}
-            // Without a cursor behind it the segment must stay.
-            Err(OutboxError::Write { .. }) => return Ok(kept),
-            Err(e) => return Err(e),
-        }
-        if segments_before == 1 {
-            self.open = false;
-        }
-        let records = self.pass(disk, buffer, last)?;
-        match self.collect(disk) {
-            // What has been passed is counted in any case; what cannot go now goes later.
-            Ok(()) | Err(OutboxError::Write { .. }) => {}
-            Err(e) => return Err(e),
-        }
-        Ok(Evicted { records, freed: self.segments.len() < segments_before })
-    }
-
-    fn removable(&self, cursor: u64) -> Option<&Segment> {
-        let sealed = self.segments.len() > usize::from(self.open);
-        self.segments.front().filter(|front| sealed && front.last <= cursor)
-    }
-}
-
-/// Valid records of the durable part of a segment behind a number.
-fn count_after<D: DiskRead>(
-    disk: &mut D,
-    buffer: &mut ScanBuffer,
-    segment: &Segment,
-    after: u64,
-) -> Result<u64, OutboxError> {
-    let extent = Extent { name: &segment.name, salt: segment.salt, end: segment.synced };
-    let mut count = 0;
-    survey(disk, buffer, extent, segment.first, |header, _| count += u64::from(header.seq > after))?;
-    Ok(count)
 }

@@ -52,27 +52,46 @@
 //! * *No memory map*: a bad sector would be a signal instead of an error.
 //! * *Whole segments are dropped*, not records: making room costs one cursor write, however small the records are.
 
+mod aside;
+mod coarsen;
 mod config;
+mod counted;
 mod cursor;
 mod disk;
+mod done;
 mod error;
+mod finish;
+mod gaps;
+mod hold;
 mod inspect;
 mod lane;
 mod log;
+mod note;
 #[expect(clippy::module_inception, reason = "the file named after the main noun, as in every room")]
 mod outbox;
 mod reading;
 mod record;
 mod recover;
+mod rewrite;
+mod room;
 mod scan;
 mod segment;
+mod skip;
+mod spare;
+mod tail;
+mod trouble;
 
+pub use aside::{ASIDE_MAX, Aside, aside};
+pub use coarsen::{Coarsen, Coarsened};
 pub use config::{OutboxConfig, SEGMENT_BYTES_MIN, WhenFull};
 pub use disk::{Disk, DiskRead};
 pub use error::{Action, OutboxError};
+pub use gaps::Gap;
 pub use inspect::{Inspection, LaneInspection, inspect, peek};
 pub use lane::Lane;
+pub use note::NOTE_BYTES_MAX;
 pub use outbox::{Appended, LaneStat, Opened, Outbox};
 pub use record::{PAYLOAD_BYTES_MAX, Record, Seq};
 pub use recover::Recovery;
 pub use segment::FORMAT;
+pub use trouble::DiskState;

@@ -1,38 +1,62 @@
-//! The three lanes together: opening, the common size limit, accounting.
-
-use std::io;
+//! The three lanes together: opening, what may be asked, accounting.
 
 use crate::clock::{ClockQuality, EventTime, UtcTime};
-use crate::outbox::config::{OutboxConfig, WhenFull};
-use crate::outbox::cursor::{EPOCH_FILE, Mark, SMALL_FILES_BYTES, SlotFile};
-use crate::outbox::disk::Disk;
-use crate::outbox::error::{Action, OutboxError};
+use crate::outbox::aside::AsideRing;
+use crate::outbox::config::OutboxConfig;
+use crate::outbox::counted::Counted;
+use crate::outbox::cursor::{EPOCH_FILE, SMALL_FILES_BYTES, Slot, SlotFile};
+use crate::outbox::disk::{Disk, DiskRead as _};
+use crate::outbox::done::Range;
+use crate::outbox::error::OutboxError;
+use crate::outbox::finish::Loss;
+use crate::outbox::gaps::{Gap, Ledger};
+use crate::outbox::hold::Hold;
 use crate::outbox::lane::Lane;
-use crate::outbox::log::{Log, Wrote};
+use crate::outbox::log::Log;
+use crate::outbox::note::Note;
 use crate::outbox::reading::ReadLimit;
-use crate::outbox::record::{FRAME_HEADER_BYTES, PAYLOAD_BYTES_MAX, Record, Seq};
+use crate::outbox::record::{Entry, PAYLOAD_BYTES_MAX, Record, Seq};
 use crate::outbox::recover::{Recovery, recover};
 use crate::outbox::scan::ScanBuffer;
-use crate::outbox::segment::{self, FRAMES_OFFSET, parse_name};
+use crate::outbox::segment::{FRAMES_OFFSET, parse_name};
+use crate::outbox::spare::Spares;
+use crate::outbox::trouble::DiskState;
 use crate::tally::{DropReason, Tally};
 use crate::units::Bytes;
-
-/// Segments kept free for alarms when new records are refused.
-const ALARM_RESERVE_SEGMENTS: u64 = 2;
 
 /// A durable queue in three lanes.
 #[derive(Debug)]
 pub struct Outbox<D> {
-    disk: D,
-    config: OutboxConfig,
+    pub(crate) disk: Counted<D>,
+    pub(crate) config: OutboxConfig,
     /// In the order of [`Lane::ALL`].
-    logs: [Log; 3],
+    pub(crate) logs: [Log; 3],
+    pub(crate) sides: [Side; 3],
+    pub(crate) spares: Spares,
+    note: Note,
+    aside: AsideRing,
     epoch: u32,
-    salts: u64,
-    buffer: ScanBuffer,
-    scratch: Vec<u8>,
-    tally: Tally,
-    poisoned: bool,
+    pub(crate) salts: u64,
+    pub(crate) buffer: ScanBuffer,
+    pub(crate) tally: Tally,
+    pub(crate) state: DiskState,
+    pub(crate) failed_syncs: u64,
+}
+
+/// What memory has of a lane besides its log.
+#[derive(Debug, Default)]
+pub(crate) struct Side {
+    /// Records that no file has.
+    pub(crate) hold: Hold,
+    /// Number behind the last record that was ever in `hold`.
+    pub(crate) next: u64,
+    /// Everything up to here is acknowledged, if that is beyond what the log knows.
+    pub(crate) acked: u64,
+    /// A write or sync of the open segment has failed and what it may have lost is not in another file yet.
+    pub(crate) is_broken: bool,
+    /// Segments up to here are as short as they get: found when they were to be drawn together.
+    pub(crate) dense_upto: u64,
+    pub(crate) ledger: Ledger,
 }
 
 /// An outbox and what was found in it.
@@ -74,52 +98,78 @@ pub struct LaneStat {
 }
 
 impl<D: Disk> Outbox<D> {
-    /// Recovers what an earlier run has left, cuts unfinished writes, and raises the epoch durably.
+    /// Recovers what an earlier run has left and raises the epoch durably.
     ///
-    /// `entropy` makes the salts of this run differ from those of every other; it needs no secrecy.
+    /// `entropy` makes the salts of this run differ from those of every other; it needs no secrecy. The first epoch of an
+    /// empty directory comes from `now`, if that can be believed: a gateway that has lost its state does not begin again
+    /// with numbers it has used.
     ///
     /// # Errors
     /// When the disk cannot be read, written or synced, when a newer tidegate wrote it, or when the size allowed is too
     /// small. Damaged content is no error.
-    pub fn open(mut disk: D, config: OutboxConfig, entropy: u64) -> Result<Opened<D>, OutboxError> {
+    pub fn open(disk: D, config: OutboxConfig, entropy: u64, now: UtcTime) -> Result<Opened<D>, OutboxError> {
         let needed = OutboxConfig::size_min(config.segment_bytes);
         if config.size_max < needed {
             return Err(OutboxError::TooSmall { size_max: config.size_max, needed });
         }
-        let mut names: Vec<_> =
-            disk.list().map_err(OutboxError::List)?.iter().filter_map(|name| parse_name(name)).collect();
+        let mut disk = Counted::new(disk);
+        let all = disk.list().map_err(OutboxError::List)?;
+        let mut names: Vec<_> = all.iter().filter_map(|name| parse_name(name)).collect();
         names.sort_unstable();
         let mut recovered = Recovery::default();
         let mut buffer = ScanBuffer::default();
-        let (mut epoch_file, mark) = SlotFile::load(&mut disk, EPOCH_FILE.to_owned())?;
-        let mut epoch = mark.map_or(0, |mark| mark.epoch);
+        let loaded = SlotFile::load(&mut disk, EPOCH_FILE.to_owned())?;
+        let (mut epoch_file, mark) = (loaded.file, loaded.newest);
+        let mut epoch = mark.map_or_else(|| first_epoch(now), |mark| mark.epoch);
+        let file_bytes = config.segment_bytes.0.next_multiple_of(disk.unit());
+        let spares = Spares::open(&mut disk, &all, file_bytes);
+        let mut spares = spares.map_err(OutboxError::write("spare-*.seg"))?;
         let mut lane_log = |lane| {
             let firsts: Vec<u64> = names.iter().filter(|name| name.0 == lane).map(|name| name.1).collect();
-            let lane = recover(&mut disk, &mut buffer, lane, &firsts, &mut recovered)?;
+            let lane = recover(&mut disk, &mut buffer, &mut spares, lane, &firsts, &mut recovered)?;
             epoch = epoch.max(lane.epoch);
             Ok::<_, OutboxError>(lane.log)
         };
         let mut logs = [lane_log(Lane::Alarm)?, lane_log(Lane::Normal)?, lane_log(Lane::Bulk)?];
+        let next = |lane| match (lane, &logs) {
+            (Lane::Alarm, [log, _, _]) | (Lane::Normal, [_, log, _]) | (Lane::Bulk, [_, _, log]) => log.next,
+        };
+        spares.drop_future(&mut disk, next).map_err(OutboxError::write("spare-*.seg"))?;
         epoch = epoch.saturating_add(1);
-        let mark = Mark { acked: 0, epoch };
-        epoch_file.prepare(&mut disk, mark)?;
-        // Into both slots, so that damage to one cannot bring an old epoch back.
-        epoch_file.save(&mut disk, mark)?;
-        epoch_file.save(&mut disk, mark)?;
-        for log in &mut logs {
-            log.epoch = epoch;
-            if log.cursor.prepare(&mut disk, Mark { acked: log.acked, epoch })? {
-                log.saved = log.acked;
-            }
-            log.collect(&mut disk)?;
+        let slot = Slot { acked: 0, epoch, body: Vec::new() };
+        if !epoch_file.prepare(&mut disk, &slot)? {
+            // Into both slots, so that damage to one cannot bring an old epoch back.
+            epoch_file.save(&mut disk, &slot)?;
+            epoch_file.save(&mut disk, &slot)?;
         }
+        for log in &mut logs {
+            log.start(&mut disk, &mut spares, epoch)?;
+        }
+        let note = Note::open(&mut disk, epoch)?;
         disk.sync_dir().map_err(OutboxError::sync("."))?;
         let mut tally = Tally::new();
         tally.received = recovered.records + recovered.damaged_records;
         tally.drop(DropReason::Damaged, recovered.damaged_records);
         let salts = entropy ^ (u64::from(epoch) << 32);
-        let (scratch, poisoned) = (Vec::new(), false);
-        let outbox = Self { disk, config, logs, epoch, salts, buffer, scratch, tally, poisoned };
+        let mut outbox = Self {
+            aside: AsideRing::open(&mut disk),
+            disk,
+            config,
+            logs,
+            sides: <[Side; 3]>::default(),
+            spares,
+            note,
+            epoch,
+            salts,
+            buffer,
+            tally,
+            state: DiskState::Ok,
+            failed_syncs: 0,
+        };
+        if let Err(error) = outbox.refill_reserve() {
+            // What is stored can be sent all the same.
+            outbox.note(&error);
+        }
         Ok(Opened { outbox, recovered })
     }
 
@@ -128,47 +178,33 @@ impl<D: Disk> Outbox<D> {
         self.epoch
     }
 
-    /// Stores a record at the end of a lane. It is not durable before [`Outbox::sync`].
+    /// Stores a record at the end of a lane. It is not durable before [`Outbox::sync`]; on a disk that does not take it it
+    /// waits in memory, and is durable when [`Outbox::durable`] says so.
     ///
     /// # Errors
-    /// After a failed sync only; a full or failing disk rejects the record instead.
+    /// None at present: what a disk refuses is held, and what cannot be held is rejected.
     pub fn append(&mut self, lane: Lane, payload: &[u8], at: EventTime) -> Result<Appended, OutboxError> {
-        self.guarded(|outbox| {
-            outbox.tally.received += 1;
-            let appended = match outbox.try_append(lane, payload, at) {
-                // No room could be made. The caller does not come again with this record: it is refused and counted.
-                Err(error) if error.action() == Action::Retry => Appended::Rejected(DropReason::OutboxReject),
-                appended => appended?,
-            };
-            if let Appended::Rejected(reason) = appended {
-                outbox.tally.drop(reason, 1);
-            }
-            Ok(appended)
-        })
+        Ok(self.store(lane, Entry { payload, at: at.0, supersedes: None }))
     }
 
-    /// Makes everything appended durable.
+    /// Makes everything appended durable. After a failure it is written into another file, once; if that fails as well it
+    /// waits in memory for [`Outbox::mend`].
     ///
     /// # Errors
-    /// When a sync fails: final, see [`OutboxError::action`].
+    /// When records remain that are in memory only.
     pub fn sync(&mut self) -> Result<(), OutboxError> {
-        self.guarded(|outbox| {
-            let mut directory = false;
-            for log in &mut outbox.logs {
-                directory |= log.sync(&mut outbox.disk)?;
+        for lane in Lane::ALL {
+            if !self.is_behind(lane) {
+                // A failure shows in what is behind then.
+                drop(self.sync_lane(lane));
             }
-            if directory {
-                outbox.disk.sync_dir().map_err(OutboxError::sync("."))?;
-            }
-            for log in &mut outbox.logs {
-                log.synced();
-            }
-            Ok(())
-        })
+        }
+        let records = Lane::ALL.into_iter().map(|lane| self.waiting(lane)).sum();
+        if records == 0 { Ok(()) } else { Err(OutboxError::Held { disk: self.state.as_str(), records }) }
     }
 
-    /// Appends durable records of a lane to `out`, from number `from` on: up to `records_max`, and as many as fit into
-    /// `bytes_max` of payload but at least one. Numbers rise; damaged, dropped and acknowledged ones are left out.
+    /// Appends readable records of a lane to `out`, from number `from` to `upto`: up to `records_max`, and as many as fit
+    /// into `bytes_max` of payload but at least one. Numbers rise; damaged, dropped and acknowledged ones are left out.
     ///
     /// # Errors
     /// When the disk cannot be asked.
@@ -176,31 +212,120 @@ impl<D: Disk> Outbox<D> {
         &mut self,
         lane: Lane,
         from: Seq,
+        upto: Seq,
         records_max: usize,
         bytes_max: usize,
         out: &mut Vec<Record>,
     ) -> Result<(), OutboxError> {
-        self.guarded(|outbox| {
-            let limit = ReadLimit { records: records_max, bytes: bytes_max };
-            let log = log_of(&mut outbox.logs, lane);
-            let lost = log.read(&mut outbox.disk, &mut outbox.buffer, from.0, limit, out)?;
-            outbox.tally.drop(DropReason::Damaged, lost);
-            Ok(())
-        })
+        let (before, in_files) = (out.len(), self.in_files(lane));
+        let limit = ReadLimit { upto: upto.0.min(in_files), records: records_max, bytes: bytes_max };
+        if from.0 <= limit.upto {
+            let Self { disk, buffer, logs, .. } = self;
+            let lost = Self::log_of(logs, lane).read(disk, buffer, from.0, limit, out)?;
+            self.tally.drop(DropReason::Damaged, lost);
+        }
+        if self.readable(lane).0 > in_files {
+            let upto = upto.0.min(self.readable(lane).0);
+            let mut bytes: usize = out.iter().skip(before).map(|record| record.payload.len()).sum();
+            for record in self.in_memory(lane, from.0.max(in_files + 1), upto) {
+                bytes = bytes.saturating_add(record.payload.len());
+                if out.len() > before && (out.len() - before >= records_max || bytes > bytes_max) {
+                    break;
+                }
+                out.push(record);
+            }
+        }
+        Ok(())
     }
 
     /// Records that everything of a lane up to `acked` was acknowledged. Segments that this completes are removed, after
     /// the cursor is durable; otherwise the cursor is written now and then only, and a power cut sends some records twice.
     ///
     /// # Errors
-    /// When the cursor cannot be written (nothing is removed then) or synced.
+    /// When the cursor cannot be written or synced: nothing is removed then, and it is tried again later.
     pub fn advance(&mut self, lane: Lane, acked: Seq) -> Result<(), OutboxError> {
-        self.guarded(|outbox| {
-            let log = log_of(&mut outbox.logs, lane);
-            let upto = acked.0.min(log.durable);
-            outbox.tally.passed += log.pass(&mut outbox.disk, &mut outbox.buffer, upto)?;
-            log.collect(&mut outbox.disk)
-        })
+        let acked = acked.0.min(self.readable(lane).0);
+        let Self { disk, buffer, logs, sides, tally, .. } = self;
+        let (log, side) = Self::lane_of(logs, sides, lane);
+        tally.passed += log.pass(disk, buffer, acked)?;
+        tally.passed += side.hold.pass(acked);
+        side.acked = side.acked.max(acked);
+        self.safe(lane);
+        self.collect(lane)
+    }
+
+    /// Records that everything of a lane from `from` to `upto` was acknowledged, while earlier records wait. Of more than
+    /// eight such ranges the smallest are forgotten: their records are held, and sent, again.
+    ///
+    /// # Errors
+    /// As for [`Outbox::advance`].
+    pub fn settle(&mut self, lane: Lane, from: Seq, upto: Seq) -> Result<(), OutboxError> {
+        let upto = upto.0.min(self.readable(lane).0);
+        let Self { disk, buffer, logs, sides, tally, .. } = self;
+        let (log, side) = Self::lane_of(logs, sides, lane);
+        let settled = log.settle(disk, buffer, from.0, upto)?;
+        tally.passed += settled.records + side.hold.settle(from.0, upto);
+        tally.received += settled.forgotten;
+        self.collect(lane)
+    }
+
+    /// What of a lane is done with beyond [`Outbox::acked`]: first and last number of each range, rising.
+    pub fn done(&self, lane: Lane) -> &[Range] {
+        self.log(lane).done.ranges()
+    }
+
+    /// Keeps a note of the caller, durably, in the place of the one before. At most [`NOTE_BYTES_MAX`] bytes.
+    ///
+    /// # Errors
+    /// When it cannot be written or synced: the one before may have stayed.
+    ///
+    /// [`NOTE_BYTES_MAX`]: crate::outbox::NOTE_BYTES_MAX
+    pub fn remember(&mut self, note: &[u8]) -> Result<(), OutboxError> {
+        let saved = self.note.save(&mut self.disk, note);
+        self.noted(saved)
+    }
+
+    /// The note that was kept last, by this run or an earlier one; empty without.
+    pub fn remembered(&self) -> &[u8] {
+        self.note.bytes()
+    }
+
+    /// Keeps a record aside that cannot be delivered, if there is room, and is done with it: it counts as undeliverable.
+    ///
+    /// # Errors
+    /// When the disk cannot be read or written: the record waits then as before, or is at least done with.
+    pub fn set_aside(&mut self, lane: Lane, seq: Seq) -> Result<(), OutboxError> {
+        let mut found = Vec::new();
+        self.read(lane, seq, seq, 1, usize::MAX, &mut found)?;
+        let Some(record) = found.pop() else { return Ok(()) };
+        let (at, growth) = (record.at, self.aside.growth(&record));
+        let kept = if self.used().0 + growth <= self.config.size_max.0 {
+            self.aside.keep(&mut self.disk, lane, record)
+        } else {
+            Ok(())
+        };
+        let Self { disk, buffer, logs, sides, tally, .. } = self;
+        let (log, side) = Self::lane_of(logs, sides, lane);
+        let settled = log.settle(disk, buffer, seq.0, seq.0)?;
+        let lost = settled.records + side.hold.settle(seq.0, seq.0);
+        log.lose(Loss::Undeliverable, lost);
+        side.ledger.see(Loss::Undeliverable, at, at);
+        tally.drop(DropReason::Undeliverable, lost);
+        tally.received += settled.forgotten;
+        self.noted(kept)?;
+        self.collect(lane)
+    }
+
+    /// What upstream has not been told of: records of a lane that will never be acknowledged.
+    pub fn gaps(&self, lane: Lane) -> Gap {
+        let log = self.log(lane);
+        self.side(lane).ledger.untold(log.dropped, log.told)
+    }
+
+    /// The record `seq`, appended a moment ago, tells upstream of these losses. They count as told when it is durable or
+    /// delivered.
+    pub fn told(&mut self, lane: Lane, seq: Seq, counts: [u64; 4]) {
+        self.side_mut(lane).ledger.tell(seq.0, counts);
     }
 
     /// Writes all cursors durably: at the orderly end, or when idle.
@@ -208,13 +333,12 @@ impl<D: Disk> Outbox<D> {
     /// # Errors
     /// As for [`Outbox::advance`].
     pub fn checkpoint(&mut self) -> Result<(), OutboxError> {
-        self.guarded(|outbox| {
-            for log in &mut outbox.logs {
-                log.save_cursor(&mut outbox.disk, log.acked)?;
-                log.collect(&mut outbox.disk)?;
-            }
-            Ok(())
-        })
+        let Self { disk, logs, spares, .. } = self;
+        let saved = logs.iter_mut().try_for_each(|log| {
+            log.save_cursor(disk, log.acked)?;
+            log.collect(disk, spares)
+        });
+        self.noted(saved)
     }
 
     /// Drops durable records older than the age allowed. Does nothing while the wall clock is not set.
@@ -222,19 +346,24 @@ impl<D: Disk> Outbox<D> {
     /// # Errors
     /// As for [`Outbox::advance`].
     pub fn expire(&mut self, now: UtcTime) -> Result<(), OutboxError> {
-        self.guarded(|outbox| {
-            if now.quality == ClockQuality::Unset {
-                return Ok(());
+        if now.quality == ClockQuality::Unset {
+            return Ok(());
+        }
+        for lane in Lane::ALL {
+            let Self { disk, buffer, logs, tally, config, .. } = self;
+            let log = Self::log_of(logs, lane);
+            let from = log.oldest(disk, buffer)?;
+            let Some(upto) = log.expired(disk, buffer, now.into(), config.age_max)? else { continue };
+            let expired = log.pass(disk, buffer, upto)?;
+            log.lose(Loss::Expired, expired);
+            tally.drop(DropReason::Expired, expired);
+            let to = log.oldest(disk, buffer)?.or(log.newest.map(EventTime));
+            if let Some((from, to)) = from.zip(to) {
+                self.side_mut(lane).ledger.see(Loss::Expired, from, to);
             }
-            let Self { disk, buffer, logs, tally, config, .. } = outbox;
-            for log in logs {
-                if let Some(upto) = log.expired(disk, buffer, now.into(), config.age_max)? {
-                    tally.drop(DropReason::Expired, log.pass(disk, buffer, upto)?);
-                    log.collect(disk)?;
-                }
-            }
-            Ok(())
-        })
+            self.collect(lane)?;
+        }
+        Ok(())
     }
 
     /// Everything of a lane up to here survives a power cut.
@@ -244,7 +373,12 @@ impl<D: Disk> Outbox<D> {
 
     /// Everything of a lane up to here is done with.
     pub fn acked(&self, lane: Lane) -> Seq {
-        Seq(self.log(lane).acked)
+        Seq(self.log(lane).acked.max(self.side(lane).acked))
+    }
+
+    /// The newest record of a lane.
+    pub fn appended(&self, lane: Lane) -> Seq {
+        Seq(self.log(lane).next.max(self.side(lane).next) - 1)
     }
 
     /// A lane in figures.
@@ -252,23 +386,28 @@ impl<D: Disk> Outbox<D> {
     /// # Errors
     /// When the disk cannot be asked for the oldest record.
     pub fn stat(&mut self, lane: Lane) -> Result<LaneStat, OutboxError> {
-        self.guarded(|outbox| {
-            let log = log_of(&mut outbox.logs, lane);
-            Ok(LaneStat {
-                records: log.held(),
-                bytes: Bytes(log.used),
-                oldest: log.oldest(&mut outbox.disk, &mut outbox.buffer)?,
-                newest: log.newest.map(EventTime),
-                acked: Seq(log.acked),
-                durable: Seq(log.durable),
-                appended: Seq(log.next - 1),
-            })
+        let Self { disk, buffer, logs, .. } = self;
+        let oldest = Self::log_of(logs, lane).oldest(disk, buffer)?;
+        let (log, hold) = (self.log(lane), &self.side(lane).hold);
+        Ok(LaneStat {
+            records: log.held() + hold.waiting(),
+            bytes: Bytes(log.used),
+            oldest: oldest.or(hold.front().map(|held| EventTime(held.at))),
+            newest: hold.back().map(|held| held.at).or(log.newest).map(EventTime),
+            acked: self.acked(lane),
+            durable: self.durable(lane),
+            appended: self.appended(lane),
         })
     }
 
-    /// Space on disk over all lanes, small files included.
+    /// Space on disk over all lanes, small files included; files that wait to be written again are not.
     pub fn used(&self) -> Bytes {
-        Bytes(SMALL_FILES_BYTES + self.logs.iter().map(|log| log.used).sum::<u64>())
+        Bytes(SMALL_FILES_BYTES + self.aside.used() + self.logs.iter().map(|log| log.used).sum::<u64>())
+    }
+
+    /// Bytes given to the disk since the opening.
+    pub fn written(&self) -> Bytes {
+        Bytes(self.disk.written)
     }
 
     /// What came in (recovered records included), was acknowledged, and was dropped.
@@ -276,9 +415,10 @@ impl<D: Disk> Outbox<D> {
         &self.tally
     }
 
-    /// Records stored and not acknowledged, over all lanes.
+    /// Records stored and not acknowledged, over all lanes, those in memory included.
     pub fn held(&self) -> u64 {
-        self.logs.iter().map(Log::held).sum()
+        self.logs.iter().map(Log::held).sum::<u64>()
+            + self.sides.iter().map(|side| side.hold.waiting()).sum::<u64>()
     }
 
     /// The settings it was opened with.
@@ -286,115 +426,91 @@ impl<D: Disk> Outbox<D> {
         &self.config
     }
 
-    fn try_append(&mut self, lane: Lane, payload: &[u8], at: EventTime) -> Result<Appended, OutboxError> {
-        let segment_bytes = self.config.segment_bytes.0;
-        let payload_bytes = payload.len() as u64;
-        if payload.is_empty() {
-            return Ok(Appended::Rejected(DropReason::Empty));
-        }
-        if payload_bytes > u64::from(PAYLOAD_BYTES_MAX)
-            || FRAMES_OFFSET + FRAME_HEADER_BYTES + payload_bytes > segment_bytes
-        {
-            return Ok(Appended::Rejected(DropReason::Oversize));
-        }
-        if let Some(reason) = self.make_room(lane, payload_bytes)? {
-            return Ok(Appended::Rejected(reason));
-        }
-        let mut wrote = self.write(lane, payload, at)?;
-        // The disk is fuller than the limit knows: an alarm takes the place of something less urgent, once.
-        if let Wrote::Refused(source) = &wrote
-            && is_full(source)
-            && lane == Lane::Alarm
-            && self.config.when_full == WhenFull::DropOldest
-            && self.evict_below(lane)?
-        {
-            wrote = self.write(lane, payload, at)?;
-        }
-        Ok(match wrote {
-            Wrote::Stored(seq) => Appended::Stored(Seq(seq)),
-            Wrote::Refused(_) => Appended::Rejected(DropReason::OutboxReject),
-        })
-    }
-
-    fn write(&mut self, lane: Lane, payload: &[u8], at: EventTime) -> Result<Wrote, OutboxError> {
-        let Self { disk, buffer, logs, scratch, config, salts, .. } = self;
-        log_of(logs, lane).append(disk, scratch, (payload, at.0), config.segment_bytes.0, || {
-            buffer.forget();
-            next_salt(salts)
-        })
-    }
-
-    /// Keeps the size limit; gives the reason to refuse the record when that needs it.
-    fn make_room(&mut self, lane: Lane, payload_bytes: u64) -> Result<Option<DropReason>, OutboxError> {
-        loop {
-            let growth = self.log(lane).growth(payload_bytes, self.config.segment_bytes.0);
-            if self.used().0 + growth <= self.allowed(lane) {
-                return Ok(None);
-            }
-            let freed = match self.config.when_full {
-                WhenFull::RejectNew => return Ok(Some(DropReason::OutboxReject)),
-                WhenFull::DropOldest => self.evict_below(lane)? || self.evict(lane)?,
-            };
-            if !freed {
-                return Ok(Some(DropReason::OutboxFull));
-            }
-        }
-    }
-
-    /// Space a lane may fill the outbox to.
-    fn allowed(&self, lane: Lane) -> u64 {
-        let reserve = match (self.config.when_full, lane) {
-            (WhenFull::DropOldest, _) | (WhenFull::RejectNew, Lane::Alarm) => 0,
-            (WhenFull::RejectNew, Lane::Normal | Lane::Bulk) => {
-                let reserve = ALARM_RESERVE_SEGMENTS * segment::used(self.config.segment_bytes.0);
-                reserve.saturating_sub(self.log(Lane::Alarm).used)
-            }
+    /// Counts a record and stores it, in a file or in memory.
+    fn store(&mut self, lane: Lane, entry: Entry<'_>) -> Appended {
+        self.tally.received += 1;
+        let stored = match self.refusal(&entry) {
+            Some(reason) => Err(reason),
+            None if self.is_held_back(lane) => self.keep(lane, &entry),
+            None => match self.make_room(lane, &entry) {
+                Ok(Some(reason)) => Err(reason),
+                Ok(None) => self.write(lane, entry).or_else(|error| {
+                    self.note(&error);
+                    self.keep(lane, &entry)
+                }),
+                Err(error) => {
+                    self.note(&error);
+                    self.keep(lane, &entry)
+                }
+            },
         };
-        self.config.size_max.0.saturating_sub(reserve)
-    }
-
-    /// Drops the oldest segment of the least urgent lane below `lane` that has one.
-    fn evict_below(&mut self, lane: Lane) -> Result<bool, OutboxError> {
-        for victim in Lane::ALL.into_iter().rev().filter(|&victim| victim > lane) {
-            if self.evict(victim)? {
-                return Ok(true);
+        match stored {
+            Ok(seq) => Appended::Stored(Seq(seq)),
+            Err(reason) => {
+                self.lose(lane, reason, EventTime(entry.at));
+                Appended::Rejected(reason)
             }
         }
-        Ok(false)
     }
 
-    fn evict(&mut self, victim: Lane) -> Result<bool, OutboxError> {
-        let log = log_of(&mut self.logs, victim);
-        let evicted = log.drop_oldest(&mut self.disk, &mut self.buffer)?;
-        self.tally.drop(DropReason::OutboxFull, evicted.records);
-        Ok(evicted.freed)
+    /// Why a record can never be stored.
+    fn refusal(&self, entry: &Entry<'_>) -> Option<DropReason> {
+        if entry.payload.is_empty() {
+            return Some(DropReason::Empty);
+        }
+        let is_long = entry.payload.len() as u64 > u64::from(PAYLOAD_BYTES_MAX)
+            || FRAMES_OFFSET + entry.frame_bytes() > self.config.segment_bytes.0;
+        is_long.then_some(DropReason::Oversize)
     }
 
-    fn log(&self, lane: Lane) -> &Log {
+    /// Counts a record that is lost for want of room.
+    pub(crate) fn lose(&mut self, lane: Lane, reason: DropReason, at: EventTime) {
+        self.tally.drop(reason, 1);
+        if matches!(reason, DropReason::OutboxFull | DropReason::OutboxReject) {
+            let (log, side) = Self::lane_of(&mut self.logs, &mut self.sides, lane);
+            log.lose(Loss::Full, 1);
+            side.ledger.see(Loss::Full, at, at);
+        }
+    }
+
+    /// Takes segments out of use that are done with.
+    fn collect(&mut self, lane: Lane) -> Result<(), OutboxError> {
+        let Self { disk, logs, spares, .. } = self;
+        let collected = Self::log_of(logs, lane).collect(disk, spares);
+        self.noted(collected)
+    }
+
+    pub(crate) fn log(&self, lane: Lane) -> &Log {
         let [alarm, normal, bulk] = &self.logs;
-        match lane {
-            Lane::Alarm => alarm,
-            Lane::Normal => normal,
-            Lane::Bulk => bulk,
-        }
+        pick(lane, (alarm, normal, bulk))
     }
 
-    /// Refuses everything after a failed sync: what the medium holds is unknown from then on.
-    fn guarded<T>(
-        &mut self,
-        work: impl FnOnce(&mut Self) -> Result<T, OutboxError>,
-    ) -> Result<T, OutboxError> {
-        if self.poisoned {
-            return Err(OutboxError::Poisoned);
-        }
-        let result = work(self);
-        self.poisoned = matches!(result, Err(OutboxError::Sync { .. }));
-        result
+    pub(crate) fn side(&self, lane: Lane) -> &Side {
+        let [alarm, normal, bulk] = &self.sides;
+        pick(lane, (alarm, normal, bulk))
+    }
+
+    pub(crate) fn side_mut(&mut self, lane: Lane) -> &mut Side {
+        let [alarm, normal, bulk] = &mut self.sides;
+        pick(lane, (alarm, normal, bulk))
+    }
+
+    pub(crate) fn log_of(logs: &mut [Log; 3], lane: Lane) -> &mut Log {
+        let [alarm, normal, bulk] = logs;
+        pick(lane, (alarm, normal, bulk))
+    }
+
+    pub(crate) fn lane_of<'a>(
+        logs: &'a mut [Log; 3],
+        sides: &'a mut [Side; 3],
+        lane: Lane,
+    ) -> (&'a mut Log, &'a mut Side) {
+        let [alarm, normal, bulk] = sides;
+        (Self::log_of(logs, lane), pick(lane, (alarm, normal, bulk)))
     }
 }
 
-fn log_of(logs: &mut [Log; 3], lane: Lane) -> &mut Log {
-    let [alarm, normal, bulk] = logs;
+fn pick<T>(lane: Lane, (alarm, normal, bulk): (T, T, T)) -> T {
     match lane {
         Lane::Alarm => alarm,
         Lane::Normal => normal,
@@ -402,15 +518,12 @@ fn log_of(logs: &mut [Log; 3], lane: Lane) -> &mut Log {
     }
 }
 
-fn is_full(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
-}
-
-/// Steps a splitmix64 generator: every segment of every run has its own salt.
-fn next_salt(state: &mut u64) -> u64 {
-    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let mut z = *state;
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
+/// The epoch before the first of a directory without one: rises with the wall clock, once in 16 seconds.
+fn first_epoch(now: UtcTime) -> u32 {
+    match now.quality {
+        ClockQuality::Unset => 0,
+        ClockQuality::Synced | ClockQuality::Unknown => {
+            u32::try_from(now.micros / 16_000_000).unwrap_or_default()
+        }
+    }
 }

@@ -7,18 +7,22 @@ use crate::outbox::disk::DiskRead;
 use crate::outbox::error::OutboxError;
 use crate::outbox::log::{Log, Position};
 use crate::outbox::record::{Record, Seq};
+use crate::outbox::recover::read_salt;
 use crate::outbox::scan::{Extent, Found, ScanBuffer};
-use crate::outbox::segment::{FRAMES_OFFSET, Segment};
+use crate::outbox::segment::{FRAMES_OFFSET, Salt, Segment};
 
 /// How much to read at once.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ReadLimit {
+    /// Greatest number wanted.
+    pub(crate) upto: u64,
     pub(crate) records: usize,
     pub(crate) bytes: usize,
 }
 
 impl Log {
-    /// Appends durable records from `from` on to `out`, and returns how many records were found to be gone.
+    /// Appends durable records that are not done with, from `from` on, to `out`, and returns how many records were found
+    /// to be gone.
     pub(crate) fn read<D: DiskRead>(
         &mut self,
         disk: &mut D,
@@ -27,22 +31,31 @@ impl Log {
         limit: ReadLimit,
         out: &mut Vec<Record>,
     ) -> Result<u64, OutboxError> {
-        let from = from.max(self.acked.saturating_add(1));
+        let (from, upto) = (from.max(self.acked.saturating_add(1)), limit.upto.min(self.durable));
         let mut position = self.seek(from, self.read_hint);
         let (mut records, mut bytes) = (0, 0_usize);
         let mut gap: Option<u64> = None;
         while records < limit.records {
-            let before = position;
-            let Some(found) = self.step(disk, buffer, &mut position)? else {
-                if position.after.max(from - 1) < self.durable {
-                    gap = gap.or(Some(before.first));
-                }
+            let wanted = from.max(position.after.saturating_add(1));
+            if let Some(end) = self.done.end_of(wanted) {
+                position = self.seek(end.saturating_add(1), position);
+            }
+            let wanted = from.max(position.after.saturating_add(1));
+            if wanted > upto {
                 break;
-            };
-            if found.header.seq > before.after + 1 {
+            }
+            let before = position;
+            let found = self.step(disk, buffer, &mut position)?;
+            let next = found.map_or(upto.saturating_add(1), |found| found.header.seq);
+            if self.span(wanted, (next - 1).min(upto)) > 0 {
                 gap = gap.or(Some(before.first));
             }
-            if found.header.seq < from {
+            let Some(found) = found else { break };
+            if next > upto {
+                position = before;
+                break;
+            }
+            if next < from || self.is_done(next) {
                 continue;
             }
             let payload = buffer.payload(&found);
@@ -52,11 +65,7 @@ impl Log {
             }
             records += 1;
             bytes += payload.len();
-            out.push(Record {
-                seq: Seq(found.header.seq),
-                at: EventTime(found.header.at),
-                payload: payload.to_vec(),
-            });
+            out.push(Record { seq: Seq(next), at: EventTime(found.header.at), payload: payload.to_vec() });
         }
         self.read_hint = position;
         gap.map_or(Ok(0), |first| self.recount_range(disk, buffer, first, position.first))
@@ -77,7 +86,7 @@ impl Log {
         let mut upto = None;
         while let Some(found) = self.step(disk, buffer, &mut position)? {
             let at = EventTime(found.header.at);
-            if found.header.seq <= self.acked || at < EARLIEST_PLAUSIBLE {
+            if self.is_done(found.header.seq) || at < EARLIEST_PLAUSIBLE {
                 continue;
             }
             if at >= cutoff {
@@ -99,7 +108,7 @@ impl Log {
         loop {
             self.oldest_hint = position;
             let Some(found) = self.step(disk, buffer, &mut position)? else { return Ok(None) };
-            if found.header.seq > self.acked {
+            if !self.is_done(found.header.seq) {
                 return Ok(Some(EventTime(found.header.at)));
             }
         }
@@ -115,20 +124,25 @@ impl Log {
         }
     }
 
-    /// The next durable record.
+    /// The next durable record, done with or not.
     fn step<D: DiskRead>(
-        &self,
+        &mut self,
         disk: &mut D,
         buffer: &mut ScanBuffer,
         position: &mut Position,
     ) -> Result<Option<Found>, OutboxError> {
         let mut index = self.segments.partition_point(|segment| segment.first < position.first);
-        while let Some(segment) = self.segments.get(index) {
+        let lane = self.lane;
+        while let Some(segment) = self.segments.get_mut(index) {
+            if segment.salt == Salt::Unread {
+                segment.salt = read_salt(disk, &segment.name, lane, segment.first)?;
+            }
             if segment.first != position.first {
                 *position = start_of(segment);
             }
-            let extent = Extent { name: &segment.name, salt: segment.salt, end: segment.synced };
-            if let Some(found) = buffer.next_frame(disk, extent, position.offset, position.after)? {
+            if let Some(found) =
+                buffer.next_frame(disk, Extent::of(segment), position.offset, position.after)?
+            {
                 position.offset = found.end();
                 position.after = found.header.seq;
                 return Ok(Some(found));

@@ -1,29 +1,27 @@
 //! One lane at open: what a crash has left, made into a queue again.
 //!
 //! # Invariants
-//! No content makes this fail, except an intact file of a newer format. Only the end of the last segment is ever cut; damage
-//! elsewhere is skipped and counted.
+//! No content makes this fail, except an intact file of a newer format. Only the last segment is read: opening takes as long
+//! with a full outbox as with an empty one.
 
 use std::collections::VecDeque;
 
-use crate::outbox::cursor::{SlotFile, cursor_name};
+use crate::outbox::cursor::{Mark, SlotFile, cursor_name};
 use crate::outbox::disk::{Disk, DiskRead};
 use crate::outbox::error::OutboxError;
+use crate::outbox::finish::Loss;
 use crate::outbox::lane::Lane;
-use crate::outbox::log::{Log, Position};
+use crate::outbox::log::Log;
 use crate::outbox::record::FRAME_BYTES_MIN;
-use crate::outbox::scan::{Extent, ScanBuffer, survey};
-use crate::outbox::segment::{self, FORMAT, FRAMES_OFFSET, HeaderRead, Segment, SegmentHeader};
+use crate::outbox::scan::{Extent, ScanBuffer, Survey, survey};
+use crate::outbox::segment::{self, FORMAT, FRAMES_OFFSET, HeaderRead, Salt, Segment, SegmentHeader};
+use crate::outbox::spare::Spares;
 
 /// What opening has found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Recovery {
-    /// Records waiting to be sent.
+    /// Records waiting to be sent. Damage in segments that are full already is found when they are read.
     pub records: u64,
-    /// Their payloads in bytes.
-    pub bytes: u64,
-    /// Bytes of unfinished writes cut from the ends of lanes. They were never promised to be durable.
-    pub truncated_bytes: u64,
     /// Places with damage in what had been durable.
     pub damaged_ranges: u64,
     /// Records lost in them, where that can be known.
@@ -42,158 +40,230 @@ pub(crate) struct Recovered {
 pub(crate) fn recover<D: Disk>(
     disk: &mut D,
     buffer: &mut ScanBuffer,
+    spares: &mut Spares,
     lane: Lane,
     firsts: &[u64],
     recovery: &mut Recovery,
 ) -> Result<Recovered, OutboxError> {
-    let (cursor, mark) = SlotFile::load(disk, cursor_name(lane))?;
+    let loaded = SlotFile::load(disk, cursor_name(lane))?;
+    let start = firsts.first().map_or(0, |first| first.saturating_sub(1));
+    let mark = loaded.newest.as_ref().map(Mark::from_slot);
     // Without a cursor everything is sent again.
-    let acked =
-        mark.map_or_else(|| firsts.first().map_or(0, |first| first.saturating_sub(1)), |mark| mark.acked);
-    let mut lane_scan = LaneScan {
-        log: Log {
-            lane,
-            segments: VecDeque::new(),
-            open: false,
-            named: true,
-            next: acked.saturating_add(1),
-            durable: acked,
-            acked,
-            saved: mark.map_or(0, |mark| mark.acked),
-            cursor,
-            epoch: 0,
-            used: 0,
-            newest: None,
-            read_hint: Position::default(),
-            oldest_hint: Position::default(),
-        },
-        epoch: mark.map_or(0, |mark| mark.epoch),
-        recovery,
-    };
-    let followers = firsts.iter().skip(1).copied().map(Some).chain([None]);
-    for (&first, follower) in firsts.iter().zip(followers) {
-        lane_scan.segment(disk, buffer, first, follower)?;
+    let mut log =
+        Log::new(lane, loaded.file, mark.clone().unwrap_or(Mark { acked: start, ..Mark::default() }));
+    let mut epoch = log.saved.epoch;
+    log.saved = mark.unwrap_or_default();
+    if loaded.certain && log.acked < start {
+        // The cursor goes before the segments, always: somebody has taken them away.
+        let missing = log.span(1, start);
+        log.lose(Loss::Damaged, missing);
+        recovery.damaged_ranges += u64::from(missing > 0);
+        recovery.damaged_records += missing;
     }
-    let LaneScan { mut log, epoch, .. } = lane_scan;
-    log.durable = log.next - 1;
-    buffer.forget();
-    Ok(Recovered { log, epoch })
-}
-
-struct LaneScan<'a> {
-    log: Log,
-    epoch: u32,
-    recovery: &'a mut Recovery,
-}
-
-impl LaneScan<'_> {
-    /// Takes in one segment; `follower` is the first record of the next one.
-    fn segment<D: Disk>(
-        &mut self,
-        disk: &mut D,
-        buffer: &mut ScanBuffer,
-        first: u64,
-        follower: Option<u64>,
-    ) -> Result<(), OutboxError> {
-        let name = segment::name(self.log.lane, first);
+    log.acked = log.done.pass(log.acked.max(start));
+    let mut head = Head::Unwritten;
+    for (index, &first) in firsts.iter().enumerate() {
+        let (name, follower) = (segment::name(lane, first), firsts.get(index + 1).copied());
         if follower.is_none() {
             // It may come from a process that died between write and sync: it is in memory, not on the medium.
             disk.sync(&name).map_err(OutboxError::sync(&name))?;
         }
-        let len = disk.len(&name).map_err(OutboxError::read(&name))?;
-        self.recovery.segments += 1;
-        let mut segment =
-            Segment { name, first, last: 0, salt: 0, len, synced: len, unacked: 0, dense: false };
-        match read_header(disk, &segment.name)? {
-            HeaderRead::Newer(found) => {
-                return Err(OutboxError::Version { file: segment.name, found, supported: FORMAT });
-            }
-            HeaderRead::Valid(header) if header.lane == self.log.lane && header.first == first => {
-                self.epoch = self.epoch.max(header.epoch);
-                segment.salt = header.salt;
-                self.frames(disk, buffer, &mut segment, follower)?;
-            }
-            HeaderRead::Valid(_) | HeaderRead::Damaged => self.headless(&mut segment, follower),
+        let file_bytes = disk.len(&name).map_err(OutboxError::read(&name))?;
+        let mut segment = sealed(name, first, follower, file_bytes);
+        if index == 0 || follower.is_none() {
+            head = read_head(disk, &segment.name, lane, first)?;
+            segment.salt = head.salt();
+            epoch = epoch.max(head.epoch());
         }
-        if segment.last < first && follower.is_none() {
-            // Its first record was never finished. The name is free for the next segment.
-            return disk.remove(&segment.name).map_err(OutboxError::write(&segment.name));
-        }
-        self.log.next = self.log.next.max(segment.last.saturating_add(1));
-        self.log.used += segment.used();
-        self.log.segments.push_back(segment);
-        Ok(())
+        log.used += segment.used();
+        log.segments.push_back(segment);
     }
+    recovery.segments += log.segments.len() as u64;
+    let end = log.read_end(disk, buffer, spares, head)?;
+    let last = log.segments.back().map_or(0, |segment| segment.last).max(log.done.last());
+    log.next = last.max(log.acked).max(start).saturating_add(1);
+    log.durable = log.next - 1;
+    log.count(disk, buffer, end.as_ref(), recovery)?;
+    if let Some(end) = end {
+        log.reopen(disk, &end);
+    }
+    buffer.forget();
+    Ok(Recovered { log, epoch })
+}
 
-    fn frames<D: Disk>(
+/// What the last segment of a lane has turned out to be.
+#[derive(Debug, Default)]
+struct End {
+    survey: Survey,
+    /// Offset, number and end of each frame that reaches into the last unit, oldest first.
+    frames: VecDeque<(u64, u64, u64)>,
+    newest: Option<i64>,
+    /// Whether it was written as this program writes it.
+    current: bool,
+}
+
+impl Log {
+    /// Reads the last segment to its end; `None` when there is none with records in it.
+    fn read_end<D: Disk>(
         &mut self,
         disk: &mut D,
         buffer: &mut ScanBuffer,
-        segment: &mut Segment,
-        follower: Option<u64>,
-    ) -> Result<(), OutboxError> {
-        let acked = self.log.acked;
-        let extent = Extent { name: &segment.name, salt: segment.salt, end: segment.len };
-        let (mut unacked, mut bytes, mut readable, mut newest) = (0, 0, 0, None);
-        let survey = survey(disk, buffer, extent, segment.first, |header, payload| {
-            readable += 1;
-            newest = Some(header.at);
-            if header.seq > acked {
-                unacked += 1;
-                bytes += payload.len() as u64;
-            }
+        spares: &mut Spares,
+        head: Head,
+    ) -> Result<Option<End>, OutboxError> {
+        let unit = disk.unit();
+        let Some(mut last) = self.segments.pop_back() else { return Ok(None) };
+        let mut end = End { current: head.is_current(), ..End::default() };
+        end.current &= last.file_bytes == spares.file_bytes();
+        let End { frames, newest, .. } = &mut end;
+        let mut superseded = 0;
+        let extent = Extent { last: u64::MAX, ..Extent::of(&last) };
+        end.survey = survey(disk, buffer, extent, last.first, |found, (mark, _)| {
+            let header = found.header;
+            superseded = superseded.max(mark.filter(|&mark| mark < header.seq).unwrap_or_default());
+            *newest = Some(header.at);
+            frames.push_back((found.offset, header.seq, found.end()));
+            frames.retain(|frame| frame.2 > found.end() - found.end() % unit);
         })?;
-        segment.last = follower.map_or(survey.last, |follower| follower.saturating_sub(1));
-        segment.unacked = unacked;
-        segment.dense = segment.first + readable == segment.last + 1;
-        self.recovery.records += unacked;
-        self.recovery.bytes += bytes;
-        self.recovery.damaged_ranges += survey.damaged_ranges;
-        if survey.last < segment.last {
-            self.recovery.damaged_ranges += 1;
+        last.last = end.survey.last;
+        let lost = head == Head::Lost || end.survey.unreadable;
+        if last.last < last.first && !lost {
+            // Its first record never became durable. The name is free for the next segment.
+            self.used -= last.used();
+            spares.give(disk, &last).map_err(OutboxError::write(&last.name))?;
+            return Ok(None);
         }
-        self.count_missing(segment);
-        if follower.is_none() && survey.unreadable {
-            // What cannot be read now may be read later: its numbers are not given out again.
-            segment.last += (segment.len - survey.end) / FRAME_BYTES_MIN;
-            self.recovery.damaged_ranges += 1;
+        if lost {
+            // Numbers it may have held are not given out again, and not missed: nobody knows how many there were.
+            let records_max = last.file_bytes.saturating_sub(end.survey.end) / FRAME_BYTES_MIN;
+            last.last = last.last.saturating_add(records_max.max(1));
+            self.done.insert(end.survey.last + 1, last.last);
         }
-        self.log.newest = newest.or(self.log.newest);
-        if follower.is_none() && survey.end < segment.len && !survey.unreadable {
-            disk.truncate(&segment.name, survey.end).map_err(OutboxError::write(&segment.name))?;
-            disk.sync(&segment.name).map_err(OutboxError::sync(&segment.name))?;
-            self.recovery.truncated_bytes += segment.len - survey.end;
-            segment.len = survey.end;
+        self.superseded = superseded;
+        self.acked = self.done.pass(self.acked.max(superseded));
+        self.newest = end.newest;
+        self.segments.push_back(last);
+        Ok(Some(end))
+    }
+
+    /// Counts what waits. Damage is looked for in the last segment only.
+    fn count<D: DiskRead>(
+        &mut self,
+        disk: &mut D,
+        buffer: &mut ScanBuffer,
+        end: Option<&End>,
+        recovery: &mut Recovery,
+    ) -> Result<(), OutboxError> {
+        let held: Vec<u64> =
+            self.segments.iter().map(|segment| self.span(segment.first, segment.last)).collect();
+        for (segment, held) in self.segments.iter_mut().zip(held) {
+            segment.unacked = held;
         }
-        segment.synced = segment.len;
+        let survey = end.map(|end| end.survey).unwrap_or_default();
+        let lost = self.segments.back().is_some_and(|last| last.salt == Salt::Lost);
+        recovery.damaged_ranges += survey.damaged_ranges + u64::from(survey.unreadable || lost);
+        if let Some(last) = self.segments.back().filter(|_| survey.damaged_ranges > 0 || survey.unreadable) {
+            recovery.damaged_records += self.recount(disk, buffer, last.first)?;
+        }
+        self.slide();
+        recovery.records += self.held();
         Ok(())
     }
 
-    /// Both headers are gone and the salt with them: nothing in it can be told from noise.
-    fn headless(&mut self, segment: &mut Segment, follower: Option<u64>) {
-        // Numbers that it may have held are not given out again.
-        let records_max = segment.len.saturating_sub(FRAMES_OFFSET) / FRAME_BYTES_MIN;
-        segment.last = follower.unwrap_or(segment.first.saturating_add(records_max)).saturating_sub(1);
-        segment.synced = 0;
-        if follower.is_some() {
-            self.recovery.damaged_ranges += 1;
-            self.count_missing(segment);
-        } else {
-            self.recovery.truncated_bytes += segment.len;
+    /// Goes on writing where the last segment ends, if all of it is sound.
+    fn reopen<D: Disk>(&mut self, disk: &mut D, end: &End) {
+        let Some(last) = self.segments.back_mut() else { return };
+        let sound = !end.survey.unreadable && end.survey.damaged_ranges == 0 && last.salt != Salt::Lost;
+        if !end.current || !sound || last.last + 1 != self.next {
+            return;
         }
-    }
-
-    fn count_missing(&mut self, segment: &Segment) {
-        let due = segment.last.saturating_sub(self.log.acked.max(segment.first.saturating_sub(1)));
-        self.recovery.damaged_records += due.saturating_sub(segment.unacked);
+        let Some(&(offset, seq, _)) = end.frames.front() else { return };
+        let (base, into) = self.tail.resume(disk.unit(), (offset, seq), end.survey.end);
+        let wanted = into.len();
+        // What cannot be read now was read a moment ago; a new segment does as well.
+        if disk.read_at(&last.name, base, into).is_ok_and(|read| read == wanted) {
+            last.len = end.survey.end;
+            last.synced = end.survey.end;
+            self.open = true;
+        }
     }
 }
 
+/// A segment that takes no more records, as far as its name and length tell.
+fn sealed(name: String, first: u64, follower: Option<u64>, file_bytes: u64) -> Segment {
+    Segment {
+        name,
+        first,
+        last: follower.unwrap_or(first) - 1,
+        salt: Salt::Unread,
+        len: file_bytes,
+        synced: file_bytes,
+        unacked: 0,
+        dense: true,
+        file_bytes,
+        reusable: true,
+    }
+}
+
+/// The head of a segment, of a format that is understood.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Head {
+    Read(SegmentHeader),
+    Unwritten,
+    Lost,
+}
+
+impl Head {
+    fn salt(self) -> Salt {
+        match self {
+            Self::Read(header) => Salt::Known(header.salt),
+            Self::Unwritten | Self::Lost => Salt::Lost,
+        }
+    }
+
+    fn epoch(self) -> u32 {
+        match self {
+            Self::Read(header) => header.epoch,
+            Self::Unwritten | Self::Lost => 0,
+        }
+    }
+
+    fn is_current(self) -> bool {
+        matches!(self, Self::Read(header) if header.format == FORMAT)
+    }
+}
+
+fn read_head<D: DiskRead>(disk: &mut D, name: &str, lane: Lane, first: u64) -> Result<Head, OutboxError> {
+    match read_header(disk, name, lane, first)? {
+        HeaderRead::Valid(header) => Ok(Head::Read(header)),
+        HeaderRead::Newer(found) => {
+            Err(OutboxError::Version { file: name.to_owned(), found, supported: FORMAT })
+        }
+        HeaderRead::Unwritten => Ok(Head::Unwritten),
+        HeaderRead::Damaged => Ok(Head::Lost),
+    }
+}
+
+/// The salt of a segment, from its head.
+pub(crate) fn read_salt<D: DiskRead>(
+    disk: &mut D,
+    name: &str,
+    lane: Lane,
+    first: u64,
+) -> Result<Salt, OutboxError> {
+    Ok(read_head(disk, name, lane, first)?.salt())
+}
+
 /// Reads the head of a segment; bytes that the medium has lost count as damage.
-pub(crate) fn read_header<D: DiskRead>(disk: &mut D, name: &str) -> Result<HeaderRead, OutboxError> {
-    let mut head = [0; 1024];
+pub(crate) fn read_header<D: DiskRead>(
+    disk: &mut D,
+    name: &str,
+    lane: Lane,
+    first: u64,
+) -> Result<HeaderRead, OutboxError> {
+    let mut head = [0; FRAMES_OFFSET as usize];
     match disk.read_at(name, 0, &mut head) {
-        Ok(read) => Ok(SegmentHeader::parse(head.get(..read).unwrap_or_default())),
+        Ok(read) => Ok(SegmentHeader::parse(head.get(..read).unwrap_or_default(), lane, first)),
         Err(e) if e.kind() == std::io::ErrorKind::InvalidData => Ok(HeaderRead::Damaged),
         Err(source) => Err(OutboxError::Read { file: name.to_owned(), source }),
     }

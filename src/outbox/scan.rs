@@ -8,7 +8,7 @@ use std::io;
 use crate::outbox::disk::DiskRead;
 use crate::outbox::error::OutboxError;
 use crate::outbox::record::{FRAME_BYTES_MIN, FRAME_HEADER_BYTES, FrameHeader};
-use crate::outbox::segment::FRAMES_OFFSET;
+use crate::outbox::segment::{FRAMES_OFFSET, Salt, Segment};
 
 /// Read at once: large enough that scanning is bound by the medium, small beside the memory budget.
 const CHUNK_BYTES: u64 = 64 << 10;
@@ -23,6 +23,19 @@ pub(crate) struct Extent<'a> {
     pub(crate) salt: u64,
     /// Where it ends; nothing behind it is read.
     pub(crate) end: u64,
+    /// Greatest number that belongs to it; behind it there are none.
+    pub(crate) last: u64,
+}
+
+impl<'a> Extent<'a> {
+    /// The durable part of a segment. Without its salt nothing in it is valid.
+    pub(crate) fn of(segment: &'a Segment) -> Self {
+        let (salt, end) = match segment.salt {
+            Salt::Known(salt) => (salt, segment.synced),
+            Salt::Unread | Salt::Lost => (0, 0),
+        };
+        Self { name: &segment.name, salt, end, last: segment.last }
+    }
 }
 
 /// A valid frame.
@@ -64,8 +77,13 @@ impl ScanBuffer {
 
     /// The payload of the frame found last.
     pub(crate) fn payload(&self, found: &Found) -> &[u8] {
-        let from = found.offset + FRAME_HEADER_BYTES;
-        self.held(from, u64::from(found.header.payload_bytes)).unwrap_or_default()
+        self.body(found).1
+    }
+
+    /// What the frame found last supersedes, and its payload.
+    pub(crate) fn body(&self, found: &Found) -> (Option<u64>, &[u8]) {
+        let bytes = found.header.frame_bytes() - FRAME_HEADER_BYTES;
+        found.header.split(self.held(found.offset + FRAME_HEADER_BYTES, bytes).unwrap_or_default())
     }
 
     /// First valid frame at or behind `from`, in which `after` is the number of the record before `from`.
@@ -80,16 +98,29 @@ impl ScanBuffer {
         after: u64,
     ) -> Result<Option<Found>, OutboxError> {
         let mut offset = from;
+        if after >= extent.last {
+            return Ok(None);
+        }
         while offset.saturating_add(FRAME_BYTES_MIN) <= extent.end {
             let lost_max = (offset - from) / FRAME_BYTES_MIN;
             let tried = self.try_frame(disk, extent, offset, after, lost_max);
             match tried.map_err(OutboxError::read(extent.name))? {
                 Tried::Frame(found) => return Ok(Some(found)),
-                Tried::NoFrame => offset += 1,
+                Tried::NoFrame => offset = self.behind_zeros(offset + 1),
                 Tried::Unreadable => offset = (offset + 1).next_multiple_of(SECTOR_BYTES),
             }
         }
         Ok(None)
+    }
+
+    /// The next place from `offset` on where a frame may start: its length, in the first three bytes, is not zero.
+    fn behind_zeros(&self, offset: u64) -> u64 {
+        let from = usize::try_from(offset.saturating_sub(self.start)).unwrap_or(usize::MAX);
+        match self.bytes.get(from..).map(|rest| rest.iter().position(|&byte| byte != 0)) {
+            Some(Some(zeros)) => offset + (zeros as u64).saturating_sub(2),
+            Some(None) => offset.max((self.start + self.bytes.len() as u64).saturating_sub(2)),
+            None => offset,
+        }
     }
 
     fn try_frame<D: DiskRead>(
@@ -104,7 +135,7 @@ impl ScanBuffer {
             return Ok(Tried::Unreadable);
         };
         let Some(header) = FrameHeader::parse(head) else { return Ok(Tried::NoFrame) };
-        let plausible = header.seq > after && header.seq - after - 1 <= lost_max;
+        let plausible = header.seq > after && header.seq <= extent.last && header.seq - after - 1 <= lost_max;
         let found = Found { header, offset };
         if !plausible || found.end() > extent.end {
             return Ok(Tried::NoFrame);
@@ -180,7 +211,7 @@ pub(crate) fn survey<D: DiskRead>(
     buffer: &mut ScanBuffer,
     extent: Extent<'_>,
     first: u64,
-    mut visit: impl FnMut(&FrameHeader, &[u8]),
+    mut visit: impl FnMut(&Found, (Option<u64>, &[u8])),
 ) -> Result<Survey, OutboxError> {
     buffer.unreadable = false;
     let mut survey = Survey { last: first.saturating_sub(1), end: FRAMES_OFFSET, ..Survey::default() };
@@ -190,7 +221,7 @@ pub(crate) fn survey<D: DiskRead>(
         }
         survey.last = found.header.seq;
         survey.end = found.end();
-        visit(&found.header, buffer.payload(&found));
+        visit(&found, buffer.body(&found));
     }
     survey.unreadable = buffer.unreadable;
     Ok(survey)

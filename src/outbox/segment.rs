@@ -3,7 +3,7 @@
 use crate::outbox::lane::Lane;
 
 /// Version of all files of the outbox. A file with a greater one is refused, an older one is read.
-pub const FORMAT: u16 = 1;
+pub const FORMAT: u16 = 2;
 
 /// Where frames start. The header stands at 0 and again at 512, in another sector, so that one bad byte or sector does
 /// not take the salt and with it every record away.
@@ -26,6 +26,8 @@ const MAGIC: [u8; 8] = *b"TGOUTSEG";
 /// First bytes of a segment, written once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SegmentHeader {
+    /// Format it was written in.
+    pub(crate) format: u16,
     pub(crate) lane: Lane,
     /// Epoch of the outbox when it was created.
     pub(crate) epoch: u32,
@@ -38,19 +40,32 @@ pub(crate) struct SegmentHeader {
 /// What the head of a file turned out to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum HeaderRead {
+    /// It is the segment that its name says.
     Valid(SegmentHeader),
     /// Intact, and of a newer format.
     Newer(u16),
-    /// Both copies are damaged or were never written.
+    /// Intact, and of another segment, or nothing but zeros, or nothing: the header of this one never became durable, and neither did
+    /// a record behind it.
+    Unwritten,
+    /// Both copies are damaged.
+    Damaged,
+}
+
+/// One copy of a header.
+enum Copy {
+    Valid(SegmentHeader),
+    Newer(u16),
+    Blank,
     Damaged,
 }
 
 impl SegmentHeader {
     /// Everything that stands before the first frame.
-    pub(crate) fn encode(&self) -> Vec<u8> {
-        let mut copy = Vec::with_capacity(COPY_OFFSET);
+    pub(crate) fn encode(&self) -> [u8; FRAMES_OFFSET as usize] {
+        let mut head = [0; FRAMES_OFFSET as usize];
+        let mut copy = Vec::with_capacity(HEADER_BYTES);
         copy.extend_from_slice(&MAGIC);
-        copy.extend_from_slice(&FORMAT.to_le_bytes());
+        copy.extend_from_slice(&self.format.to_le_bytes());
         copy.push(self.lane.number());
         copy.push(0);
         copy.extend_from_slice(&self.epoch.to_le_bytes());
@@ -58,23 +73,46 @@ impl SegmentHeader {
         copy.extend_from_slice(&self.first.to_le_bytes());
         copy.resize(HEADER_BYTES - 4, 0);
         copy.extend_from_slice(&crc32c::crc32c(&copy).to_le_bytes());
-        copy.resize(COPY_OFFSET, 0);
-        copy.extend_from_within(..);
-        copy
+        for place in head.chunks_exact_mut(COPY_OFFSET) {
+            for (target, byte) in place.iter_mut().zip(&copy) {
+                *target = *byte;
+            }
+        }
+        head
     }
 
-    /// Reads the head of a segment file from either copy.
-    pub(crate) fn parse(head: &[u8]) -> HeaderRead {
-        let first = head.get(..HEADER_BYTES).map_or(HeaderRead::Damaged, parse_copy);
-        if first != HeaderRead::Damaged {
-            return first;
+    /// Whatever headers stand in the head of a file.
+    pub(crate) fn any(head: &[u8]) -> impl Iterator<Item = Self> {
+        copies(head).into_iter().filter_map(|copy| match copy {
+            Copy::Valid(header) => Some(header),
+            Copy::Newer(_) | Copy::Blank | Copy::Damaged => None,
+        })
+    }
+
+    /// Reads the head of the segment of a lane that starts with record `first`, from either copy.
+    pub(crate) fn parse(head: &[u8], lane: Lane, first: u64) -> HeaderRead {
+        let (mut foreign, mut blank) = (false, 0);
+        for copy in copies(head) {
+            match copy {
+                Copy::Newer(format) => return HeaderRead::Newer(format),
+                Copy::Valid(header) if header.lane == lane && header.first == first => {
+                    return HeaderRead::Valid(header);
+                }
+                Copy::Valid(_) => foreign = true,
+                Copy::Blank => blank += 1,
+                Copy::Damaged => {}
+            }
         }
-        head.get(COPY_OFFSET..COPY_OFFSET + HEADER_BYTES).map_or(HeaderRead::Damaged, parse_copy)
+        if foreign || blank == 2 { HeaderRead::Unwritten } else { HeaderRead::Damaged }
     }
 }
 
+fn copies(head: &[u8]) -> [Copy; 2] {
+    [0, COPY_OFFSET].map(|at| head.get(at..at + HEADER_BYTES).map_or(Copy::Blank, parse_copy))
+}
+
 /// Magic, format and the place of the checksum stay the same in every format, so that a newer one can be told from damage.
-fn parse_copy(copy: &[u8]) -> HeaderRead {
+fn parse_copy(copy: &[u8]) -> Copy {
     let fields = || {
         let (content, crc) = copy.split_last_chunk::<4>()?;
         if u32::from_le_bytes(*crc) != crc32c::crc32c(content) {
@@ -84,20 +122,22 @@ fn parse_copy(copy: &[u8]) -> HeaderRead {
         let (format, rest) = rest.split_first_chunk::<2>()?;
         let format = u16::from_le_bytes(*format);
         if format > FORMAT {
-            return Some(HeaderRead::Newer(format));
+            return Some(Copy::Newer(format));
         }
         let (&[lane, _], rest) = rest.split_first_chunk::<2>()?;
         let (epoch, rest) = rest.split_first_chunk::<4>()?;
         let (salt, rest) = rest.split_first_chunk::<8>()?;
         let (first, _) = rest.split_first_chunk::<8>()?;
-        Some(HeaderRead::Valid(SegmentHeader {
+        Some(Copy::Valid(SegmentHeader {
+            format,
             lane: Lane::from_number(lane)?,
             epoch: u32::from_le_bytes(*epoch),
             salt: u64::from_le_bytes(*salt),
             first: u64::from_le_bytes(*first),
         }))
     };
-    fields().unwrap_or(HeaderRead::Damaged)
+    let blank = || if copy.iter().all(|&byte| byte == 0) { Copy::Blank } else { Copy::Damaged };
+    fields().unwrap_or_else(blank)
 }
 
 /// Name of the segment of a lane that starts with a record.
@@ -114,6 +154,16 @@ pub(crate) fn parse_name(name: &str) -> Option<(Lane, u64)> {
     (1..=FIRST_MAX).contains(&first).then_some((lane, first))
 }
 
+/// The salt of a segment, without which none of its records can be checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Salt {
+    /// The header has not been read yet.
+    Unread,
+    Known(u64),
+    /// The header is damaged.
+    Lost,
+}
+
 /// A segment as the running outbox knows it.
 #[derive(Clone, Debug)]
 pub(crate) struct Segment {
@@ -122,21 +172,25 @@ pub(crate) struct Segment {
     pub(crate) first: u64,
     /// Greatest number it can hold a record of; `first - 1` when none was appended.
     pub(crate) last: u64,
-    pub(crate) salt: u64,
-    /// Length of the file as far as it is understood.
+    pub(crate) salt: Salt,
+    /// Where frames end, as far as that is known; the length of the file otherwise.
     pub(crate) len: u64,
     /// Part of `len` that is durable, and therefore may be read.
     pub(crate) synced: u64,
-    /// Records that can be read and are not acknowledged.
+    /// Records that can be read and are not done with.
     pub(crate) unacked: u64,
-    /// Whether every number from `first` to `last` has its record, so that counting needs no reading.
+    /// Whether every number from `first` to `last` has its record or is done with, so that counting needs no reading.
     pub(crate) dense: bool,
+    /// Length of the file.
+    pub(crate) file_bytes: u64,
+    /// Whether the file may be used again: written by this format, and never failed.
+    pub(crate) reusable: bool,
 }
 
 impl Segment {
     /// Space it takes.
     pub(crate) fn used(&self) -> u64 {
-        used(self.len)
+        used(self.file_bytes)
     }
 }
 
@@ -149,34 +203,44 @@ pub(crate) fn used(len: u64) -> u64 {
 mod tests {
     use super::*;
 
-    const HEADER: SegmentHeader = SegmentHeader { lane: Lane::Normal, epoch: 7, salt: 0xfeed, first: 42 };
+    const HEADER: SegmentHeader =
+        SegmentHeader { format: FORMAT, lane: Lane::Normal, epoch: 7, salt: 0xfeed, first: 42 };
+
+    fn parse(head: &[u8]) -> HeaderRead {
+        SegmentHeader::parse(head, Lane::Normal, 42)
+    }
 
     #[test]
     fn either_copy_of_the_header_is_enough() {
         let head = HEADER.encode();
         assert_eq!(head.len() as u64, FRAMES_OFFSET);
-        assert_eq!(SegmentHeader::parse(&head), HeaderRead::Valid(HEADER));
+        assert_eq!(parse(&head), HeaderRead::Valid(HEADER));
         for byte in 0..head.len() {
-            let mut damaged = head.clone();
+            let mut damaged = head;
             damaged[byte] ^= 0x10;
-            assert_eq!(SegmentHeader::parse(&damaged), HeaderRead::Valid(HEADER), "byte {byte}");
+            assert_eq!(parse(&damaged), HeaderRead::Valid(HEADER), "byte {byte}");
         }
-        assert_eq!(SegmentHeader::parse(&[0; 1024]), HeaderRead::Damaged);
-        assert_eq!(SegmentHeader::parse(&head[..20]), HeaderRead::Damaged);
+        assert_eq!(parse(&head[..20]), HeaderRead::Unwritten);
+    }
+
+    /// A recycled file of which one sector, or none, has got its new header.
+    #[test]
+    fn the_header_of_another_segment_is_none() {
+        let (ours, theirs) = (HEADER.encode(), SegmentHeader { first: 41, ..HEADER }.encode());
+        assert_eq!(parse(&[&theirs[..512], &ours[512..]].concat()), HeaderRead::Valid(HEADER));
+        assert_eq!(parse(&[&ours[..512], &theirs[512..]].concat()), HeaderRead::Valid(HEADER));
+        assert_eq!(parse(&theirs), HeaderRead::Unwritten);
+        assert_eq!(parse(&SegmentHeader { lane: Lane::Bulk, ..HEADER }.encode()), HeaderRead::Unwritten);
+        assert_eq!(parse(&[0; 1024]), HeaderRead::Unwritten);
+        assert_eq!(parse(&[1; 1024]), HeaderRead::Damaged);
     }
 
     #[test]
     fn a_newer_format_is_told_from_damage() {
         let mut head = HEADER.encode();
-        head[8] = 2;
-        assert_eq!(
-            SegmentHeader::parse(&head),
-            HeaderRead::Valid(HEADER),
-            "checksum says damage, the copy is good"
-        );
-        let crc = crc32c::crc32c(&head[..HEADER_BYTES - 4]).to_le_bytes();
-        head[HEADER_BYTES - 4..HEADER_BYTES].copy_from_slice(&crc);
-        assert_eq!(SegmentHeader::parse(&head), HeaderRead::Newer(2));
+        head[8] = 3;
+        assert_eq!(parse(&head), HeaderRead::Valid(HEADER), "checksum says damage, the copy is good");
+        assert_eq!(parse(&SegmentHeader { format: 3, ..HEADER }.encode()), HeaderRead::Newer(3));
     }
 
     #[test]
@@ -186,6 +250,7 @@ mod tests {
             "bulk-17.seg",
             "lock",
             "epoch",
+            "spare-001.seg",
             "bulk-+0000000000000000017.seg",
             "x-00000000000000000017.seg",
             "bulk-00000000000000000000.seg",

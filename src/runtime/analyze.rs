@@ -41,6 +41,8 @@ pub(in crate::runtime) struct Analyze {
     pub(in crate::runtime) inputs: mpsc::Receiver<PlantInput>,
     pub(in crate::runtime) work: mpsc::Sender<Work>,
     pub(in crate::runtime) results: mpsc::Receiver<Judged>,
+    /// The way of alarms to the outbox: past a queue that a slow disk holds up.
+    pub(in crate::runtime) urgent: mpsc::Sender<OutboxRequest>,
     pub(in crate::runtime) outbox: mpsc::Sender<OutboxRequest>,
     pub(in crate::runtime) budget: watch::Receiver<Budget>,
     pub(in crate::runtime) decisions: Decisions,
@@ -185,8 +187,12 @@ impl Analyze {
             }
             let lane = lane_of(outbound.facts().priority);
             let at = EventTime::from(self.clock.utc());
+            let way = match lane {
+                Lane::Alarm => &self.urgent,
+                Lane::Normal | Lane::Bulk => &self.outbox,
+            };
             // A closed outbox ends the gateway: the supervisor has seen it too.
-            best_effort(self.outbox.send(OutboxRequest::Append { lane, payload, at }).await);
+            best_effort(way.send(OutboxRequest::Append { lane, payload, at }).await);
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::clock::SystemClock;
+use crate::clock::{EventTime, SystemClock};
 use crate::config::Fault;
 use crate::io::disk::DirectoryError;
 use crate::io::files::FileError;
@@ -47,6 +47,8 @@ pub enum WiringError {
 /// What every shell gets.
 pub(in crate::runtime) struct Common {
     pub(in crate::runtime) clock: SystemClock,
+    /// The last confirmed wall time of an earlier run.
+    pub(in crate::runtime) known: Option<EventTime>,
     pub(in crate::runtime) metrics: Arc<Metrics>,
     pub(in crate::runtime) pace: Pace,
     pub(in crate::runtime) progress: Arc<Progress>,

@@ -1,4 +1,11 @@
-//! The link upstream: reads what is durable, packs it, publishes it, and moves the cursors when it is acknowledged.
+//! The link upstream: connects, hears the broker's answers, and moves the cursors when records are done with.
+//!
+//! Driven by what happens: the connection, what has become durable, what has been acknowledged, what is due. The turn of
+//! [`IDLE_TURN`] only shows the watchdog that the task lives.
+
+mod batch;
+mod books;
+mod words;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,25 +17,20 @@ use tracing::{debug, info, warn};
 use crate::clock::{Clock, EventTime, SystemClock, Uptime};
 use crate::config::UpstreamEncoding;
 use crate::flow::Outbound;
-use crate::forward::{Advance, Day, Fetch, LinkState, Session, Status, Withheld};
-use crate::io::mqtt::{Arrival, Delivery, MqttError, Publisher, Token};
-use crate::outbox::{Lane, Seq};
-use crate::runtime::outbox::{OutboxRequest, Reading};
-use crate::runtime::retry::{IDLE_TURN, best_effort};
+use crate::forward::{LinkState, Loss, Moment, Session, Status};
+use crate::io::mqtt::{Arrival, Fault, MqttError, Publisher, Traffic};
+use crate::runtime::outbox::OutboxRequest;
+use crate::runtime::retry::IDLE_TURN;
 use crate::runtime::status::Topics;
 use crate::runtime::target::Target;
 use crate::telemetry::{Metric, Metrics, Progress, Task};
-use crate::wire::{Encoder, Origin, decode_record, encode_json};
+use crate::wire::{Encoder, Origin};
 
 /// Arrivals waiting for this task. Acknowledgements are small; the poller waits when it is full.
 const ARRIVALS_MAX: usize = 64;
 
 /// Records appended this long before the link came up count as live: they waited for the group commit, not for the link.
 const LIVE_MARGIN: Duration = Duration::from_secs(2);
-
-/// Bytes around the topic and payload of a QoS 1 publish: fixed header (5), topic length (2), packet id (2), MQTT 5
-/// properties (1).
-const PUBLISH_OVERHEAD: u64 = 10;
 
 /// The shell of the session.
 pub(in crate::runtime) struct Forward {
@@ -55,17 +57,18 @@ pub(in crate::runtime) struct Forward {
 #[derive(Default)]
 pub(in crate::runtime) struct Wires {
     link: Option<Link>,
-    /// Records up to here of each lane were stored before the link came up, and those of them that are older than
-    /// `live_from` waited for it. Neither by the clock alone, which may be set back, nor by the numbers alone.
-    backlog: [u64; 3],
+    /// Backlog that is older than this waited for the link, not for the group commit.
     live_from: EventTime,
     health_sent: Option<Uptime>,
     payload: Vec<u8>,
     events: Vec<Outbound>,
+    /// Told when the note is on the disk.
+    noting: Option<oneshot::Receiver<bool>>,
 }
 
 struct Link {
     publisher: Publisher,
+    traffic: Traffic,
     arrivals: mpsc::Receiver<Result<Arrival, MqttError>>,
     poller: JoinHandle<()>,
 }
@@ -77,28 +80,34 @@ impl Drop for Link {
     }
 }
 
-/// Health is sent upstream at most this often: it costs bytes of the daily budget.
-const HEALTH_EVERY: Duration = Duration::from_mins(5);
+/// What a wait has brought.
+enum Woken {
+    Arrival(Option<Result<Arrival, MqttError>>),
+    Noted(bool),
+    Other,
+}
 
 impl Forward {
     /// Runs until the gateway stops and everything is delivered or the grace is over.
     pub(in crate::runtime) async fn run(mut self) {
         loop {
-            let now = self.clock.uptime();
-            self.progress.tick(Task::Forward, now);
+            self.progress.tick(Task::Forward, self.clock.uptime());
             let durable = *self.durable.borrow_and_update();
             for (lane, last) in (0_u8..).zip(durable) {
                 self.session.durable(lane, last);
             }
-            if self.session.due(now) {
-                self.connect(now);
+            self.count_traffic();
+            if self.session.due(self.now()) {
+                self.connect();
             }
             self.send_all().await;
-            if self.session.overdue(self.clock.uptime()) {
-                self.lost("no acknowledgement for too long");
+            self.put_aside().await;
+            if let Some(loss) = self.session.close(self.now()) {
+                self.lost(loss, loss.as_str());
             }
             self.send_health();
-            self.status.send_replace(Some(self.session.status(self.day())));
+            self.write_note().await;
+            self.tell();
             if self.finished() {
                 break;
             }
@@ -107,22 +116,23 @@ impl Forward {
         self.goodbye().await;
     }
 
-    fn day(&self) -> Day {
-        Day::of(self.clock.utc())
+    fn now(&self) -> Moment {
+        Moment { up: self.clock.uptime(), utc: self.clock.utc() }
     }
 
     /// Whether the gateway stops and there is nothing left to wait for.
     fn finished(&self) -> bool {
         let Some(end) = *self.grace.borrow() else { return false };
         let idle = (0..3).all(|lane| self.session.backlog(lane) == 0);
-        let up = matches!(self.session.status(self.day()).state, LinkState::Up { .. });
+        let up = matches!(self.session.status().state, LinkState::Up { .. });
         idle || !up || self.clock.uptime() >= end
     }
 
-    fn connect(&mut self, now: Uptime) {
-        self.session.connecting(now);
+    fn connect(&mut self) {
+        self.session.connecting(self.now());
         match self.target.open() {
             Ok((publisher, mut connection)) => {
+                let traffic = connection.traffic();
                 let (sender, arrivals) = mpsc::channel(ARRIVALS_MAX);
                 let poller = tokio::spawn(async move {
                     loop {
@@ -133,23 +143,38 @@ impl Forward {
                         }
                     }
                 });
-                self.wires.link = Some(Link { publisher, arrivals, poller });
+                self.wires.link = Some(Link { publisher, traffic, arrivals, poller });
             }
-            Err(error) => self.lost(&error.in_full()),
+            Err(error) => self.lost(loss_of(&error), &error.in_full()),
         }
     }
 
     /// The connection is gone: everything under way is sent again on the next one.
-    fn lost(&mut self, reason: &str) {
-        let first = self.session.status(self.day()).failures == 0;
-        if first {
-            warn!(reason, "the upstream broker is away; trying again");
-        } else {
-            debug!(reason, "upstream broker is still away");
+    fn lost(&mut self, loss: Loss, reason: &str) {
+        let first = self.session.status().failures == 0;
+        match loss {
+            Loss::Budget => info!("the daily budget upstream is spent; off until the next day of UTC"),
+            Loss::Unreachable
+            | Loss::Refused
+            | Loss::Closed
+            | Loss::NoAcknowledgement
+            | Loss::HalfOpen
+            | Loss::Ours => {
+                if first {
+                    warn!(reason, kind = loss.as_str(), "the upstream broker is away; trying again");
+                } else {
+                    debug!(reason, kind = loss.as_str(), "upstream broker is still away");
+                }
+            }
         }
-        self.wires.link = None;
-        self.session.disconnected(self.clock.uptime(), fastrand::f64());
-        self.metrics.set(Metric::LostBatches, self.session.status(self.day()).counts.lost);
+        let traffic = self.wires.link.take().map(|link| {
+            link.poller.abort();
+            link.traffic.clone()
+        });
+        if let Some(traffic) = traffic {
+            self.session.traffic(traffic.sent(), traffic.received(), self.now());
+        }
+        self.session.disconnected(self.now(), fastrand::f64(), loss);
     }
 
     /// Waits for the next happening.
@@ -157,27 +182,37 @@ impl Forward {
         let idle = self.clock.uptime().after(IDLE_TURN);
         let wake = self.session.poll_timeout().map_or(idle, |due| due.min(idle));
         let wake = tokio::time::Instant::from_std(self.clock.instant(wake));
-        let link = self.wires.link.as_mut();
+        let Wires { link, noting, .. } = &mut self.wires;
         let arrivals = async {
             match link {
                 Some(link) => link.arrivals.recv().await,
                 None => std::future::pending().await,
             }
         };
-        let arrival = tokio::select! {
-            arrival = arrivals => Some(arrival),
+        let noted = async {
+            match noting {
+                // Nobody answers: the outbox has ended.
+                Some(noting) => noting.await.unwrap_or(false),
+                None => std::future::pending().await,
+            }
+        };
+        let woken = tokio::select! {
+            arrival = arrivals => Woken::Arrival(arrival),
+            written = noted => Woken::Noted(written),
             changed = self.durable.changed() => {
                 if changed.is_err() {
                     // The outbox has ended; the supervisor ends us as well.
                     tokio::time::sleep_until(wake).await;
                 }
-                None
+                Woken::Other
             }
-            _ = self.grace.changed() => None,
-            () = tokio::time::sleep_until(wake) => None,
+            _ = self.grace.changed() => Woken::Other,
+            () = tokio::time::sleep_until(wake) => Woken::Other,
         };
-        if let Some(arrival) = arrival {
-            self.arrived(arrival).await;
+        match woken {
+            Woken::Arrival(arrival) => self.arrived(arrival).await,
+            Woken::Noted(written) => self.noted(written),
+            Woken::Other => {}
         }
         while let Some(Ok(arrival)) = self.wires.link.as_mut().map(|link| link.arrivals.try_recv()) {
             self.arrived(Some(arrival)).await;
@@ -185,178 +220,45 @@ impl Forward {
     }
 
     async fn arrived(&mut self, arrival: Option<Result<Arrival, MqttError>>) {
-        let now = self.clock.uptime();
+        // What brought the answer has been counted: only then is what it answers no longer reserved.
+        self.count_traffic();
+        let now = self.now();
         match arrival {
             Some(Ok(Arrival::Connected(welcome))) => {
                 self.session.connected(now, welcome.receive_max, welcome.packet_max);
-                self.wires.backlog = *self.durable.borrow();
-                self.wires.live_from = EventTime::from(self.clock.utc()).before(LIVE_MARGIN);
+                self.wires.live_from = EventTime::from(now.utc).before(LIVE_MARGIN);
                 self.metrics.add(Metric::UpstreamConnects, 1);
                 info!("connected to the upstream broker");
                 self.say_available("online");
             }
             Some(Ok(Arrival::Acked(token))) => {
-                self.metrics.add(Metric::AckedBatches, 1);
-                let advance = self.session.acked(crate::forward::Token(token.0), now);
-                self.advance(advance).await;
+                let settled = self.session.acked(crate::forward::Token(token.0), now);
+                self.metrics.set(Metric::AckedBatches, self.session.status().counts.acked);
+                self.settle(settled).await;
             }
             Some(Ok(Arrival::Refused(token, reason))) => {
                 warn!(reason, "upstream broker refused a batch");
-                self.session.refused(crate::forward::Token(token.0), now, fastrand::f64());
+                let token = crate::forward::Token(token.0);
+                self.session.refused(token, now, fastrand::f64(), is_about_content(reason));
             }
             Some(Ok(Arrival::Message(_) | Arrival::Subscribed { .. } | Arrival::Alive)) => {}
-            Some(Ok(Arrival::Closed)) => self.lost("closed"),
-            Some(Err(error)) => self.lost(&error.in_full()),
-            None => self.lost("the poller ended"),
+            Some(Ok(Arrival::Closed)) => self.lost(Loss::Ours, "closed"),
+            Some(Err(error)) => self.lost(loss_of(&error), &error.in_full()),
+            None => self.lost(Loss::Closed, "the poller ended"),
         }
     }
+}
 
-    async fn advance(&self, advance: Option<Advance>) {
-        let Some(Advance { lane, upto }) = advance else { return };
-        let Some(&lane) = Lane::ALL.get(usize::from(lane)) else { return };
-        best_effort(self.outbox.send(OutboxRequest::Advance { lane, upto: Seq(upto) }).await);
+/// What an error of the connection means to the session.
+fn loss_of(error: &MqttError) -> Loss {
+    match error.classify() {
+        Fault::Config | Fault::Refused => Loss::Refused,
+        Fault::Unreachable => Loss::Unreachable,
+        Fault::Oversize | Fault::Lost => Loss::Closed,
     }
+}
 
-    /// Sends until the session has nothing more to send now.
-    async fn send_all(&mut self) {
-        while let Some(fetch) = self.session.next(self.clock.uptime(), self.day()) {
-            let Some(reading) = self.read(&fetch).await else {
-                self.session.abandon(&fetch, self.clock.uptime());
-                return;
-            };
-            self.send(&fetch, reading).await;
-            self.progress.tick(Task::Forward, self.clock.uptime());
-        }
-    }
-
-    async fn read(&self, fetch: &Fetch) -> Option<Reading> {
-        let &lane = Lane::ALL.get(usize::from(fetch.lane))?;
-        let (reply, answer) = oneshot::channel();
-        let request = OutboxRequest::Read {
-            lane,
-            from: Seq(fetch.from),
-            records_max: usize::try_from(fetch.records_max).unwrap_or(usize::MAX),
-            bytes_max: usize::try_from(fetch.bytes_max).unwrap_or(usize::MAX),
-            reply,
-        };
-        self.outbox.send(request).await.ok()?;
-        answer.await.ok()
-    }
-
-    async fn send(&mut self, fetch: &Fetch, reading: Reading) {
-        let now = self.clock.uptime();
-        // More may have become durable since the session was told: it refuses a batch beyond what it knows of.
-        self.session.durable(fetch.lane, reading.durable.0);
-        let Some(last) = reading.records.last().map(|record| record.seq.0) else {
-            // All of it was dropped on purpose or is damaged, and counted there.
-            let advance = self.session.skip(fetch, reading.durable.0, now);
-            return self.advance(advance).await;
-        };
-        self.wires.events.clear();
-        let backlog = self.wires.backlog.get(usize::from(fetch.lane)).copied().unwrap_or(0);
-        for record in &reading.records {
-            match decode_record(&record.payload) {
-                Ok(mut event) => {
-                    if record.seq.0 <= backlog && record.at < self.wires.live_from {
-                        event.set_historical();
-                    }
-                    self.wires.events.push(event);
-                }
-                Err(error) => {
-                    self.metrics.add(Metric::UnreadableRecords, 1);
-                    warn!(%error, "skipped a stored record that cannot be read");
-                }
-            }
-        }
-        if self.wires.events.is_empty() {
-            let advance = self.session.skip(fetch, last, now);
-            return self.advance(advance).await;
-        }
-        self.publish(fetch, last).await;
-    }
-
-    async fn publish(&mut self, fetch: &Fetch, last: u64) {
-        let (now, day) = (self.clock.uptime(), self.day());
-        let Wires { payload, events, link, .. } = &mut self.wires;
-        payload.clear();
-        match self.encoding {
-            UpstreamEncoding::Compact => {
-                if let Err(error) = self.encoder.encode(&self.origin, events, payload) {
-                    warn!(%error, "could not encode a batch as columns, sent it as JSON");
-                    payload.clear();
-                    encode_json(&self.origin, events, payload);
-                }
-            }
-            UpstreamEncoding::Json => encode_json(&self.origin, events, payload),
-        }
-        let topic = self.topics.up(fetch.lane);
-        let records = u32::try_from(events.len()).unwrap_or(u32::MAX);
-        let bytes = payload.len() as u64;
-        let packet = bytes + topic.len() as u64 + PUBLISH_OVERHEAD;
-        let token = match self.session.send(fetch, last, records, packet, now, day) {
-            Ok(token) => token,
-            Err(Withheld::Undeliverable) => {
-                self.metrics.add(Metric::UnreadableRecords, 1);
-                warn!(bytes, "skipped a record larger than the upstream broker takes");
-                let advance = self.session.skip(fetch, last, now);
-                return self.advance(advance).await;
-            }
-            Err(Withheld::Stale | Withheld::Daily | Withheld::TooLarge) => return,
-        };
-        let delivery = Delivery::AtLeastOnce(Token(token.0));
-        let sent = link
-            .as_ref()
-            .is_some_and(|link| link.publisher.publish(&topic, payload.clone(), delivery, false).is_ok());
-        if sent {
-            self.metrics.add(Metric::Batches, 1);
-            self.metrics.add(Metric::UpstreamBytes, bytes);
-        } else {
-            self.session.unsent(token, now);
-        }
-    }
-
-    /// Tells upstream how the gateway is, now and then, within the budget.
-    fn send_health(&mut self) {
-        let now = self.clock.uptime();
-        if self.wires.health_sent.is_some_and(|sent| now.since(sent) < HEALTH_EVERY) {
-            return;
-        }
-        let health = self.health.borrow().clone();
-        let topic = self.topics.health();
-        let bytes = (topic.len() + health.len()) as u64 + PUBLISH_OVERHEAD;
-        if health.is_empty() || !self.session.allow(bytes, now, Day::of(self.clock.utc())) {
-            return;
-        }
-        if let Some(link) = &self.wires.link {
-            // Worthless later: if it cannot go now, the next one goes in five minutes.
-            best_effort(link.publisher.publish(
-                &topic,
-                health.as_bytes().to_vec(),
-                Delivery::AtMostOnce,
-                true,
-            ));
-            self.wires.health_sent = Some(now);
-        }
-    }
-
-    fn say_available(&self, word: &'static str) {
-        if let Some(link) = &self.wires.link {
-            best_effort(link.publisher.publish(
-                &self.topics.available(),
-                word.as_bytes().to_vec(),
-                Delivery::AtMostOnce,
-                true,
-            ));
-        }
-    }
-
-    /// The orderly end: a word to the broker in place of the last will.
-    async fn goodbye(&mut self) {
-        self.say_available("stopped");
-        let Some(link) = self.wires.link.as_mut() else { return };
-        if link.publisher.disconnect().is_ok() {
-            let closed = async { while let Some(Ok(_)) = link.arrivals.recv().await {} };
-            drop(tokio::time::timeout(IDLE_TURN, closed).await);
-        }
-    }
+/// Whether the broker has said that this very message is at fault, and not the moment or the rights of the client.
+fn is_about_content(reason: &str) -> bool {
+    matches!(reason, "unspecified error" | "implementation specific error" | "payload format invalid")
 }

@@ -1,14 +1,16 @@
 //! How much memory a configuration can take at most, by part.
 
 use crate::config::{Config, StreamSettings};
+use crate::distill::COARSENING_BYTES_MAX;
 use crate::infer::BATCH_MAX;
 use crate::infer::manifest::{InputLayout, Tags};
 use crate::infer::tensor::Dtype;
 use crate::ingest::PayloadFormat;
+use crate::outbox::WhenFull;
 use crate::runtime::analyze::WORK_IN_FLIGHT;
 use crate::runtime::decisions::{DECISION_BYTES, WAITING_MAX};
 use crate::runtime::extraction::WORDS_MAX;
-use crate::runtime::limits::{INPUTS_MAX, QUEUE_MAX, REQUESTS_MAX};
+use crate::runtime::limits::{INPUTS_MAX, QUEUE_MAX, REQUESTS_MAX, URGENT_MAX};
 use crate::runtime::models::Models;
 use crate::units::Bytes;
 use crate::window::{Length, WindowConfig};
@@ -77,7 +79,10 @@ pub fn memory_plan(config: &Config, models: &Models) -> Vec<MemoryPart> {
         "messages from the plant",
         INPUTS_MAX as u64 * config.limits.packet.0.min(PACKET_ASSUMED),
     ));
-    parts.push(part("records on their way to the outbox", REQUESTS_MAX as u64 * RECORD_BYTES));
+    parts.push(part("records on their way to the outbox", (REQUESTS_MAX + URGENT_MAX) as u64 * RECORD_BYTES));
+    if config.outbox.when_full == WhenFull::Coarsen {
+        parts.push(part("stored events being drawn together", COARSENING_BYTES_MAX as u64));
+    }
     parts.push(part("decisions while the plant broker is away", WAITING_MAX as u64 * DECISION_BYTES));
     parts.push(part("batches upstream", u64::from(config.upstream.in_flight) * BATCH_BYTES));
     parts

@@ -14,6 +14,8 @@
 mod analyze;
 mod arrivals;
 mod batches;
+mod certificates;
+mod coarsening;
 mod commands;
 mod common;
 mod complaints;
@@ -21,9 +23,14 @@ mod crowd;
 mod decisions;
 mod extraction;
 mod forward;
+mod gaps;
 mod governor;
 mod infer;
+mod known_time;
 mod limits;
+mod link_report;
+#[cfg(test)]
+mod link_tests;
 mod memory;
 mod models;
 mod options;
@@ -33,12 +40,14 @@ mod plant;
 mod reading;
 mod retry;
 mod status;
+mod summary_ids;
 mod supervisor;
 mod target;
 mod text_row;
 mod threads;
 mod wiring;
 
+pub use coarsening::{Coarsening, CoarseningCounts};
 pub use commands::{
     Consumed, LinkChange, ReplayCounts, ReplayError, ReplayPlan, ReplayWatcher, Speed, SubscribeError,
     SubscribePlan, replay, subscribe,
@@ -51,5 +60,6 @@ pub use models::{ADMISSION_MEMORY, ADMISSION_SECONDS, ModelFault, Models, load_m
 pub use options::{Options, Pace};
 pub use plan::{Plan, plan};
 pub use reading::{Reading, ReadingError, TextInput, word_config};
+pub use summary_ids::{SUMMARY_NUMBERS_FROM, SummaryIds};
 pub use supervisor::{DRAIN_TOTAL, RunError, run};
 pub use text_row::text_row;

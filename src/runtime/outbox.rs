@@ -1,17 +1,21 @@
 //! The outbox's thread: appends, syncs in groups, reads for the forwarder. The only one that waits for the disk.
 
+use std::error::Error as _;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::clock::{Clock, EventTime, SystemClock, Uptime};
-use crate::outbox::{Action, Appended, Disk, Lane, LaneStat, Outbox, OutboxError, Record, Seq};
+use crate::outbox::{Appended, Disk, DiskState, Lane, LaneStat, Outbox, OutboxError, Record, Seq};
+use crate::runtime::gaps::GapTeller;
 use crate::runtime::retry::{IDLE_TURN, best_effort};
+use crate::runtime::summary_ids::SummaryIds;
 use crate::tally::{DropReason, Stage};
 use crate::telemetry::{Metric, Metrics, Progress, Task};
 use crate::units::Bytes;
+use crate::wire::encode_record;
 
 /// How long the rate at which the outbox fills is averaged: long enough to smooth bursts, short enough to follow
 /// a change of the plant's state within an hour.
@@ -24,6 +28,9 @@ const LOSSES_OVER: Duration = Duration::from_mins(1);
 /// A disk that fails goes on failing: it is said this often.
 const WARN_EVERY: Duration = Duration::from_mins(1);
 
+/// A disk that fails is tried again this often: what waits in memory is on it at most 5 s after it works.
+const MEND_EVERY: Duration = Duration::from_secs(2);
+
 /// What the thread is asked.
 pub(in crate::runtime) enum OutboxRequest {
     /// Store a record; durable after at most the sync interval.
@@ -35,12 +42,14 @@ pub(in crate::runtime) enum OutboxRequest {
         /// Wall time.
         at: EventTime,
     },
-    /// Read durable records.
+    /// Read records of a lane.
     Read {
         /// Which lane.
         lane: Lane,
         /// First record wanted.
         from: Seq,
+        /// None beyond this one.
+        upto: Seq,
         /// At most so many.
         records_max: usize,
         /// At most so many bytes, but at least one record.
@@ -55,6 +64,29 @@ pub(in crate::runtime) enum OutboxRequest {
         /// The last of them.
         upto: Seq,
     },
+    /// A range beyond the cursor has been acknowledged: live records that went before the backlog.
+    Settle {
+        /// Which lane.
+        lane: Lane,
+        /// The first of them.
+        from: Seq,
+        /// The last of them.
+        upto: Seq,
+    },
+    /// A record that cannot be delivered: kept aside, counted, and done with.
+    SetAside {
+        /// Which lane.
+        lane: Lane,
+        /// Which record.
+        seq: Seq,
+    },
+    /// Keep a note of the caller durably, then answer whether it is. Of two that differ the later counts.
+    Remember {
+        /// The note, at most 400 bytes.
+        note: Vec<u8>,
+        /// Told when it is durable, or cannot be made so now.
+        reply: oneshot::Sender<bool>,
+    },
     /// Make everything durable now, then answer.
     Sync(oneshot::Sender<()>),
 }
@@ -62,8 +94,6 @@ pub(in crate::runtime) enum OutboxRequest {
 /// Records read.
 pub(in crate::runtime) struct Reading {
     pub(in crate::runtime) records: Vec<Record>,
-    /// Everything of the lane up to here was durable when they were read.
-    pub(in crate::runtime) durable: Seq,
 }
 
 /// The outbox in figures.
@@ -77,13 +107,27 @@ pub(in crate::runtime) struct OutboxReport {
     pub(in crate::runtime) size_max: Bytes,
     /// Bytes a second at which it fills while nothing is acknowledged.
     pub(in crate::runtime) fill_rate: f64,
+    /// What the disk does.
+    pub(in crate::runtime) disk: DiskState,
+    /// Records that no file has, and the memory they take.
+    pub(in crate::runtime) held: u64,
+    pub(in crate::runtime) held_bytes: Bytes,
+    /// Bytes given to the disk for one byte of payload, since the start.
+    pub(in crate::runtime) amplification: Option<f64>,
+    /// Bytes given to the disk in a day at the rate of the time since the start.
+    pub(in crate::runtime) written_a_day: Bytes,
 }
 
 /// The thread's state.
 pub(in crate::runtime) struct OutboxWorker<D> {
     pub(in crate::runtime) outbox: Outbox<D>,
+    /// Alarms come in here: they never wait behind anything else.
+    pub(in crate::runtime) urgent: mpsc::Receiver<OutboxRequest>,
     pub(in crate::runtime) requests: mpsc::Receiver<OutboxRequest>,
+    /// How far each lane can be read.
     pub(in crate::runtime) durable: watch::Sender<[u64; 3]>,
+    /// Ids of the events that tell of losses.
+    pub(in crate::runtime) ids: SummaryIds,
     pub(in crate::runtime) report: watch::Sender<OutboxReport>,
     pub(in crate::runtime) clock: SystemClock,
     pub(in crate::runtime) metrics: Arc<Metrics>,
@@ -93,158 +137,261 @@ pub(in crate::runtime) struct OutboxWorker<D> {
 /// What the loop keeps from turn to turn.
 #[derive(Default)]
 struct Turn {
-    /// Records appended and not yet durable.
+    /// Records appended and not yet synced.
     pending: u64,
     /// When they must be.
     sync_due: Option<Uptime>,
-    /// Bytes appended since the last report.
+    /// Bytes appended since the last report, and in all.
     appended_bytes: u64,
+    payload_bytes: u64,
     reported: Uptime,
     fill_rate: f64,
     /// Records dropped or refused for want of space when last looked at, and when there were new ones: to log entering
     /// and leaving only.
     lost: u64,
     lost_at: Option<Uptime>,
-    /// When it was last said that the disk fails.
+    /// When it was last said that the disk fails, and what it did when last looked at.
     warned: Option<Uptime>,
+    disk: DiskState,
+    mended: Uptime,
+    gaps: GapTeller,
 }
 
 impl<D: Disk> OutboxWorker<D> {
-    /// Runs until nobody can ask any more; then makes everything durable.
+    /// Runs until nobody can ask any more; then makes everything durable that can be.
     ///
     /// # Errors
-    /// When the disk can no longer be trusted.
+    /// When the disk took nothing to the end: what memory held is gone.
     pub(in crate::runtime) async fn run(mut self) -> Result<(), OutboxError> {
         let mut turn = Turn::default();
         self.tell_durable();
         // The first status speaks of the outbox that was found, not of an empty one.
-        let now = self.clock.uptime();
-        let told = self.tell_report(now, &mut turn);
-        turn.tolerate(now, told, "count what is stored")?;
+        self.tell_report(self.clock.uptime(), &mut turn);
         loop {
             let now = self.clock.uptime();
             self.progress.tick(Task::Outbox, now);
             let wake = turn.sync_due.unwrap_or_else(|| now.after(IDLE_TURN));
             let wake = tokio::time::Instant::from_std(self.clock.instant(wake));
-            match tokio::time::timeout_at(wake, self.requests.recv()).await {
-                Ok(Some(request)) => {
-                    let served = self.serve(request, &mut turn);
-                    turn.tolerate(now, served, "serve a request")?;
-                }
-                Ok(None) => break,
-                Err(_due) => {
+            tokio::select! {
+                biased;
+                Some(request) = self.urgent.recv() => self.serve(request, &mut turn),
+                request = self.requests.recv() => match request {
+                    Some(request) => self.serve(request, &mut turn),
+                    None => break,
+                },
+                () = tokio::time::sleep_until(wake) => {
                     if turn.pending == 0 {
                         // Idle: the cursors catch up, so that a restart sends little twice.
-                        turn.tolerate(now, self.outbox.checkpoint(), "save the cursors")?;
+                        turn.tolerate(now, self.outbox.checkpoint(), "save the cursors");
                     }
                 }
             }
             let now = self.clock.uptime();
             let full = turn.pending >= u64::from(self.outbox.config().batch_records_max);
             if full || turn.sync_due.is_some_and(|due| due <= now) {
-                self.sync(&mut turn)?;
+                self.sync(&mut turn);
             }
+            self.mend(now, &mut turn);
             if now.since(turn.reported) >= IDLE_TURN {
-                turn.tolerate(now, self.outbox.expire(self.clock.utc()), "drop what is too old")?;
-                let told = self.tell_report(now, &mut turn);
-                turn.tolerate(now, told, "count what is stored")?;
+                turn.tolerate(now, self.outbox.expire(self.clock.utc()), "drop what is too old");
+                self.tell_gaps(now, &mut turn);
+                self.tell_report(now, &mut turn);
             }
         }
-        self.sync(&mut turn)?;
-        // All is durable: without the cursors some of it is sent twice, that is all.
+        while let Ok(request) = self.urgent.try_recv() {
+            self.serve(request, &mut turn);
+        }
+        self.sync(&mut turn);
+        // Without the cursors some records are sent twice, that is all.
         let now = self.clock.uptime();
-        turn.tolerate(now, self.outbox.checkpoint(), "save the cursors")?;
-        let told = self.tell_report(now, &mut turn);
-        turn.tolerate(now, told, "count what is stored")?;
+        turn.tolerate(now, self.outbox.checkpoint(), "save the cursors");
+        self.tell_report(now, &mut turn);
         info!("closed the outbox");
-        Ok(())
+        self.outbox.sync()
     }
 
-    fn serve(&mut self, request: OutboxRequest, turn: &mut Turn) -> Result<(), OutboxError> {
+    fn serve(&mut self, request: OutboxRequest, turn: &mut Turn) {
+        let now = self.clock.uptime();
         match request {
-            OutboxRequest::Append { lane, payload, at } => {
-                // What is refused is counted there and noticed with the next report.
-                if let Appended::Stored(_) = self.outbox.append(lane, &payload, at)? {
-                    turn.pending += 1;
-                    turn.appended_bytes += payload.len() as u64;
-                    let interval = self.outbox.config().sync_interval;
-                    let due = self.clock.uptime().after(interval);
-                    turn.sync_due.get_or_insert(due);
-                }
-                Ok(())
-            }
-            OutboxRequest::Read { lane, from, records_max, bytes_max, reply } => {
+            OutboxRequest::Append { lane, payload, at } => self.append(lane, &payload, at, turn),
+            OutboxRequest::Read { lane, from, upto, records_max, bytes_max, reply } => {
                 let mut records = Vec::new();
-                self.outbox.read(lane, from, records_max, bytes_max, &mut records)?;
-                // The forwarder may have lost its connection meanwhile and dropped the question.
-                best_effort(reply.send(Reading { records, durable: self.outbox.durable(lane) }));
-                Ok(())
+                let read = self.outbox.read(lane, from, upto, records_max, bytes_max, &mut records);
+                if turn.tolerate(now, read, "read records") {
+                    // The forwarder may have lost its connection meanwhile and dropped the question.
+                    best_effort(reply.send(Reading { records }));
+                }
             }
-            OutboxRequest::Advance { lane, upto } => self.outbox.advance(lane, upto),
+            OutboxRequest::Advance { lane, upto } => {
+                turn.tolerate(now, self.outbox.advance(lane, upto), "move a cursor");
+            }
+            OutboxRequest::Settle { lane, from, upto } => {
+                turn.tolerate(now, self.outbox.settle(lane, from, upto), "move a cursor");
+            }
+            OutboxRequest::SetAside { lane, seq } => {
+                turn.tolerate(now, self.outbox.set_aside(lane, seq), "set a record aside");
+            }
+            OutboxRequest::Remember { note, reply } => {
+                let is_durable = turn.tolerate(now, self.outbox.remember(&note), "keep a note");
+                best_effort(reply.send(is_durable));
+            }
             OutboxRequest::Sync(done) => {
-                self.sync(turn)?;
-                best_effort(done.send(()));
-                Ok(())
+                if self.sync(turn) {
+                    best_effort(done.send(()));
+                }
             }
         }
     }
 
-    fn sync(&mut self, turn: &mut Turn) -> Result<(), OutboxError> {
-        turn.sync_due = None;
-        if turn.pending == 0 {
-            return Ok(());
+    fn append(&mut self, lane: Lane, payload: &[u8], at: EventTime, turn: &mut Turn) {
+        // What is refused is counted there and noticed with the next report.
+        if let Ok(Appended::Stored(_)) = self.outbox.append(lane, payload, at) {
+            turn.pending += 1;
+            turn.appended_bytes += payload.len() as u64;
+            let due = self.clock.uptime().after(self.outbox.config().sync_interval);
+            turn.sync_due.get_or_insert(due);
         }
-        self.outbox.sync()?;
-        self.metrics.add(Metric::DurableRecords, std::mem::take(&mut turn.pending));
-        self.metrics.add(Metric::Commits, 1);
+    }
+
+    /// Makes durable what can be; whether that is all.
+    fn sync(&mut self, turn: &mut Turn) -> bool {
+        turn.sync_due = None;
+        let appended = std::mem::take(&mut turn.pending);
+        if appended == 0 && self.outbox.held_records() == 0 {
+            return true;
+        }
+        let synced = self.outbox.sync();
+        let is_durable = turn.tolerate(self.clock.uptime(), synced, "make records durable");
+        if is_durable {
+            self.metrics.add(Metric::DurableRecords, appended);
+            self.metrics.add(Metric::Commits, 1);
+        }
         self.tell_durable();
-        Ok(())
+        is_durable
+    }
+
+    /// Tries a disk that has failed again, now and then, and says when that begins and ends.
+    fn mend(&mut self, now: Uptime, turn: &mut Turn) {
+        if self.outbox.needs_mending() && now.since(turn.mended) >= MEND_EVERY {
+            turn.mended = now;
+            let held = self.outbox.held_records();
+            if self.outbox.mend() {
+                self.metrics.add(Metric::DurableRecords, held);
+            }
+            self.tell_durable();
+        }
+        let disk = self.outbox.disk_state();
+        if disk != std::mem::replace(&mut turn.disk, disk) {
+            match disk {
+                DiskState::Ok => info!("the disk of the outbox works again, all records are on it"),
+                DiskState::Full | DiskState::ReadOnly | DiskState::Failing => {
+                    let remedy = remedy(disk);
+                    warn!(disk = disk.as_str(), remedy, "records of the outbox wait in memory");
+                }
+            }
+        }
+    }
+
+    /// Stores an event for each lane that has lost something upstream does not know of.
+    fn tell_gaps(&mut self, now: Uptime, turn: &mut Turn) {
+        for lane in Lane::ALL {
+            let untold = self.outbox.gaps(lane);
+            if untold.is_empty() || !turn.gaps.is_due(lane, now) {
+                continue;
+            }
+            let wall = self.clock.utc();
+            let Some(telling) = turn.gaps.tell((lane, &untold), &mut self.ids, (now, wall)) else { continue };
+            let mut payload = Vec::new();
+            if let Err(error) = encode_record(&telling.event, &mut payload) {
+                error!(%error, "could not encode a gap");
+                continue;
+            }
+            if let Ok(Appended::Stored(seq)) = self.outbox.append(lane, &payload, EventTime::from(wall)) {
+                self.outbox.told(lane, seq, telling.counts);
+                turn.pending += 1;
+                turn.sync_due.get_or_insert(now.after(self.outbox.config().sync_interval));
+            }
+        }
     }
 
     fn tell_durable(&self) {
-        self.durable.send_replace(Lane::ALL.map(|lane| self.outbox.durable(lane).0));
+        let readable = Lane::ALL.map(|lane| self.outbox.readable(lane).0);
+        self.durable.send_if_modified(|known| std::mem::replace(known, readable) != readable);
     }
 
-    fn tell_report(&mut self, now: Uptime, turn: &mut Turn) -> Result<(), OutboxError> {
+    fn tell_report(&mut self, now: Uptime, turn: &mut Turn) {
         let seconds = now.since(turn.reported).as_secs_f64().max(1e-3);
-        let rate = std::mem::take(&mut turn.appended_bytes) as f64 / seconds;
+        let appended = std::mem::take(&mut turn.appended_bytes);
+        turn.payload_bytes += appended;
         // Exponential average; over the life so far while that is shorter than the window.
-        let life = now.since(Uptime::ZERO).min(RATE_WINDOW).as_secs_f64().max(seconds);
-        turn.fill_rate += (rate - turn.fill_rate) * (seconds / life).min(1.0);
+        let life = now.since(Uptime::ZERO).as_secs_f64().max(seconds);
+        turn.fill_rate += (appended as f64 / seconds - turn.fill_rate)
+            * (seconds / life.min(RATE_WINDOW.as_secs_f64())).min(1.0);
         turn.reported = now;
         let mut lanes = Vec::with_capacity(Lane::ALL.len());
-        for lane in Lane::ALL {
-            lanes.push(self.outbox.stat(lane)?);
+        for (index, lane) in Lane::ALL.into_iter().enumerate() {
+            match self.outbox.stat(lane) {
+                Ok(stat) => lanes.push(stat),
+                // A disk that cannot be asked: what it said last.
+                Err(_) => lanes.extend(self.report.borrow().lanes.get(index)),
+            }
         }
-        let used = self.outbox.used();
-        let size_max = self.outbox.config().size_max;
-        self.metrics.record(Stage::Outbox, self.outbox.tally().clone(), self.outbox.held());
-        self.metrics.set(Metric::OutboxBytes, used.0);
-        let tally = self.outbox.tally();
+        let (used, written) = (self.outbox.used(), self.outbox.written());
+        let tally = self.outbox.tally().clone();
         turn.note_lost(now, tally.dropped(DropReason::OutboxFull) + tally.dropped(DropReason::OutboxReject));
-        self.report.send_replace(OutboxReport { lanes, used, size_max, fill_rate: turn.fill_rate });
-        Ok(())
+        self.metrics.record(Stage::Outbox, tally, self.outbox.held());
+        for (metric, value) in [
+            (Metric::OutboxBytes, used.0),
+            (Metric::OutboxHeld, self.outbox.held_records()),
+            (Metric::OutboxPayload, turn.payload_bytes),
+            (Metric::OutboxWritten, written.0),
+            (Metric::FailedSyncs, self.outbox.failed_syncs()),
+        ] {
+            self.metrics.set(metric, value);
+        }
+        let amplification = (turn.payload_bytes > 0).then(|| written.0 as f64 / turn.payload_bytes as f64);
+        let a_day = written.0 as f64 / life.max(MEND_EVERY.as_secs_f64()) * 86_400.0;
+        self.report.send_replace(OutboxReport {
+            lanes,
+            used,
+            size_max: self.outbox.config().size_max,
+            fill_rate: turn.fill_rate,
+            disk: self.outbox.disk_state(),
+            held: self.outbox.held_records(),
+            held_bytes: self.outbox.held_bytes(),
+            amplification,
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "not negative; saturates"
+            )]
+            written_a_day: Bytes(a_day as u64),
+        });
+    }
+}
+
+/// What the operator can do about a disk.
+pub(in crate::runtime) fn remedy(disk: DiskState) -> &'static str {
+    match disk {
+        DiskState::Ok => "none needed",
+        DiskState::Full => "free space below gateway.state_dir, or lower outbox.free_min",
+        DiskState::ReadOnly => {
+            "look at dmesg, check the file system of gateway.state_dir, remount it read-write"
+        }
+        DiskState::Failing => "look at dmesg, replace the medium of gateway.state_dir",
     }
 }
 
 impl Turn {
-    /// Ends the thread only for errors after which the disk cannot be trusted.
-    fn tolerate(
-        &mut self,
-        now: Uptime,
-        result: Result<(), OutboxError>,
-        doing: &'static str,
-    ) -> Result<(), OutboxError> {
-        match result {
-            Err(error) if error.action() == Action::Retry => {
-                if self.warned.is_none_or(|warned| now.since(warned) >= WARN_EVERY) {
-                    self.warned = Some(now);
-                    warn!(%error, doing, "outbox met an error and goes on");
-                }
-                Ok(())
-            }
-            other => other,
+    /// Whether it worked. What did not is said now and then: nothing is lost by it, and it is tried again.
+    fn tolerate(&mut self, now: Uptime, result: Result<(), OutboxError>, doing: &'static str) -> bool {
+        if let Err(error) = &result
+            && self.warned.is_none_or(|warned| now.since(warned) >= WARN_EVERY)
+        {
+            self.warned = Some(now);
+            warn!(%error, cause = error.source().map(ToString::to_string), doing, "outbox met an error and goes on");
         }
+        result.is_ok()
     }
 
     /// Logs entering and leaving the loss of records, not each of them.
@@ -338,8 +485,23 @@ mod tests {
             })
         }
 
-        fn truncate(&mut self, name: &str, len: u64) -> io::Result<()> {
-            self.with(name, |file| file.truncate(usize::try_from(len).unwrap()))
+        fn allocate(&mut self, name: &str, len: u64) -> io::Result<()> {
+            self.with(name, |file| file.resize(usize::try_from(len).unwrap(), 0))
+        }
+
+        fn unit(&mut self) -> u64 {
+            512
+        }
+
+        fn rename(&mut self, from: &str, to: &str) -> io::Result<()> {
+            let mut state = self.0.borrow_mut();
+            let file = state.files.remove(from).ok_or(io::ErrorKind::NotFound)?;
+            state.files.insert(to.to_owned(), file);
+            Ok(())
+        }
+
+        fn free_bytes(&mut self) -> io::Result<u64> {
+            Ok(u64::MAX)
         }
 
         fn sync(&mut self, name: &str) -> io::Result<()> {
@@ -380,7 +542,7 @@ mod tests {
             ..OutboxConfig::default()
         };
         let disk = Memory::default();
-        let outbox = Outbox::open(disk.clone(), config, 1).unwrap().outbox;
+        let outbox = Outbox::open(disk.clone(), config, 1, SystemClock::start().utc()).unwrap().outbox;
         fail(&mut disk.0.borrow_mut());
         let (sender, receiver) = mpsc::channel(requests.len());
         for request in requests {
@@ -391,7 +553,9 @@ mod tests {
         let (durable, durable_seen) = watch::channel([0; 3]);
         let metrics = Arc::new(Metrics::new());
         let worker = OutboxWorker {
+            ids: SummaryIds::new(outbox.epoch()),
             outbox,
+            urgent: mpsc::channel(1).1,
             requests: receiver,
             durable,
             report: watch::channel(OutboxReport::default()).0,
@@ -418,24 +582,41 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_failed_sync_ends_the_thread_and_nothing_after_it_is_called_durable() {
+    async fn a_failed_sync_is_made_good_in_another_file_and_nobody_notices() {
         let (done, answer) = oneshot::channel();
         let requests = vec![append(9), OutboxRequest::Sync(done), append(9)];
         let ran = run(requests, |disk| disk.unsyncable = Some("normal-")).await;
-        assert!(matches!(ran.ended, Err(OutboxError::Sync { .. })), "{:?}", ran.ended);
-        assert_eq!((ran.durable, ran.commits), (0, (0, 0)));
+        assert_eq!((ran.ended.is_ok(), ran.durable), (true, 2));
+        assert!(answer.await.is_ok());
+        assert_eq!(
+            ran.metrics.get(Metric::FailedSyncs),
+            2,
+            "the new file has the same name when the next record comes"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_disk_that_cannot_be_synced_at_all_makes_nothing_durable_and_says_so_at_the_end() {
+        let (done, answer) = oneshot::channel();
+        let requests = vec![append(9), OutboxRequest::Sync(done), append(9)];
+        let ran = run(requests, |disk| disk.unsyncable = Some("")).await;
+        assert!(matches!(ran.ended, Err(OutboxError::Held { records: 2, .. })), "{:?}", ran.ended);
+        assert_eq!(ran.commits, (0, 0));
+        assert_eq!(ran.durable, 2, "it can be read while the thread runs, and so delivered");
         assert!(answer.await.is_err(), "nobody is told that it is durable");
     }
 
     #[tokio::test]
     async fn what_a_failing_disk_costs_is_counted() {
-        // More than fits, so that segments must go; their cursor cannot be written, so that they cannot.
-        let requests = (0..100).map(|_| append(1_000)).collect();
+        // More than fits, so that segments must go; their cursor cannot be written, so that they cannot. Memory takes the
+        // rest until it is full as well.
+        let requests = (0..1_500).map(|_| append(1_000)).collect();
         let ran = run(requests, |disk| disk.unwritable = Some("cursor-")).await;
         let count = ran.metrics.stage(Stage::Outbox);
-        assert_eq!(count.tally.received, 100);
+        assert_eq!(count.tally.received, 1_500);
         assert!(count.tally.balances(count.held), "{:?} {}", count.tally, count.held);
-        assert!(count.tally.dropped(DropReason::OutboxFull) > 0, "{:?}", count.tally);
+        let dropped = count.tally.dropped(DropReason::OutboxFull);
+        assert!(dropped > 0 && count.held > 985, "{:?}, {} held", count.tally, count.held);
     }
 
     #[tokio::test]

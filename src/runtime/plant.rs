@@ -100,23 +100,19 @@ impl PlantLink {
         let mut ending = false;
         let mut stopping = self.stopping.clone();
         loop {
-            // Polling is never cancelled half-way: only the pinned future is waited for again.
-            let mut next = std::pin::pin!(connection.next());
-            let arrival = loop {
-                // In order: in a flood the next message is there already, and neither of the others need be set up.
-                tokio::select! {
-                    biased;
-                    arrival = next.as_mut(), if ending || !*self.stopping.borrow() => break arrival,
-                    () = stopped(&mut stopping), if !ending => {
-                        ending = true;
-                        best_effort(self.inputs.send(PlantInput::End).await);
-                    }
-                    () = tokio::time::sleep(IDLE_TURN) => {}
+            // In order: in a flood the next message is there already, and neither of the others need be set up.
+            let arrival = tokio::select! {
+                biased;
+                arrival = connection.next(), if ending || !*self.stopping.borrow() => Some(arrival),
+                () = stopped(&mut stopping), if !ending => {
+                    ending = true;
+                    best_effort(self.inputs.send(PlantInput::End).await);
+                    None
                 }
-                self.progress.tick(Task::Ingest, self.clock.uptime());
+                () = tokio::time::sleep(IDLE_TURN) => None,
             };
-            // Also when messages come so often that the idle turn above never ends.
             self.progress.tick(Task::Ingest, self.clock.uptime());
+            let Some(arrival) = arrival else { continue };
             match arrival {
                 Err(error) => return Ended::Broken(error),
                 Ok(Arrival::Closed) => return Ended::Closed,

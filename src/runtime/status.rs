@@ -9,12 +9,15 @@ use tokio::sync::watch;
 
 use crate::clock::{Clock, SystemClock, Uptime};
 use crate::flow::{Budget, Priority, StreamId};
-use crate::forward::{LinkState, Status};
+use crate::forward::Status;
 use crate::governor::GovernorStatus;
 use crate::infer::{ModelState, ModelStatus, ReportCounts};
 use crate::io::mqtt::{Delivery, Publisher};
-use crate::outbox::Lane;
-use crate::runtime::outbox::OutboxReport;
+use crate::outbox::{DiskState, Lane};
+use crate::runtime::certificates::Certificates;
+use crate::runtime::known_time::KnownTime;
+use crate::runtime::link_report::link_json;
+use crate::runtime::outbox::{OutboxReport, remedy};
 use crate::runtime::plant::stopped;
 use crate::runtime::retry::IDLE_TURN;
 use crate::tally::{DropReason, Stage};
@@ -23,6 +26,9 @@ use crate::units::Bytes;
 
 /// `R/metrics` and the figures in `R/status` are published this often: the contract's ten seconds.
 pub(in crate::runtime) const REPORT_EVERY: Duration = Duration::from_secs(10);
+
+/// Days left that are told where no certificate is used: a century, longer than any.
+const DAYS_LEFT_WITHOUT: u64 = 36_500;
 
 const AVAILABLE: &str = "status/available";
 const HEALTH: &str = "status/health";
@@ -109,6 +115,8 @@ pub(in crate::runtime) struct StatusReport {
     pub(in crate::runtime) memory_max: Bytes,
     /// Figures are told this often, at most once a second.
     pub(in crate::runtime) every: Duration,
+    pub(in crate::runtime) certificates: Certificates,
+    pub(in crate::runtime) known_time: KnownTime,
     pub(in crate::runtime) clock: SystemClock,
 }
 
@@ -130,6 +138,7 @@ impl StatusReport {
                 () = tokio::time::sleep(IDLE_TURN) => {}
                 () = stopped(&mut self.stopping) => return,
             }
+            self.look_at_certificates();
             let health = self.health_json();
             self.health.send_replace(Arc::from(self.stamped(HEALTH, &health)));
             let now = self.clock.uptime();
@@ -171,6 +180,14 @@ impl StatusReport {
         }
     }
 
+    fn look_at_certificates(&mut self) {
+        self.known_time.keep(&self.clock);
+        let metrics = &self.sources.metrics;
+        let connects = metrics.get(Metric::PlantConnects) + metrics.get(Metric::UpstreamConnects);
+        self.certificates.watch(self.clock.uptime(), connects);
+        metrics.set(Metric::CertDaysLeft, self.certificates.days_left().unwrap_or(DAYS_LEFT_WITHOUT));
+    }
+
     /// What all models have counted.
     fn sum_up_models(&self) {
         let (mut quarantined, mut reports) = (0, ReportCounts::default());
@@ -207,16 +224,30 @@ impl StatusReport {
         let bad =
             models.iter().find(|model| model.state != ModelState::Ready).map(|model| Arc::clone(&model.id));
         let refused = self.sources.metrics.get(Metric::PlantRefused);
+        let (disk, held) = {
+            let outbox = self.sources.outbox.borrow();
+            (outbox.disk, outbox.held)
+        };
         let (status, reason) = match (stalled, bad) {
             (Some(task), _) => ("down", format!("{} makes no progress", task.as_str())),
             (None, Some(model)) => ("degraded", format!("model {model} is not in use")),
+            (None, None) if disk != DiskState::Ok => {
+                let (disk, remedy) = (disk.as_str(), remedy(disk));
+                (
+                    "degraded",
+                    format!("the disk of the outbox is {disk}, {held} records wait in memory: {remedy}"),
+                )
+            }
             (None, None) if refused > 0 => {
                 ("degraded", format!("the plant broker refuses {refused} subscriptions: see the log"))
             }
-            (None, None) if self.publisher.borrow().is_none() => {
-                ("degraded", "the plant broker is away".to_owned())
-            }
-            (None, None) => ("up", "ok".to_owned()),
+            (None, None) => match self.certificates.complaint() {
+                Some(complaint) => ("degraded", complaint.to_owned()),
+                None if self.publisher.borrow().is_none() => {
+                    ("degraded", "the plant broker is away".to_owned())
+                }
+                None => ("up", "ok".to_owned()),
+            },
         };
         let stages: Map<String, Value> = Task::ALL
             .into_iter()
@@ -245,24 +276,14 @@ impl StatusReport {
         json!({
             "lanes": lanes, "bytes": report.used.0, "limit": report.size_max.0,
             "fill_bytes_per_second": report.fill_rate.round(), "hours_of_autonomy": hours,
+            "disk": report.disk.as_str(), "memory": {"records": report.held, "bytes": report.held_bytes.0},
+            "write_amplification": report.amplification.map(|times| (times * 100.0).round() / 100.0),
+            "written_bytes_per_day": report.written_a_day.0,
         })
     }
 
     fn link_json(&self) -> Value {
-        let Some(status) = *self.sources.link.borrow() else { return json!({"state": "waiting"}) };
-        let state = match status.state {
-            LinkState::Waiting { .. } => "waiting",
-            LinkState::Connecting { .. } => "connecting",
-            LinkState::Up { .. } => "up",
-        };
-        let millis = status.round_trip.map(|rtt| u64::try_from(rtt.as_millis()).unwrap_or(u64::MAX));
-        json!({
-            "state": state, "failures": status.failures, "rtt_ms": millis,
-            "bytes_today": status.bytes_today.0, "daily": status.daily.map(|daily| daily.0),
-            "in_flight": status.in_flight,
-            "batches": {"sent": status.counts.sent, "acked": status.counts.acked, "refused": status.counts.refused,
-                        "lost": status.counts.lost},
-        })
+        link_json(*self.sources.link.borrow(), self.clock.uptime())
     }
 
     fn models_json(&self) -> Value {
@@ -352,9 +373,12 @@ fn utc_text(clock: &SystemClock) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
     use crate::flow::{Admit, BudgetReason, FailureReason, Level};
     use crate::governor::{DWELL, DWELL_MAX, FORECAST, Governor, GovernorConfig};
+    use crate::io::mqtt::TlsMemory;
     use crate::outbox::{LaneStat, Seq};
     use crate::tally::Tally;
     use crate::units::Celsius;
@@ -404,6 +428,8 @@ mod tests {
             instance: "0badcafe".to_owned(),
             memory_max: Bytes(96 << 20),
             every: REPORT_EVERY,
+            certificates: Certificates::new(Vec::new(), TlsMemory::default()),
+            known_time: KnownTime::in_folder(Path::new("/nonexistent")),
             clock,
         }
     }
@@ -461,6 +487,23 @@ mod tests {
     }
 
     #[test]
+    fn a_disk_that_takes_nothing_is_no_health_and_the_remedy_is_named() {
+        for (disk, remedy) in [
+            (DiskState::Full, "free space below gateway.state_dir"),
+            (DiskState::ReadOnly, "remount it read-write"),
+            (DiskState::Failing, "replace the medium"),
+        ] {
+            let stored = OutboxReport { disk, held: 7, held_bytes: Bytes(900), ..OutboxReport::default() };
+            let report = report(vec![model(ModelState::Ready)], Budget::NOMINAL, stored);
+            let (health, outbox) = (parsed(&report.health_json()), report.outbox_json());
+            let reason = health["reason"].as_str().unwrap();
+            assert_eq!(health["status"], "degraded");
+            assert!(reason.contains(remedy) && reason.contains("7 records wait in memory"), "{reason}");
+            assert_eq!((&outbox["disk"], &outbox["memory"]["records"]), (&json!(disk.as_str()), &json!(7)));
+        }
+    }
+
+    #[test]
     fn what_no_connection_took_is_told_again() {
         let (report, mut told) = (quiet(), Told::new());
         report.say_changed(&mut told, HEALTH, "{}", true);
@@ -479,8 +522,18 @@ mod tests {
             appended: Seq(records),
         };
         let lanes = vec![lane(0), lane(5), lane(0)];
-        let stored = OutboxReport { lanes, used: Bytes(500), size_max: Bytes(36_500), fill_rate: 2.0 };
+        let stored = OutboxReport {
+            lanes,
+            used: Bytes(500),
+            size_max: Bytes(36_500),
+            fill_rate: 2.0,
+            amplification: Some(1.4142),
+            written_a_day: Bytes(5_000_000),
+            ..OutboxReport::default()
+        };
         let json = report(Vec::new(), Budget::NOMINAL, stored).outbox_json();
+        assert_eq!((&json["disk"], &json["write_amplification"]), (&json!("ok"), &json!(1.41)));
+        assert_eq!(json["written_bytes_per_day"], json!(5_000_000));
         assert_eq!(json["lanes"]["normal"], json!({"records": 5, "bytes": 500, "oldest": 1_800_000_000}));
         assert_eq!(json["lanes"]["alarm"]["oldest"], Value::Null);
         assert_eq!(json["hours_of_autonomy"], json!(5.0));

@@ -38,8 +38,8 @@ pub enum RunError {
     /// Its executor or a signal handler could not be set up.
     #[error("set up the executor or the signal handlers")]
     Start(#[source] std::io::Error),
-    /// The outbox can no longer be trusted.
-    #[error("stopped because the outbox can no longer be trusted: check the disk, then start again")]
+    /// What memory held at the end is on no disk.
+    #[error("stopped while the disk of the outbox took nothing: check the disk, then start again")]
     Outbox(#[source] OutboxError),
     /// The disk was too slow for the orderly end.
     #[error("outbox did not end within {} s: events of the last moments may not be durable", OUTBOX_GRACE.as_secs())]
@@ -176,6 +176,10 @@ mod tests {
     /// Reports the end of the outbox's thread.
     type OutboxEnd = oneshot::Sender<Result<(), OutboxError>>;
 
+    fn held() -> OutboxError {
+        OutboxError::Held { disk: "failing", records: 3 }
+    }
+
     /// A service whose tasks wait until they are told to stop, and the ends of its threads.
     fn service() -> (Service, OutboxEnd, oneshot::Sender<()>) {
         let clock = SystemClock::start();
@@ -208,9 +212,9 @@ mod tests {
     #[tokio::test]
     async fn an_outbox_that_fails_ends_the_service_in_order_and_is_what_it_ends_with() {
         let (service, outbox, _infer) = service();
-        outbox.send(Err(OutboxError::Poisoned)).unwrap();
+        outbox.send(Err(held())).unwrap();
         let ended = supervise(service, None).await;
-        assert!(matches!(ended, Err(RunError::Outbox(OutboxError::Poisoned))), "{ended:?}");
+        assert!(matches!(ended, Err(RunError::Outbox(OutboxError::Held { .. }))), "{ended:?}");
     }
 
     /// Lets the outbox end when the drain has begun, with this or by a panic.
@@ -228,7 +232,7 @@ mod tests {
     async fn what_becomes_of_the_outbox_in_the_drain_decides_how_the_service_ends() {
         for (with, expected) in [
             (Some(Ok(())), None),
-            (Some(Err(OutboxError::Poisoned)), Some("stopped because the outbox can no longer be trusted")),
+            (Some(Err(held())), Some("stopped while the disk of the outbox took nothing")),
             (None, Some("task outbox ended")),
         ] {
             let (service, outbox, _infer) = service();

@@ -6,6 +6,7 @@
 //! | analyze → infer | [`WORK_IN_FLIGHT`] | cannot: the brain gives no more than that out |
 //! | infer → analyze | [`WORK_IN_FLIGHT`] | cannot, for the same reason: a batch is answered piece by piece |
 //! | analyze, forward → outbox | [`REQUESTS_MAX`] | they wait: events are the product |
+//! | analyze → outbox, alarms | [`URGENT_MAX`] | they wait, behind alarms only |
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -17,16 +18,17 @@ use tracing::{error, info};
 use crate::clock::{Clock, SystemClock, Uptime};
 use crate::config::{Config, LinkSettings};
 use crate::flow::Budget;
-use crate::forward::{ForwardConfig, Session, Status};
+use crate::forward::{ForwardConfig, LaneStart, Moment, Session, Status};
 use crate::infer::{ModelStatus, Registry};
 use crate::ingest::Ingest;
 use crate::io::disk::Directory;
 use crate::io::files::read_secret;
-use crate::io::mqtt::{Endpoint, Protocol, Publisher, TlsFiles, Will};
+use crate::io::mqtt::{Endpoint, Protocol, Publisher, TlsFiles, TlsMemory, Will};
 use crate::outbox::{Lane, Outbox, OutboxError};
 use crate::pipeline::Pipeline;
 use crate::runtime::analyze::{Analyze, WORK_IN_FLIGHT};
 use crate::runtime::arrivals::Arrivals;
+use crate::runtime::certificates::Certificates;
 use crate::runtime::common::{Common, WiringError};
 use crate::runtime::complaints::Complaints;
 use crate::runtime::crowd::Crowd;
@@ -34,7 +36,8 @@ use crate::runtime::decisions::Decisions;
 use crate::runtime::forward::{Forward, Wires};
 use crate::runtime::governor::prepare_governor;
 use crate::runtime::infer::{InferWorker, Scratch};
-use crate::runtime::limits::{INPUTS_MAX, REQUESTS_MAX};
+use crate::runtime::known_time::KnownTime;
+use crate::runtime::limits::{INPUTS_MAX, REQUESTS_MAX, URGENT_MAX};
 use crate::runtime::models::{Models, load_models};
 use crate::runtime::options::{Options, Pace};
 use crate::runtime::outbox::{OutboxReport, OutboxRequest, OutboxWorker};
@@ -42,6 +45,7 @@ use crate::runtime::plan::{Plan, plan};
 use crate::runtime::plant::{PlantInput, PlantLink};
 use crate::runtime::reading::Reading;
 use crate::runtime::status::{Sources, StatusReport, Topics};
+use crate::runtime::summary_ids::SummaryIds;
 use crate::runtime::target::Target;
 use crate::runtime::threads::thread;
 use crate::telemetry::Progress;
@@ -78,7 +82,9 @@ pub(in crate::runtime) struct Service {
 /// Opens and spawns everything, back to front. Needs a running executor.
 pub(in crate::runtime) fn wire(config: &Config, options: &Options) -> Result<Service, WiringError> {
     let clock = SystemClock::start();
+    let known_time = KnownTime::in_folder(&config.gateway.state_dir);
     let common = Common {
+        known: known_time.read(),
         metrics: Arc::clone(&options.metrics),
         pace: options.pace,
         progress: Arc::new(Progress::new(clock.uptime())),
@@ -98,7 +104,8 @@ pub(in crate::runtime) fn wire(config: &Config, options: &Options) -> Result<Ser
         .map_err(|faults| WiringError::Plan { faults })?;
     let (forward, link) = start_forward(config, &common, &outbox, grace_seen, health_seen)?;
     let models = (models.registry, models.readings);
-    let brain = start_brain(plan, models, outbox.requests, governor.budget.subscribe(), &common)?;
+    let brain =
+        start_brain(plan, models, (outbox.urgent, outbox.requests), governor.budget.subscribe(), &common)?;
     let sources = Sources {
         outbox: outbox.report,
         link,
@@ -118,6 +125,8 @@ pub(in crate::runtime) fn wire(config: &Config, options: &Options) -> Result<Ser
         instance: instance.clone(),
         memory_max: config.budget.memory,
         every: common.pace.report_every,
+        certificates: certificates(config, &common),
+        known_time,
         clock: common.clock.clone(),
     };
     let plant = PlantLink {
@@ -162,7 +171,10 @@ fn admitted_models(config: &Config) -> Result<Models, WiringError> {
 /// The outbox's thread and the ways to it.
 struct OutboxSide {
     epoch: u32,
-    acked: [u64; 3],
+    /// Where the forwarder goes on: cursors, what was delivered beyond them, and its note.
+    starts: [LaneStart; 3],
+    note: Vec<u8>,
+    urgent: mpsc::Sender<OutboxRequest>,
     requests: mpsc::Sender<OutboxRequest>,
     durable: watch::Receiver<[u64; 3]>,
     report: watch::Receiver<OutboxReport>,
@@ -174,16 +186,20 @@ fn start_outbox(config: &Config, common: &Common) -> Result<OutboxSide, WiringEr
     let directory = Directory::open(&path)?;
     // The salt needs to differ from run to run, not to be secret.
     let entropy = fastrand::u64(..);
-    let opened = Outbox::open(directory, config.outbox.clone(), entropy)
+    let opened = Outbox::open(directory, config.outbox.clone(), entropy, common.clock.utc())
         .map_err(|source| WiringError::Outbox { directory: path.display().to_string(), source })?;
     let (outbox, recovered) = (opened.outbox, opened.recovered);
     info!(epoch = outbox.epoch(), ?recovered, "opened the outbox");
+    let (urgent, urgent_seen) = mpsc::channel(URGENT_MAX);
     let (requests, requests_seen) = mpsc::channel(REQUESTS_MAX);
     let (durable, durable_seen) = watch::channel(Lane::ALL.map(|lane| outbox.durable(lane).0));
     let (report, report_seen) = watch::channel(OutboxReport::default());
-    let (epoch, acked) = (outbox.epoch(), Lane::ALL.map(|lane| outbox.acked(lane).0));
+    let start = |lane| LaneStart { acked: outbox.acked(lane).0, done: outbox.done(lane).to_vec() };
+    let (epoch, starts, note) = (outbox.epoch(), Lane::ALL.map(start), outbox.remembered().to_vec());
     let worker = OutboxWorker {
+        ids: SummaryIds::new(outbox.epoch()),
         outbox,
+        urgent: urgent_seen,
         requests: requests_seen,
         durable,
         report,
@@ -192,7 +208,7 @@ fn start_outbox(config: &Config, common: &Common) -> Result<OutboxSide, WiringEr
         progress: Arc::clone(&common.progress),
     };
     let done = thread("tg-outbox", worker.run()).map_err(WiringError::Thread)?;
-    Ok(OutboxSide { epoch, acked, requests, durable: durable_seen, report: report_seen, done })
+    Ok(OutboxSide { epoch, starts, note, urgent, requests, durable: durable_seen, report: report_seen, done })
 }
 
 fn start_forward(
@@ -203,9 +219,12 @@ fn start_forward(
     health: watch::Receiver<Arc<str>>,
 ) -> Result<(JoinHandle<()>, watch::Receiver<Option<Status>>), WiringError> {
     let (status, status_seen) = watch::channel(None);
+    let now = Moment { up: common.clock.uptime(), utc: common.clock.utc() };
+    let settings = forward_config(config, common.pace);
+    let session = Session::new(settings, &outbox.starts, &outbox.note, now, fastrand::f64());
     let forward = Forward {
         target: upstream_target(config, common)?,
-        session: Session::new(forward_config(config, common.pace), outbox.acked),
+        session,
         encoding: config.upstream.encoding,
         encoder: Encoder::new(),
         origin: common.origin.clone(),
@@ -235,7 +254,7 @@ struct BrainSide {
 fn start_brain(
     plan: Plan,
     (registry, readings): (Registry, Vec<Option<Reading>>),
-    outbox: mpsc::Sender<OutboxRequest>,
+    (urgent, outbox): (mpsc::Sender<OutboxRequest>, mpsc::Sender<OutboxRequest>),
     budget: watch::Receiver<Budget>,
     common: &Common,
 ) -> Result<BrainSide, WiringError> {
@@ -266,6 +285,7 @@ fn start_brain(
         inputs: inputs_seen,
         work,
         results: results_seen,
+        urgent,
         outbox,
         budget,
         decisions: Decisions::new(),
@@ -299,6 +319,8 @@ fn forward_config(config: &Config, pace: Pace) -> ForwardConfig {
         rate: upstream.rate,
         daily: upstream.daily,
         backoff_max: pace.backoff_max,
+        keep_alive: upstream.link.keep_alive,
+        tls: upstream.link.address.tls,
         ..ForwardConfig::default()
     }
 }
@@ -330,9 +352,9 @@ fn endpoint(link: &LinkSettings, common: &Common) -> Result<Endpoint, WiringErro
     let client_id = format!("tidegate-{}-{}", common.origin.site, common.origin.gateway);
     // Read again for each connection; here so that one that is missing is a fault of the configuration.
     let password = link.password_file.as_deref().map(read_secret).transpose()?;
-    let client = link.cert_file.clone().zip(link.key_file.clone());
     Ok(Endpoint {
-        tls: link.ca_file.clone().map(|ca| TlsFiles { ca, client }),
+        tls: tls_files(link),
+        tls_memory: tls_memory(common),
         username: link.username.clone(),
         password,
         protocol: if link.v5 { Protocol::V5 } else { Protocol::V311 },
@@ -345,4 +367,20 @@ fn endpoint(link: &LinkSettings, common: &Common) -> Result<Endpoint, WiringErro
         }),
         ..Endpoint::new(link.address.clone(), &client_id)
     })
+}
+
+fn tls_files(link: &LinkSettings) -> Option<TlsFiles> {
+    let client = link.cert_file.clone().zip(link.key_file.clone());
+    link.ca_file.clone().map(|ca| TlsFiles { ca, client })
+}
+
+fn tls_memory(common: &Common) -> TlsMemory {
+    TlsMemory::new(Arc::new(common.clock.clone()), common.known)
+}
+
+/// What the certificates of both links are watched by.
+fn certificates(config: &Config, common: &Common) -> Certificates {
+    let links = [("plant", &config.plant.link), ("upstream", &config.upstream.link)];
+    let links = links.into_iter().filter_map(|(name, link)| Some((name, tls_files(link)?))).collect();
+    Certificates::new(links, tls_memory(common))
 }

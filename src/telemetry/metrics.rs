@@ -63,6 +63,14 @@ metrics! {
     DurableRecords = "tidegate_outbox_durable_records_total",
     /// Group commits.
     Commits = "tidegate_outbox_commits_total",
+    /// Bytes of payload stored.
+    OutboxPayload = "tidegate_outbox_payload_bytes_total",
+    /// Bytes given to the disk, files made ahead of need included.
+    OutboxWritten = "tidegate_outbox_written_bytes_total",
+    /// Syncs that failed; what they may have lost went into another file.
+    FailedSyncs = "tidegate_outbox_failed_syncs_total",
+    /// Records that wait in memory because the disk takes nothing.
+    OutboxHeld = "tidegate_outbox_memory_records",
     /// Bytes stored and not yet acknowledged.
     OutboxBytes = "tidegate_outbox_stored_bytes",
     /// Batches published upstream.
@@ -75,10 +83,28 @@ metrics! {
     UpstreamConnects = "tidegate_forward_connects_total",
     /// Batches under way when a connection ended; they are sent again.
     LostBatches = "tidegate_forward_lost_batches_total",
+    /// Batches refused upstream; they are sent again.
+    RefusedBatches = "tidegate_forward_refused_batches_total",
+    /// Batches upstream of records that became durable after the link came up.
+    LiveBatches = "tidegate_forward_live_batches_total",
+    /// Records set aside because connections die at them.
+    SetAsideRecords = "tidegate_forward_set_aside_records_total",
+    /// Connections upstream found half open.
+    HalfOpen = "tidegate_forward_half_open_total",
+    /// Times the daily budget upstream was spent.
+    SpentDays = "tidegate_forward_spent_days_total",
+    /// Grants of the daily budget that could not be written down: a restart may spend them again.
+    UnwrittenGrants = "tidegate_forward_unwritten_grants_total",
+    /// Bytes sent upstream on this day of UTC: everything on the socket.
+    SentToday = "tidegate_forward_sent_today_bytes",
+    /// Bytes received from upstream on this day of UTC.
+    ReceivedToday = "tidegate_forward_received_today_bytes",
     /// Stored records that could not be read back or delivered and were skipped.
     UnreadableRecords = "tidegate_forward_unreadable_records_total",
     /// Changes of the budget's level.
     LevelChanges = "tidegate_governor_level_changes_total",
+    /// Whole days until the first certificate ends.
+    CertDaysLeft = "tidegate_tls_days_left",
     /// Resident memory of the process.
     MemoryBytes = "tidegate_process_resident_bytes",
 }

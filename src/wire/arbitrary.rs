@@ -1,19 +1,38 @@
 //! Events for the tests of this room.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use proptest::prelude::*;
 
 use crate::clock::{ClockQuality, EventTime};
 use crate::flow::{
-    Change, Entity, EventId, Extracted, Facts, Named, Outbound, Priority, StreamKind, TaskResult, TimeSpan,
-    Verdict, When,
+    Change, Entity, EventId, Extracted, Facts, FeatureSummary, GapReason, Grain, LabelSummary, Named,
+    Outbound, Priority, StreamKind, Summary, TaskResult, TaskSummary, TimeSpan, Verdict, When,
 };
 use crate::wire::codes::unscaled;
+use crate::wire::frame::{MAGIC, VERSION};
 use crate::wire::origin::Origin;
 
 pub(crate) fn origin() -> Origin {
     Origin { site: "mv-aurora".into(), gateway: "engine-room-1".into() }
+}
+
+/// A frame with a right head around anything.
+pub(crate) fn framed(version: u8, coding: u8, body: usize, stored: &[u8]) -> Vec<u8> {
+    let mut out = [&MAGIC[..], &[version, coding]].concat();
+    for length in [body, stored.len()] {
+        let length = u32::try_from(length).unwrap();
+        if version == VERSION {
+            out.extend(postcard::to_stdvec(&length).unwrap());
+        } else {
+            out.extend(length.to_le_bytes());
+        }
+    }
+    let checksum = crc32c::crc32c_append(crc32c::crc32c(&out), stored);
+    out.extend(checksum.to_le_bytes());
+    out.extend_from_slice(stored);
+    out
 }
 
 fn word() -> impl Strategy<Value = Arc<str>> {
@@ -99,9 +118,54 @@ prop_compose! {
     }
 }
 
+prop_compose! {
+    fn label_summary()(
+        label in word(),
+        count in any::<u64>(),
+        // Milliseconds.
+        first in 0_i64..4_000_000_000_000,
+        lasts in -10_i64..100_000_000,
+        longest in 0_u64..1 << 40,
+    ) -> LabelSummary {
+        let at = |ms: i64| EventTime(ms * 1_000);
+        let longest = Duration::from_millis(longest);
+        LabelSummary { label, count, first: at(first), last: at(first + lasts), longest }
+    }
+}
+
+prop_compose! {
+    fn feature_summary()(
+        name in word(), count in any::<u64>(), values in [number(), number(), number(), number(), number(), number()],
+    ) -> FeatureSummary {
+        let [min, max, mean, low, median, high] = values;
+        FeatureSummary { name, count, min, max, mean, quantiles: [low, median, high], sketch: Arc::default() }
+    }
+}
+
+fn summary() -> impl Strategy<Value = Summary> {
+    let gap = prop::sample::select(GapReason::ALL.to_vec()).prop_map(Grain::Gap);
+    let grain = prop_oneof![Just(Grain::TenMinutes), Just(Grain::Hour), Just(Grain::Day), gap];
+    let task = (word(), prop::collection::vec(label_summary(), 0..3))
+        .prop_map(|(task, labels)| TaskSummary { task, labels, lead: Duration::ZERO, trail: Duration::ZERO });
+    let tasks = prop::collection::vec(task, 0..3);
+    (grain, any::<u64>(), tasks, prop::collection::vec(feature_summary(), 0..3))
+        .prop_map(|(grain, events, tasks, features)| Summary { grain, events, tasks, features })
+}
+
+/// An event that stands for several.
+fn with_summary((mut facts, summary): (Facts, Summary)) -> Facts {
+    (facts.results, facts.features, facts.entities) = (vec![], vec![], vec![]);
+    facts.extraction = None;
+    if matches!(summary.grain, Grain::Gap(_)) {
+        // Event JSON has no other kind for it.
+        facts.kind = StreamKind::Sensor;
+    }
+    Facts { summary: Some(Arc::new(summary)), ..facts }
+}
+
 /// Any event that the door could have made, and stranger ones.
 pub(crate) fn event() -> impl Strategy<Value = Outbound> {
-    facts().prop_map(Outbound::passed)
+    prop_oneof![4 => facts(), 1 => (facts(), summary()).prop_map(with_summary)].prop_map(Outbound::passed)
 }
 
 /// Several events; some repeat the structure of others, as those of one stream do.

@@ -1,41 +1,24 @@
-//! The frame of a batch: sixteen bytes of header, then the body, compressed when that makes it smaller.
+//! A batch: events of one gateway in a frame, or one line of event JSON.
 
 use std::sync::Arc;
 
-use zstd::bulk::{Compressor, Decompressor};
-use zstd::zstd_safe::{CParameter, compress_bound};
-
-use crate::flow::Outbound;
+use crate::flow::{Facts, Outbound};
+use crate::wire::codes::start_ms;
 use crate::wire::columns::Columns;
 use crate::wire::error::WireError;
-use crate::wire::limits::{BODY_BYTES_MAX, RATIO_MAX};
+use crate::wire::frame::{Head, Packer, VERSION_1};
 use crate::wire::origin::Origin;
 use crate::wire::parse::parse_event;
-use crate::wire::row::{event_of, row_of, word};
+use crate::wire::row::{event_of, put_row, word};
 use crate::wire::rows::read_rows;
-use crate::wire::schema::{Body, Header, One, put, read};
+use crate::wire::schema::{Body, put, read};
+use crate::wire::told::{Kept, put_told};
 
-/// First bytes of a frame.
-pub(crate) const MAGIC: [u8; 2] = *b"TG";
+/// Number of `Body::One` among the bodies.
+const ONE: u32 = 0;
 
-/// Version of the batch format.
-pub(crate) const VERSION: u8 = 1;
-
-/// Bytes before the body.
-pub(crate) const HEADER_BYTES: usize = 16;
-
-/// Header bytes under the checksum: all but the checksum itself.
-const CHECKED_BYTES: usize = 12;
-
-const PLAIN: u8 = 0;
-const ZSTD: u8 = 1;
-
-/// The compressor's default: higher levels gain nothing on bodies of a few kilobytes.
-const LEVEL: i32 = 3;
-
-/// Reach of the compressor, 128 KiB: more than a usual body, and all a reader that unpacks piece by piece has to
-/// hold. The compressor itself takes what the body needs: 90 KB for one of 4 KB, 1.3 MB for the largest.
-const WINDOW_LOG: u32 = 17;
+/// Number of `Body::OneTold` among the bodies.
+const ONE_TOLD: u32 = 2;
 
 /// Events of one gateway, read back.
 #[derive(Clone, Debug, PartialEq)]
@@ -50,27 +33,13 @@ pub struct Batch {
 pub struct Encoder {
     columns: Columns,
     body: Vec<u8>,
-    packed: Vec<u8>,
-    /// `None` if the compressor could not be set up: batches are then sent as they are.
-    compressor: Option<Compressor<'static>>,
+    packer: Packer,
 }
 
 impl Encoder {
     /// Sets up the compressor; it takes its memory with the first batch.
     pub fn new() -> Self {
-        let compressor = Compressor::new(LEVEL).and_then(|mut compressor| {
-            compressor.set_parameter(CParameter::WindowLog(WINDOW_LOG))?;
-            // The frame has both already.
-            compressor.set_parameter(CParameter::ContentSizeFlag(false))?;
-            compressor.set_parameter(CParameter::ChecksumFlag(false))?;
-            Ok(compressor)
-        });
-        Self {
-            columns: Columns::default(),
-            body: Vec::new(),
-            packed: Vec::new(),
-            compressor: compressor.ok(),
-        }
+        Self { columns: Columns::default(), body: Vec::new(), packer: Packer::new() }
     }
 
     /// Appends one frame with 1 to [`EVENTS_MAX`](crate::wire::limits::EVENTS_MAX) events. On error `out` is as
@@ -83,35 +52,11 @@ impl Encoder {
     ) -> Result<(), WireError> {
         self.body.clear();
         if let [event] = events {
-            let (site, gateway) = (word(&origin.site)?, word(&origin.gateway)?);
-            let event = row_of(event.facts())?;
-            put(&mut self.body, &Body::One(One { site, gateway, event }))?;
+            put_one(&mut self.body, origin, event.facts())?;
         } else {
             self.columns.write(origin, events, &mut self.body)?;
         }
-        if self.body.len() > BODY_BYTES_MAX {
-            return Err(WireError::Limit { what: "length of a body" });
-        }
-        let (codec, stored) = if self.compress() { (ZSTD, &self.packed) } else { (PLAIN, &self.body) };
-        let length = |part: &[u8]| {
-            u32::try_from(part.len()).map_err(|_| WireError::Limit { what: "length of a body" })
-        };
-        let (body, stored_length) = (length(&self.body)?, length(stored)?);
-        let mut header =
-            Header { magic: MAGIC, version: VERSION, codec, body, stored: stored_length, checksum: 0 };
-        header.checksum = checksum(&header, stored)?;
-        put(out, &header)?;
-        out.extend_from_slice(stored);
-        Ok(())
-    }
-
-    /// Fills `packed` from `body`; `false` when that gains nothing, or so much that a reader would refuse it.
-    fn compress(&mut self) -> bool {
-        let Some(compressor) = &mut self.compressor else { return false };
-        self.packed.clear();
-        self.packed.reserve(compress_bound(self.body.len()));
-        let packed = compressor.compress_to_buffer(self.body.as_slice(), &mut self.packed);
-        packed.is_ok_and(|length| length < self.body.len() && self.body.len() <= length * RATIO_MAX)
+        self.packer.pack(&self.body, out)
     }
 }
 
@@ -142,66 +87,38 @@ fn decode_line(bytes: &[u8]) -> Result<(Batch, usize), WireError> {
 }
 
 fn decode_frame(bytes: &[u8]) -> Result<(Batch, usize), WireError> {
-    let length = frame_bytes(bytes)?;
+    let head = Head::read(bytes)?;
+    let length = head.frame_bytes();
     let frame = bytes.get(..length).ok_or(WireError::Incomplete { need: length, have: bytes.len() })?;
-    let header: Header = read(frame.get(..HEADER_BYTES).unwrap_or_default())?;
-    let stored = frame.get(HEADER_BYTES..).unwrap_or_default();
-    if checksum(&header, stored)? != header.checksum {
-        return Err(WireError::Checksum);
-    }
-    let body_length = header.body as usize;
-    let batch = match header.codec {
-        PLAIN if stored.len() == body_length => decode_body(stored),
-        ZSTD if body_length <= stored.len().saturating_mul(RATIO_MAX) => {
-            let mut body = Vec::with_capacity(body_length);
-            let mut decompressor = Decompressor::new().map_err(|_| WireError::Compression)?;
-            let unpacked = decompressor.decompress_to_buffer(stored, &mut body);
-            if unpacked.ok() != Some(body_length) {
-                return Err(WireError::Compression);
-            }
-            decode_body(&body)
-        }
-        PLAIN | ZSTD => Err(WireError::Invalid { what: "length of a body" }),
-        _ => Err(WireError::Invalid { what: "codec" }),
+    let body = head.body(frame)?;
+    decode_body(head.version, &body).map(|batch| (batch, length))
+}
+
+/// Appends a body of one event.
+fn put_one(out: &mut Vec<u8>, origin: &Origin, facts: &Facts) -> Result<(), WireError> {
+    put(out, &if facts.summary.is_some() { ONE_TOLD } else { ONE })?;
+    put(out, word(&origin.site)?)?;
+    put(out, word(&origin.gateway)?)?;
+    put_row(out, facts)?;
+    let Some(summary) = &facts.summary else { return Ok(()) };
+    put_told(out, summary, start_ms(facts.when), &|name| word(name))
+}
+
+fn decode_body(version: u8, body: &[u8]) -> Result<Batch, WireError> {
+    let batch = |site, gateway, events| {
+        let origin = Origin { site: Arc::from(word(site)?), gateway: Arc::from(word(gateway)?) };
+        Ok(Batch { origin, events })
     };
-    batch.map(|batch| (batch, length))
-}
-
-/// Length of the frame that starts here, by its header; checks everything the header can tell.
-pub(crate) fn frame_bytes(bytes: &[u8]) -> Result<usize, WireError> {
-    let known = bytes.len().min(MAGIC.len());
-    if bytes.get(..known) != MAGIC.get(..known) {
-        return Err(WireError::NotABatch);
-    }
-    if let Some(version) = bytes.get(2).filter(|version| **version != VERSION) {
-        return Err(WireError::Version { found: *version });
-    }
-    let Some(header) = bytes.get(..HEADER_BYTES) else {
-        return Err(WireError::Incomplete { need: HEADER_BYTES, have: bytes.len() });
-    };
-    let header: Header = read(header)?;
-    if header.body as usize > BODY_BYTES_MAX || header.stored > header.body {
-        return Err(WireError::Limit { what: "length of a body" });
-    }
-    Ok(HEADER_BYTES + header.stored as usize)
-}
-
-/// CRC-32C of a header without its checksum and the body behind it.
-fn checksum(header: &Header, stored: &[u8]) -> Result<u32, WireError> {
-    let mut bytes = [0; HEADER_BYTES];
-    let header = postcard::to_slice(header, &mut bytes).map_err(WireError::Body)?;
-    let checked = header.get(..CHECKED_BYTES).unwrap_or_default();
-    Ok(crc32c::crc32c_append(crc32c::crc32c(checked), stored))
-}
-
-fn decode_body(body: &[u8]) -> Result<Batch, WireError> {
-    let origin =
-        |site, gateway| Ok(Origin { site: Arc::from(word(site)?), gateway: Arc::from(word(gateway)?) });
     match read(body)? {
-        Body::One(One { site, gateway, event }) => {
-            Ok(Batch { origin: origin(site, gateway)?, events: vec![event_of(&event)?] })
+        Body::One(one) => batch(one.site, one.gateway, vec![event_of(&one.event, None)?]),
+        Body::Many(many) => batch(many.site, many.gateway, read_rows(&many, &[])?),
+        Body::OneTold(..) | Body::ManyTold(..) if version == VERSION_1 => {
+            Err(WireError::Invalid { what: "kind of a body" })
         }
-        Body::Many(many) => Ok(Batch { origin: origin(many.site, many.gateway)?, events: read_rows(&many)? }),
+        Body::OneTold(one, told) => {
+            batch(one.site, one.gateway, vec![event_of(&one.event, Some((&told, Kept::default())))?])
+        }
+        Body::ManyTold(many, told) => batch(many.site, many.gateway, read_rows(&many, &told.0)?),
     }
 }
 
@@ -210,10 +127,12 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::flow::{EventId, Facts};
-    use crate::wire::arbitrary::{event, events, origin};
+    use crate::flow::EventId;
+    use crate::wire::arbitrary::{event, events, framed, origin};
+    use crate::wire::codes::{SHAPE_INSTANT, SHAPE_SUMMARY};
+    use crate::wire::frame::VERSION;
     use crate::wire::json::encode_json;
-    use crate::wire::limits::ITEMS_MAX;
+    use crate::wire::limits::{BODY_BYTES_MAX, ITEMS_MAX};
     use crate::wire::schema::{Limited, Many, Shape};
 
     /// Memory a reader may take for any bytes: the limits on items and bodies, in their worst mixture.
@@ -225,13 +144,9 @@ mod tests {
         out
     }
 
-    /// A frame with a right header around any body.
-    fn framed(body: &[u8]) -> Vec<u8> {
-        let length = u32::try_from(body.len()).unwrap().to_le_bytes();
-        let mut out = [&MAGIC[..], &[VERSION, PLAIN], &length, &length].concat();
-        out.extend_from_slice(&crc32c::crc32c_append(crc32c::crc32c(&out), body).to_le_bytes());
-        out.extend_from_slice(body);
-        out
+    /// A frame with a right head around any body.
+    fn plain(body: &[u8]) -> Vec<u8> {
+        framed(VERSION, 0, body.len(), body)
     }
 
     proptest! {
@@ -269,7 +184,7 @@ mod tests {
             if cut.index(4) == 0 {
                 body.truncate(cut.index(body.len()));
             }
-            let frame = framed(&body);
+            let frame = plain(&body);
             let taken = allocation_counter::measure(|| drop(decode_batch(&frame)));
             prop_assert!(taken.bytes_max < MEMORY_MAX, "{} bytes", taken.bytes_max);
         }
@@ -277,13 +192,13 @@ mod tests {
         #[test]
         fn any_bytes_are_a_batch_or_an_error(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
             drop(decode_batch(&bytes));
-            drop(decode_batch(&framed(&bytes)));
+            drop(decode_batch(&plain(&bytes)));
         }
     }
 
     /// One event with so many entities.
     fn crowded(entities: usize) -> Vec<u8> {
-        let flags = crate::wire::codes::SHAPE_INSTANT;
+        let flags = SHAPE_INSTANT;
         let none = || Limited(vec![]);
         let shape = Shape { flags, stream: 0, model: 0, tasks: Limited(vec![]), features: Limited(vec![]) };
         let many = Many {
@@ -308,7 +223,7 @@ mod tests {
         };
         let mut body = Vec::new();
         put(&mut body, &Body::Many(many)).unwrap();
-        framed(&body)
+        plain(&body)
     }
 
     #[test]
@@ -336,16 +251,39 @@ mod tests {
         };
         // Shapes with as many tasks or features as may be, each as short as it can be; and shapes with nothing.
         let tasks = [&[0, 0, 0][..], &number(64), &[0; 6 * 64], &[0]].concat();
-        let features = [&[0, 0, 0, 0][..], &number(4096), &[0; 4 * 4096]].concat();
+        let features = [&[0, 0, 0, 0][..], &number(4096), &vec![0; 4 * 4096]].concat();
         for (shape, most) in [(tasks, 2_600), (features, 63), (vec![0; 5], 4096)] {
             let mut body = Vec::new();
             put(&mut body, &(1_u32, "s", "g", 4096_u32, vec!["w"], most)).unwrap();
             body.extend(shape.repeat(most));
             body.resize(body.len() + 13, 0);
             assert!(body.len() < BODY_BYTES_MAX && read::<Body<'_>>(&body).is_ok(), "meant to be read");
-            let frame = framed(&body);
+            let frame = plain(&body);
             let taken = allocation_counter::measure(|| assert!(decode_batch(&frame).is_err()));
             assert!(taken.bytes_max < MEMORY_MAX, "{} bytes", taken.bytes_max);
+        }
+    }
+
+    #[test]
+    fn the_densest_summaries_take_no_more_memory_than_the_limits() {
+        let number = |value: usize| postcard::to_stdvec(&value).unwrap();
+        // Summaries with as many tasks, labels or features as may be, each as short as it can be.
+        let tasks = [&[0, 0][..], &number(64), &[0; 2 * 64], &[0]].concat();
+        let labels = [&[0, 0, 1, 0][..], &number(4096), &vec![0; 5 * 4096], &[0]].concat();
+        let features = [&[0, 0, 0][..], &number(4096), &vec![0; 9 * 4096]].concat();
+        for (summary, fits) in [(tasks, 1_900), (labels, 50), (features, 28), (vec![0; 4], 4096)] {
+            for count in [fits, (ITEMS_MAX / summary.len()).min(fits)] {
+                let head =
+                    (3_u32, "s", "g", count, vec!["w"], 1_u32, [SHAPE_SUMMARY | SHAPE_INSTANT, 0, 0, 0, 0]);
+                let mut body = postcard::to_stdvec(&head).unwrap();
+                body.resize(body.len() + 13, 0);
+                body.extend(number(count));
+                body.extend(summary.repeat(count));
+                assert!(body.len() < BODY_BYTES_MAX && read::<Body<'_>>(&body).is_ok(), "meant to be read");
+                let frame = plain(&body);
+                let taken = allocation_counter::measure(|| drop(decode_batch(&frame)));
+                assert!(taken.bytes_max < MEMORY_MAX, "{} bytes", taken.bytes_max);
+            }
         }
     }
 
@@ -358,42 +296,6 @@ mod tests {
             Columns::default().write(&origin(), &events, &mut body).unwrap();
             let whole: Body<'_> = read(&body).unwrap();
             prop_assert_eq!(postcard::to_stdvec(&whole).unwrap(), body);
-        }
-    }
-
-    #[test]
-    fn a_compressed_body_larger_than_it_says_is_refused() {
-        let body = vec![0_u8; 100_000];
-        let packed = zstd::bulk::compress(&body, 3).unwrap();
-        let beyond_ratio = WireError::Invalid { what: "length of a body" };
-        for (said, expected) in
-            [(100_000_u32, beyond_ratio), (1_000, WireError::Compression), (100, WireError::Compression)]
-        {
-            let stored = u32::try_from(packed.len()).unwrap();
-            let mut out = [&MAGIC[..], &[VERSION, ZSTD], &said.to_le_bytes(), &stored.to_le_bytes()].concat();
-            out.extend_from_slice(&crc32c::crc32c_append(crc32c::crc32c(&out), &packed).to_le_bytes());
-            out.extend_from_slice(&packed);
-            let taken = allocation_counter::measure(|| assert_eq!(decode_batch(&out), Err(expected.clone())));
-            assert!(taken.bytes_max < 10_000, "{} bytes", taken.bytes_max);
-        }
-    }
-
-    #[test]
-    fn the_header_alone_says_what_is_wrong() {
-        let good = [b'T', b'G', VERSION, PLAIN, 5, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0];
-        let check = |at: usize, with: u8, expected: WireError| {
-            let mut bytes = good;
-            bytes[at] = with;
-            assert_eq!(decode_batch(&bytes).unwrap_err(), expected);
-        };
-        check(0, b'T', WireError::Incomplete { need: 21, have: 16 });
-        check(0, b'X', WireError::NotABatch);
-        check(1, b'X', WireError::NotABatch);
-        check(2, 2, WireError::Version { found: 2 });
-        check(7, 1, WireError::Limit { what: "length of a body" });
-        check(8, 6, WireError::Limit { what: "length of a body" });
-        for length in 0..16 {
-            assert!(matches!(decode_batch(&good[..length]), Err(WireError::Incomplete { .. })));
         }
     }
 
@@ -418,7 +320,7 @@ mod tests {
         again.clear();
         let taken = allocation_counter::measure(|| encode_json(&origin, &events, &mut again));
         assert_eq!(taken.count_total, 0);
-        let compressor = encoder.compressor.as_mut().unwrap().context_mut().sizeof();
+        let compressor = encoder.packer.compressor_bytes();
         assert!(compressor < 1 << 20, "{compressor} bytes");
     }
 

@@ -22,8 +22,11 @@ pub(crate) const SHAPE_INSTANT: u8 = 2;
 /// Shape flag: the last task is the extraction of entities.
 pub(crate) const SHAPE_EXTRACTED: u8 = 4;
 
+/// Shape flag: a summary. From version 2.
+pub(crate) const SHAPE_SUMMARY: u8 = 8;
+
 /// All shape flags.
-pub(crate) const SHAPE_FLAGS: u8 = SHAPE_REPORT | SHAPE_INSTANT | SHAPE_EXTRACTED;
+pub(crate) const SHAPE_FLAGS: u8 = SHAPE_REPORT | SHAPE_INSTANT | SHAPE_EXTRACTED | SHAPE_SUMMARY;
 
 /// Largest scaled feature: beyond it single precision has no decimal places left to keep.
 const SCALED_MAX: f64 = 1e12;
@@ -122,7 +125,7 @@ pub(crate) fn completeness_of(code: u8) -> Result<Option<f32>, WireError> {
     code.checked_sub(1).map(share_of).transpose()
 }
 
-/// Kind of stream, kind of time, and whether there is an extraction.
+/// Kind of stream, kind of time, and whether there is an extraction or a summary.
 pub(crate) fn shape_flags(facts: &Facts) -> u8 {
     let kind = match facts.kind {
         StreamKind::Sensor => 0,
@@ -132,7 +135,9 @@ pub(crate) fn shape_flags(facts: &Facts) -> u8 {
         When::Span(_) => 0,
         When::At(_) => SHAPE_INSTANT,
     };
-    kind | when | if facts.extraction.is_some() { SHAPE_EXTRACTED } else { 0 }
+    let extracted = if facts.extraction.is_some() { SHAPE_EXTRACTED } else { 0 };
+    let summary = if facts.summary.is_some() { SHAPE_SUMMARY } else { 0 };
+    kind | when | extracted | summary
 }
 
 /// Start of a window or time of a report, in milliseconds.

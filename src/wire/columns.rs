@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::flow::{Facts, Outbound};
+use crate::flow::{Facts, Outbound, Summary};
 use crate::wire::codes::{
     TIME_UNITS_MS, coding, completeness_code, feature_code, hundredths, length_ms, shape_flags, start_ms,
     state_bits, verdict_code,
@@ -16,11 +16,15 @@ use crate::wire::origin::Origin;
 use crate::wire::row::word;
 use crate::wire::schema::put;
 use crate::wire::tasks::{TaskView, task_count, tasks_of};
+use crate::wire::told::{put_told, told_items};
 
 /// Number of `Body::Many` among the bodies.
 const MANY: u32 = 1;
 
-/// Writes columns: the bytes of `Body::Many`, part by part. Reused so that a batch allocates nothing once the
+/// Number of `Body::ManyTold` among the bodies.
+const MANY_TOLD: u32 = 3;
+
+/// Writes columns: the bytes of `Body::Many` or `Body::ManyTold`, part by part. Reused so that a batch allocates nothing once the
 /// buffers have grown.
 #[derive(Default)]
 pub(crate) struct Columns {
@@ -79,7 +83,8 @@ impl Columns {
         if items > ITEMS_MAX || !events.iter().all(|event| within_limits(event.facts())) {
             return Err(too_many);
         }
-        put(out, &MANY)?;
+        let told = events.iter().filter(|event| event.facts().summary.is_some()).count();
+        put(out, &if told == 0 { MANY } else { MANY_TOLD })?;
         put(out, word(&origin.site)?)?;
         put(out, word(&origin.gateway)?)?;
         put(out, &events.len())?;
@@ -98,7 +103,12 @@ impl Columns {
         put_column(out, codes)?;
         refill(codes, events.iter().map(|event| completeness_code(event.facts())));
         put_column(out, codes)?;
-        self.write_entities(events, out)
+        self.write_entities(events, out)?;
+        if told > 0 {
+            put(out, &told)?;
+            self.write_summaries(events, out)?;
+        }
+        Ok(())
     }
 
     /// Structure and columns of the events of one shape.
@@ -182,9 +192,24 @@ impl Columns {
         refill(words, value);
         put(out, words)
     }
+
+    fn write_summaries(&mut self, events: &[Outbound], out: &mut Vec<u8>) -> Result<(), WireError> {
+        events.iter().map(Outbound::facts).try_for_each(|facts| {
+            let Some(summary) = &facts.summary else { return Ok(()) };
+            put_told(out, summary, start_ms(facts.when), &|name| Ok(self.index.word(name)))
+        })
+    }
 }
 
 impl Index {
+    fn collect_summary(&mut self, summary: &Summary) {
+        for task in &summary.tasks {
+            self.list(&task.task);
+            task.labels.iter().for_each(|label| self.list(&label.label));
+        }
+        summary.features.iter().for_each(|feature| self.list(&feature.name));
+    }
+
     /// Finds the shapes and lists the words in the order in which they appear.
     fn collect(&mut self, events: &[Outbound]) {
         for (index, event) in events.iter().enumerate() {
@@ -210,6 +235,7 @@ impl Index {
                 self.list(&entity.kind);
                 entity.value.iter().for_each(|value| self.list(value));
             }
+            facts.summary.iter().for_each(|summary| self.collect_summary(summary));
         }
     }
 
@@ -299,5 +325,6 @@ fn within_limits(facts: &Facts) -> bool {
 /// What the reader will need memory for.
 fn items(facts: &Facts) -> usize {
     let scores: usize = facts.results.iter().map(|result| result.scores.len()).sum();
-    task_count(facts) + scores + facts.features.len() + facts.entities.len()
+    let told = facts.summary.as_deref().map_or(0, told_items);
+    task_count(facts) + scores + facts.features.len() + facts.entities.len() + told
 }

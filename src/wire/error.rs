@@ -20,6 +20,16 @@ pub enum WireError {
         /// The version byte.
         found: u8,
     },
+    /// Compressed with a dictionary of a later version.
+    #[error(
+        "batch needs dictionary {found}; this program knows those up to {known}: decode with a later one"
+    )]
+    Dictionary {
+        /// The number of the dictionary.
+        found: u8,
+        /// The last one known here.
+        known: u8,
+    },
     /// The checksum does not match: the bytes were changed on their way.
     #[error("checksum of the batch does not match")]
     Checksum,

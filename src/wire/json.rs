@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use crate::flow::{EventId, Facts, Local, Named, Outbound, TaskResult, When};
 use crate::wire::origin::Origin;
+use crate::wire::summary_json::{kind_word, put_summary};
 use crate::wire::time::put_time;
 
 /// Whole numbers below this are written without a fraction; single precision holds all of them.
@@ -21,7 +22,7 @@ pub fn write_event(out: &mut Vec<u8>, origin: &Origin, facts: &Facts, local: Opt
         out.extend_from_slice(b",\"asset\":");
         put_json(out, asset);
     }
-    put_word(out, "kind", facts.kind.as_str());
+    put_word(out, "kind", kind_word(facts));
     put_when(out, facts.when);
     put_word(out, "clock", facts.clock.as_str());
     if let Some((local, _)) = local {
@@ -29,18 +30,9 @@ pub fn write_event(out: &mut Vec<u8>, origin: &Origin, facts: &Facts, local: Opt
     }
     out.extend_from_slice(b",\"model\":");
     put_json(out, &*facts.model);
-    if !facts.results.is_empty() || facts.extraction.is_none() {
-        put_results(out, &facts.results);
-    }
-    put_word(out, "verdict", facts.verdict().as_str());
-    put_named(out, "features", &facts.features);
-    if let Some(extracted) = facts.extraction.as_ref().filter(|_| !facts.results.is_empty()) {
-        put_key(out, "extractor");
-        put_json(out, &*extracted.model);
-        put_word(out, "extraction", extracted.verdict.as_str());
-    }
-    if !facts.entities.is_empty() || facts.extraction.is_some() {
-        put_entities(out, facts, local.map(|(local, _)| local));
+    match &facts.summary {
+        Some(summary) => put_summary(out, summary),
+        None => put_findings(out, facts, local.map(|(local, _)| local)),
     }
     if let Some(completeness) = facts.completeness {
         out.extend_from_slice(b",\"completeness\":");
@@ -53,6 +45,23 @@ pub fn write_event(out: &mut Vec<u8>, origin: &Origin, facts: &Facts, local: Opt
     } else {
         b",\"historical\":false}"
     });
+}
+
+/// What the models found: labels, features, entities.
+fn put_findings(out: &mut Vec<u8>, facts: &Facts, local: Option<&Local>) {
+    if !facts.results.is_empty() || facts.extraction.is_none() {
+        put_results(out, &facts.results);
+    }
+    put_word(out, "verdict", facts.verdict().as_str());
+    put_named(out, "features", &facts.features);
+    if let Some(extracted) = facts.extraction.as_ref().filter(|_| !facts.results.is_empty()) {
+        put_key(out, "extractor");
+        put_json(out, &*extracted.model);
+        put_word(out, "extraction", extracted.verdict.as_str());
+    }
+    if !facts.entities.is_empty() || facts.extraction.is_some() {
+        put_entities(out, facts, local);
+    }
 }
 
 /// Appends the events as lines of JSON, each with its line end: the other encoding of a batch.
@@ -178,21 +187,21 @@ fn put_entities(out: &mut Vec<u8>, facts: &Facts, local: Option<&Local>) {
 }
 
 /// A key with a value that needs no escaping: a word of our own.
-fn put_word(out: &mut Vec<u8>, key: &str, word: &str) {
+pub(crate) fn put_word(out: &mut Vec<u8>, key: &str, word: &str) {
     put_key(out, key);
     out.push(b'"');
     out.extend_from_slice(word.as_bytes());
     out.push(b'"');
 }
 
-fn put_key(out: &mut Vec<u8>, key: &str) {
+pub(crate) fn put_key(out: &mut Vec<u8>, key: &str) {
     out.extend_from_slice(b",\"");
     out.extend_from_slice(key.as_bytes());
     out.extend_from_slice(b"\":");
 }
 
 /// The shortest number that reads back the same; null for what is not a number.
-fn put_number(out: &mut Vec<u8>, value: f32) {
+pub(crate) fn put_number(out: &mut Vec<u8>, value: f32) {
     if value.fract() == 0.0 && value.abs() < WHOLE_MAX {
         #[expect(clippy::cast_possible_truncation, reason = "a whole number below two to the 24th")]
         put_json(out, &(value as i32));
@@ -212,7 +221,7 @@ fn put_escaped(out: &mut Vec<u8>, text: &str) {
 }
 
 /// Texts and numbers, escaped and printed by `serde_json` straight into `out`.
-fn put_json<T: Serialize + ?Sized>(out: &mut Vec<u8>, value: &T) {
+pub(crate) fn put_json<T: Serialize + ?Sized>(out: &mut Vec<u8>, value: &T) {
     let start = out.len();
     // Writing a text or a number into memory cannot fail.
     if serde_json::to_writer(&mut *out, value).is_err() {

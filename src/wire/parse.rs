@@ -8,12 +8,13 @@ use serde::{Deserialize, Deserializer};
 
 use crate::clock::ClockQuality;
 use crate::flow::{
-    Change, Entity, EventId, Extracted, Facts, Named, Priority, StreamKind, TaskResult, TimeSpan, Verdict,
-    When,
+    Change, Entity, EventId, Extracted, Facts, Grain, Named, Priority, StreamKind, TaskResult, TimeSpan,
+    Verdict, When,
 };
 use crate::wire::error::WireError;
 use crate::wire::limits::BODY_BYTES_MAX;
 use crate::wire::origin::Origin;
+use crate::wire::summary_json::{GAP, RawSummary, summary_of};
 use crate::wire::time::parse_time;
 
 /// Reads one line of event JSON.
@@ -24,41 +25,27 @@ pub fn parse_event(line: &[u8]) -> Result<(Origin, Facts), WireError> {
     if line.len() > BODY_BYTES_MAX {
         return Err(WireError::Limit { what: "length of a line" });
     }
-    let raw: RawEvent = serde_json::from_slice(line).map_err(|error| refused(reason(&error)))?;
+    let mut raw: RawEvent = serde_json::from_slice(line).map_err(|error| refused(reason(&error)))?;
     if raw.v != 1 {
         return Err(WireError::Version { found: raw.v });
     }
     let (origin, id) = parse_id(&raw.id)?;
-    let verdict = word(&raw.verdict, "verdict", &VERDICTS, Verdict::as_str)?;
-    let unlabelled = raw.label.is_none() && raw.labels.is_none();
-    let results = match (raw.label, raw.labels) {
-        (Some(label), None) => vec![TaskResult {
-            task: Arc::from(""),
-            label: Arc::from(label),
-            score: raw.score.ok_or_else(|| refused("needs a score beside its label"))?,
-            verdict,
-            scores: named(raw.scores),
-        }],
-        (None, Some(labels)) => labels.0.into_iter().map(task_result).collect::<Result<_, _>>()?,
-        // Nothing but entities, by the event's own model.
-        (None, None) if raw.entities.is_some() => Vec::new(),
-        (Some(_), Some(_)) | (None, None) => {
-            return Err(refused("needs either label or labels, or entities"));
-        }
+    let (summary, findings) = match raw.summary.take() {
+        Some(summary) => (Some(Arc::new(summary_of(summary)?)), Findings::none_beside_summary(&raw)?),
+        None => (None, Findings::of(&mut raw)?),
     };
-    let extraction = match (raw.extractor, raw.extraction) {
-        (Some(model), Some(verdict)) => Some(Extracted {
-            model: Arc::from(model),
-            verdict: word(&verdict, "extraction", &VERDICTS, Verdict::as_str)?,
-        }),
-        (None, None) if unlabelled => Some(Extracted { model: Arc::from(&*raw.model), verdict }),
-        (None, None) => None,
-        (_, _) => return Err(refused("needs both extractor and extraction or neither")),
-    };
+    let gap = summary.as_ref().is_some_and(|summary| matches!(summary.grain, Grain::Gap(_)));
+    if gap != (raw.kind == GAP) {
+        return Err(refused("kind gap goes with a summary that is one"));
+    }
     let facts = Facts {
         id,
         stream: Arc::from(raw.stream),
-        kind: word(&raw.kind, "kind", &[StreamKind::Sensor, StreamKind::Report], StreamKind::as_str)?,
+        kind: if gap {
+            StreamKind::Sensor
+        } else {
+            word(&raw.kind, "kind", &[StreamKind::Sensor, StreamKind::Report], StreamKind::as_str)?
+        },
         when: match (raw.from, raw.to, raw.at) {
             (Some(from), Some(to), None) => {
                 When::Span(TimeSpan { from: parse_time(&from)?, to: parse_time(&to)? })
@@ -68,20 +55,75 @@ pub fn parse_event(line: &[u8]) -> Result<(Origin, Facts), WireError> {
         },
         clock: word(&raw.clock, "clock", &CLOCKS, ClockQuality::as_str)?,
         model: Arc::from(raw.model),
-        results,
-        features: named(raw.features),
-        entities: raw.entities.into_iter().flatten().map(entity).collect(),
-        extraction,
+        results: findings.results,
+        features: findings.features,
+        entities: findings.entities,
+        extraction: findings.extraction,
         completeness: raw.completeness,
         change: word(&raw.change, "change", &CHANGES, Change::as_str)?,
         priority: word(&raw.priority, "priority", &Priority::ALL, Priority::as_str)?,
         historical: raw.historical,
-        summary: None,
+        summary,
     };
-    if facts.verdict() != verdict {
+    if findings.verdict.is_some_and(|verdict| facts.verdict() != verdict) {
         return Err(refused("verdict is not the worst of its tasks"));
     }
     Ok((origin, facts))
+}
+
+/// What the models found.
+#[derive(Default)]
+struct Findings {
+    results: Vec<TaskResult>,
+    features: Vec<Named>,
+    entities: Vec<Entity>,
+    extraction: Option<Extracted>,
+    /// As written.
+    verdict: Option<Verdict>,
+}
+
+impl Findings {
+    fn of(raw: &mut RawEvent) -> Result<Self, WireError> {
+        let verdict = raw.verdict.as_deref().ok_or_else(|| refused("needs a verdict"))?;
+        let verdict = word(verdict, "verdict", &VERDICTS, Verdict::as_str)?;
+        let unlabelled = raw.label.is_none() && raw.labels.is_none();
+        let results = match (raw.label.take(), raw.labels.take()) {
+            (Some(label), None) => vec![TaskResult {
+                task: Arc::from(""),
+                label: Arc::from(label),
+                score: raw.score.ok_or_else(|| refused("needs a score beside its label"))?,
+                verdict,
+                scores: named(std::mem::take(&mut raw.scores)),
+            }],
+            (None, Some(labels)) => labels.0.into_iter().map(task_result).collect::<Result<_, _>>()?,
+            // Nothing but entities, by the event's own model.
+            (None, None) if raw.entities.is_some() => Vec::new(),
+            (Some(_), Some(_)) | (None, None) => {
+                return Err(refused("needs either label or labels, or entities"));
+            }
+        };
+        let extraction = match (raw.extractor.take(), raw.extraction.take()) {
+            (Some(model), Some(verdict)) => Some(Extracted {
+                model: Arc::from(model),
+                verdict: word(&verdict, "extraction", &VERDICTS, Verdict::as_str)?,
+            }),
+            (None, None) if unlabelled => Some(Extracted { model: Arc::from(&*raw.model), verdict }),
+            (None, None) => None,
+            (_, _) => return Err(refused("needs both extractor and extraction or neither")),
+        };
+        let features = named(std::mem::take(&mut raw.features));
+        let entities = raw.entities.take().into_iter().flatten().map(entity).collect();
+        Ok(Self { results, features, entities, extraction, verdict: Some(verdict) })
+    }
+
+    fn none_beside_summary(raw: &RawEvent) -> Result<Self, WireError> {
+        let single = raw.label.is_some() || raw.labels.is_some() || raw.verdict.is_some();
+        let marked = raw.entities.is_some() || raw.extractor.is_some() || raw.extraction.is_some();
+        if single || marked || !raw.features.0.is_empty() {
+            return Err(refused("has findings of one event beside a summary"));
+        }
+        Ok(Self::default())
+    }
 }
 
 const VERDICTS: [Verdict; 3] = [Verdict::Accepted, Verdict::Uncertain, Verdict::OutOfScope];
@@ -104,7 +146,7 @@ struct RawEvent {
     #[serde(default)]
     scores: Pairs<Option<f32>>,
     labels: Option<Pairs<RawResult>>,
-    verdict: String,
+    verdict: Option<String>,
     #[serde(default)]
     features: Pairs<Option<f32>>,
     extractor: Option<String>,
@@ -114,6 +156,7 @@ struct RawEvent {
     change: String,
     priority: String,
     historical: bool,
+    summary: Option<RawSummary>,
 }
 
 #[derive(Deserialize)]
@@ -196,12 +239,17 @@ fn parse_id(text: &str) -> Result<(Origin, EventId), WireError> {
 }
 
 /// The value whose word this is.
-fn word<T: Copy>(text: &str, key: &str, all: &[T], as_str: fn(T) -> &'static str) -> Result<T, WireError> {
+pub(crate) fn word<T: Copy>(
+    text: &str,
+    key: &str,
+    all: &[T],
+    as_str: fn(T) -> &'static str,
+) -> Result<T, WireError> {
     let found = all.iter().find(|value| as_str(**value) == text);
     found.copied().ok_or_else(|| refused(&format!("{key} has an unknown word")))
 }
 
-fn refused(reason: &str) -> WireError {
+pub(crate) fn refused(reason: &str) -> WireError {
     WireError::Json { reason: reason.to_owned() }
 }
 

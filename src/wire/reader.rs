@@ -1,14 +1,15 @@
 //! Batches one after the other from a stream of bytes, going on behind damage.
 
-use crate::wire::batch::{Batch, HEADER_BYTES, MAGIC, VERSION, decode_batch, frame_bytes};
+use crate::wire::batch::{Batch, decode_batch};
 use crate::wire::error::WireError;
+use crate::wire::frame::{Head, MAGIC, VERSION, VERSION_1};
 use crate::wire::limits::BODY_BYTES_MAX;
 
 /// How an event line begins. Where to go on after damage.
 const LINE_START: &[u8] = b"{\"v\":";
 
-/// How a frame begins.
-const FRAME_START: [u8; 3] = [MAGIC[0], MAGIC[1], VERSION];
+/// How a frame of each version begins.
+const FRAME_STARTS: [[u8; 3]; 2] = [[MAGIC[0], MAGIC[1], VERSION_1], [MAGIC[0], MAGIC[1], VERSION]];
 
 /// A place where the bytes are no batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -101,8 +102,8 @@ impl BatchReader {
         let next = (1..rest.len()).find(|at| {
             let candidate = rest.get(*at..).unwrap_or_default();
             let line = candidate.starts_with(LINE_START);
-            let frame = candidate.starts_with(&FRAME_START)
-                && (candidate.len() < HEADER_BYTES || frame_bytes(candidate).is_ok());
+            let frame = FRAME_STARTS.iter().any(|start| candidate.starts_with(start))
+                && matches!(Head::read(candidate), Ok(_) | Err(WireError::Incomplete { .. }));
             line || frame
         });
         // What may be the beginning of a beginning stays for the next piece.

@@ -7,56 +7,57 @@ use crate::flow::{
     Change, Entity, EventId, Facts, Named, Outbound, Priority, StreamKind, TaskResult, TimeSpan, When,
 };
 use crate::wire::codes::{
-    SHAPE_FLAGS, SHAPE_INSTANT, SHAPE_REPORT, coding, completeness_code, completeness_of, feature_code,
-    feature_of, hundredths, instant, length_ms, set_state, shape_flags, share_of, start_ms, state_bits,
-    verdict_code, verdict_of,
+    SHAPE_FLAGS, SHAPE_INSTANT, SHAPE_REPORT, SHAPE_SUMMARY, coding, completeness_code, completeness_of,
+    feature_code, feature_of, hundredths, instant, length_ms, set_state, shape_flags, share_of, start_ms,
+    state_bits, verdict_code, verdict_of,
 };
 use crate::wire::error::WireError;
-use crate::wire::limits::WORD_BYTES_MAX;
-use crate::wire::schema::{Limited, Row, RowFeature, RowTask};
-use crate::wire::tasks::{TaskView, take_extraction, task_count, tasks_of};
+use crate::wire::limits::{NAMES_MAX, TASKS_MAX, WORD_BYTES_MAX};
+use crate::wire::schema::{Row, RowFeature, RowTask, Told, put};
+use crate::wire::tasks::{take_extraction, task_count, tasks_of};
+use crate::wire::told::{Kept, summary_of};
 
-/// The row of an event; refuses what a reader would refuse.
-pub(crate) fn row_of(facts: &Facts) -> Result<Row<'_>, WireError> {
-    Ok(Row {
-        epoch: facts.id.epoch,
-        number: facts.id.number,
-        shape: shape_flags(facts),
-        state: state_bits(facts),
-        completeness: completeness_code(facts),
-        start: start_ms(facts.when),
-        length: length_ms(facts.when).unwrap_or(0),
-        stream: word(&facts.stream)?,
-        model: word(&facts.model)?,
-        tasks: limited(tasks_of(facts).map(|task| row_task(&task)), task_count(facts))?,
-        features: limited(facts.features.iter().map(row_feature), facts.features.len())?,
-        entities: limited(facts.entities.iter().map(row_entity), facts.entities.len())?,
-    })
+/// Appends the row of an event: the bytes of `Row`, part by part; refuses what a reader would refuse.
+pub(crate) fn put_row(out: &mut Vec<u8>, facts: &Facts) -> Result<(), WireError> {
+    let most = |count: usize, max: usize| {
+        let too_many = WireError::Limit { what: "number of results, features and entities" };
+        if count <= max { Ok(count) } else { Err(too_many) }
+    };
+    put(out, &facts.id.epoch)?;
+    put(out, &facts.id.number)?;
+    put(out, &[shape_flags(facts), state_bits(facts), completeness_code(facts)])?;
+    put(out, &start_ms(facts.when))?;
+    put(out, &length_ms(facts.when).unwrap_or(0))?;
+    put(out, word(&facts.stream)?)?;
+    put(out, word(&facts.model)?)?;
+    put(out, &most(task_count(facts), TASKS_MAX)?)?;
+    for task in tasks_of(facts) {
+        put(out, word(task.name)?)?;
+        put(out, word(task.label.map_or("", |label| label))?)?;
+        put(out, &[hundredths(task.score), verdict_code(task.verdict)])?;
+        put(out, &most(task.scores.len(), NAMES_MAX)?)?;
+        for score in task.scores {
+            put(out, word(&score.name)?)?;
+            put(out, &hundredths(score.value))?;
+        }
+    }
+    put(out, &most(facts.features.len(), NAMES_MAX)?)?;
+    for feature in &facts.features {
+        let decimals = coding(&std::iter::once(feature.value));
+        put(out, word(&feature.name)?)?;
+        put(out, &(decimals, feature_code(feature.value, decimals)))?;
+    }
+    put(out, &most(facts.entities.len(), NAMES_MAX)?)?;
+    for entity in &facts.entities {
+        put(out, word(&entity.kind)?)?;
+        put(out, &entity.value.as_deref().map(word).transpose()?)?;
+    }
+    Ok(())
 }
 
-fn row_feature(feature: &Named) -> Result<RowFeature<'_>, WireError> {
-    let decimals = coding(&std::iter::once(feature.value));
-    Ok(RowFeature { name: word(&feature.name)?, decimals, value: feature_code(feature.value, decimals) })
-}
-
-fn row_entity(entity: &Entity) -> Result<(&str, Option<&str>), WireError> {
-    Ok((word(&entity.kind)?, entity.value.as_deref().map(word).transpose()?))
-}
-
-fn row_task<'a>(task: &TaskView<'a>) -> Result<RowTask<'a>, WireError> {
-    let scores = task.scores.iter().map(|named| Ok((word(&named.name)?, hundredths(named.value))));
-    Ok(RowTask {
-        name: word(task.name)?,
-        label: word(task.label.map_or("", |label| label))?,
-        score: hundredths(task.score),
-        verdict: verdict_code(task.verdict),
-        scores: limited(scores, task.scores.len())?,
-    })
-}
-
-/// The event of a row.
-pub(crate) fn event_of(row: &Row<'_>) -> Result<Outbound, WireError> {
-    if row.shape & !SHAPE_FLAGS != 0 {
+/// The event of a row; of a summary with what it says and what is kept beside it, if that is there.
+pub(crate) fn event_of(row: &Row<'_>, told: Option<(&Told<&str>, Kept<'_>)>) -> Result<Outbound, WireError> {
+    if row.shape & !SHAPE_FLAGS != 0 || (row.shape & SHAPE_SUMMARY != 0) != told.is_some() {
         return Err(WireError::Invalid { what: "kind of an event" });
     }
     let from = instant(Some(row.start))?;
@@ -97,7 +98,7 @@ pub(crate) fn event_of(row: &Row<'_>) -> Result<Outbound, WireError> {
         change: Change::Same,
         priority: Priority::Normal,
         historical: false,
-        summary: None,
+        summary: told.map(|(told, kept)| summary_of(told, row.start, kept, &name)).transpose()?.map(Arc::new),
     };
     set_state(&mut facts, row.state).ok_or(WireError::Invalid { what: "state of an event" })?;
     take_extraction(&mut facts, row.shape)?;
@@ -107,14 +108,4 @@ pub(crate) fn event_of(row: &Row<'_>) -> Result<Outbound, WireError> {
 /// A word no longer than a reader accepts.
 pub(crate) fn word(text: &str) -> Result<&str, WireError> {
     if text.len() <= WORD_BYTES_MAX { Ok(text) } else { Err(WireError::Limit { what: "length of a word" }) }
-}
-
-fn limited<T, const MAX: usize>(
-    items: impl Iterator<Item = Result<T, WireError>>,
-    count: usize,
-) -> Result<Limited<T, MAX>, WireError> {
-    if count > MAX {
-        return Err(WireError::Limit { what: "number of results, features and entities" });
-    }
-    items.collect::<Result<_, _>>().map(Limited)
 }

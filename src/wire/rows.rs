@@ -7,24 +7,25 @@ use crate::flow::{
     Change, Entity, EventId, Facts, Named, Outbound, Priority, StreamKind, TaskResult, TimeSpan, When,
 };
 use crate::wire::codes::{
-    SHAPE_FLAGS, SHAPE_INSTANT, SHAPE_REPORT, TIME_UNITS_MS, completeness_of, feature_of, instant, set_state,
-    share_of, verdict_of,
+    SHAPE_FLAGS, SHAPE_INSTANT, SHAPE_REPORT, SHAPE_SUMMARY, TIME_UNITS_MS, completeness_of, feature_of,
+    instant, set_state, share_of, start_ms, verdict_of,
 };
 use crate::wire::error::WireError;
 use crate::wire::limits::{EVENTS_MAX, ITEMS_MAX};
 use crate::wire::row::word;
-use crate::wire::schema::{Many, Shape};
+use crate::wire::schema::{Many, Shape, Told};
 use crate::wire::tasks::take_extraction;
+use crate::wire::told::{Kept, items_of_told, summary_of};
 
 const TOO_MANY: WireError = WireError::Limit { what: "number of results, features and entities" };
 
-/// The events of a batch.
-pub(crate) fn read_rows(many: &Many<'_>) -> Result<Vec<Outbound>, WireError> {
+/// The events of a batch; `told` has what each summary among them says.
+pub(crate) fn read_rows(many: &Many<'_>, told: &[Told<u32>]) -> Result<Vec<Outbound>, WireError> {
     let count = usize::try_from(many.events).unwrap_or(usize::MAX);
     if count == 0 || count > EVENTS_MAX {
         return Err(WireError::Limit { what: "number of events" });
     }
-    let mut rows = Rows::new(many, count)?;
+    let mut rows = Rows::new(many, count, told.iter().map(items_of_told).sum())?;
     rows.set_ids(many)?;
     rows.set_times(many)?;
     rows.set_states(many)?;
@@ -33,6 +34,7 @@ pub(crate) fn read_rows(many: &Many<'_>) -> Result<Vec<Outbound>, WireError> {
         rows.add_features(shape, &members)?;
     }
     rows.add_entities(many)?;
+    rows.add_summaries(many, told)?;
     Ok(rows.events.into_iter().map(Outbound::passed).collect())
 }
 
@@ -46,8 +48,8 @@ struct Rows {
 }
 
 impl Rows {
-    /// One event for each row with everything but its values.
-    fn new(many: &Many<'_>, count: usize) -> Result<Self, WireError> {
+    /// One event for each row with everything but its values. `told` is what the summaries need memory for.
+    fn new(many: &Many<'_>, count: usize, told: usize) -> Result<Self, WireError> {
         let words = many.words.0.iter().map(|text| word(text).map(Arc::from)).collect::<Result<_, _>>()?;
         let mut rows = Self { words, events: Vec::new(), shape_of: Vec::new(), members: Vec::new() };
         rows.members.resize(many.shapes.0.len(), Vec::new());
@@ -57,7 +59,7 @@ impl Rows {
             members.ok_or(WireError::Invalid { what: "index of a shape" })?.push(row);
             rows.shape_of.push(shape);
         }
-        let mut items = many.entity_kinds.0.len();
+        let mut items = many.entity_kinds.0.len() + told;
         for (shape, members) in many.shapes.0.iter().zip(&rows.members) {
             if members.is_empty() {
                 return Err(WireError::Invalid { what: "shape without events" });
@@ -239,6 +241,23 @@ impl Rows {
             event.entities = entities.by_ref().take(usize::try_from(count).unwrap_or(0)).collect();
         }
         Ok(())
+    }
+
+    fn add_summaries(&mut self, many: &Many<'_>, told: &[Told<u32>]) -> Result<(), WireError> {
+        let invalid = WireError::Invalid { what: "number of summaries" };
+        let mut told = told.iter();
+        for (row, shape) in self.shape_of.iter().enumerate() {
+            if many.shapes.0.get(*shape).is_none_or(|shape| shape.flags & SHAPE_SUMMARY == 0) {
+                continue;
+            }
+            let told = told.next().ok_or_else(|| invalid.clone())?;
+            let start = self.events.get(row).map_or(0, |event| start_ms(event.when));
+            let summary = summary_of(told, start, Kept::default(), &|index| self.word(index))?;
+            if let Some(event) = self.events.get_mut(row) {
+                event.summary = Some(Arc::new(summary));
+            }
+        }
+        if told.next().is_some() { Err(invalid) } else { Ok(()) }
     }
 }
 

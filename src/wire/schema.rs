@@ -13,25 +13,6 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::wire::error::WireError;
 use crate::wire::limits::{EVENTS_MAX, ITEMS_MAX, NAMES_MAX, TASKS_MAX, WORDS_MAX};
 
-/// Sixteen bytes before each body.
-#[derive(Clone, Copy, Serialize, Deserialize)]
-pub(crate) struct Header {
-    /// `TG`.
-    pub(crate) magic: [u8; 2],
-    pub(crate) version: u8,
-    /// 0 as it is, 1 Zstandard.
-    pub(crate) codec: u8,
-    /// Bytes of the body before compression.
-    #[serde(with = "postcard::fixint::le")]
-    pub(crate) body: u32,
-    /// Bytes of the body as stored.
-    #[serde(with = "postcard::fixint::le")]
-    pub(crate) stored: u32,
-    /// CRC-32C of the twelve bytes before and the stored body.
-    #[serde(with = "postcard::fixint::le")]
-    pub(crate) checksum: u32,
-}
-
 /// What a frame carries.
 #[derive(Serialize, Deserialize)]
 pub(crate) enum Body<'a> {
@@ -41,6 +22,10 @@ pub(crate) enum Body<'a> {
     /// Several, as columns.
     #[serde(borrow)]
     Many(Many<'a>),
+    /// One summary, as a row. From version 2.
+    OneTold(#[serde(borrow)] One<'a>, Told<&'a str>),
+    /// Several with summaries among them; what these say, in the order of their events. From version 2.
+    ManyTold(#[serde(borrow)] Many<'a>, Limited<Told<u32>, EVENTS_MAX>),
 }
 
 /// A batch of one.
@@ -57,7 +42,7 @@ pub(crate) struct One<'a> {
 pub(crate) struct Row<'a> {
     pub(crate) epoch: u32,
     pub(crate) number: u64,
-    /// Bit 0: report; bit 1: instant; bit 2: the last task is the extraction.
+    /// Bit 0: report; bit 1: instant; bit 2: the last task is the extraction; bit 3: a summary.
     pub(crate) shape: u8,
     /// Clock, change, priority, historical.
     pub(crate) state: u8,
@@ -137,7 +122,7 @@ pub(crate) struct Many<'a> {
 /// What the events of a stream have in common, and the columns of those that have it.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Shape {
-    /// Bit 0: report; bit 1: instant; bit 2: the last task is the extraction.
+    /// Bit 0: report; bit 1: instant; bit 2: the last task is the extraction; bit 3: a summary.
     pub(crate) flags: u8,
     /// Word.
     pub(crate) stream: u32,
@@ -173,6 +158,58 @@ pub(crate) struct Feature {
     pub(crate) first: i64,
     /// From each to the next.
     pub(crate) steps: Column<i64>,
+}
+
+/// What a summary says. Names are texts in a row and words in columns.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Told<N> {
+    /// 0 to 2: ten minutes, an hour, a day; 3 to 6: a gap, by reason.
+    pub(crate) grain: u8,
+    pub(crate) events: u64,
+    pub(crate) tasks: Limited<ToldTask<N>, TASKS_MAX>,
+    pub(crate) features: Limited<ToldFeature<N>, NAMES_MAX>,
+}
+
+/// One task of a summary.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct ToldTask<N> {
+    pub(crate) name: N,
+    pub(crate) labels: Limited<ToldLabel<N>, NAMES_MAX>,
+}
+
+/// One label of a task of a summary. Times are in milliseconds.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct ToldLabel<N> {
+    pub(crate) name: N,
+    pub(crate) count: u64,
+    /// From the start of the summary.
+    pub(crate) first: i64,
+    /// From the first.
+    pub(crate) last: i64,
+    pub(crate) longest: u64,
+}
+
+/// One feature of a summary.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct ToldFeature<N> {
+    pub(crate) name: N,
+    pub(crate) count: u64,
+    pub(crate) decimals: u8,
+    /// Smallest, then from each to the next: quantiles 0.05, 0.5, 0.95, largest; then from the median to the mean.
+    pub(crate) values: [i64; 6],
+}
+
+/// The record of a summary, version 2: a row, what it says, of each feature the sketch, and of each task how long its first
+/// and its last row of one label are, in milliseconds.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct RowTold<'a> {
+    #[serde(borrow)]
+    pub(crate) event: Row<'a>,
+    #[serde(borrow)]
+    pub(crate) told: Told<&'a str>,
+    #[serde(borrow)]
+    pub(crate) sketches: Limited<&'a [u8], NAMES_MAX>,
+    pub(crate) rows: Limited<(u64, u64), TASKS_MAX>,
 }
 
 /// A value for each event: none when all are 0, one when all are equal, else each.

@@ -26,6 +26,13 @@ impl Broker {
         self.packets.insert(key, Packet { lane, seqs, payload });
     }
 
+    /// Whether it dies at a batch.
+    pub(crate) fn dies(&self, key: (u32, u64), poison: Option<u64>) -> Result<bool, String> {
+        let (Some(packet), Some(every)) = (self.packets.get(&key), poison) else { return Ok(false) };
+        let (batch, _) = decode_batch(&packet.payload).map_err(|error| format!("batch upstream: {error}"))?;
+        Ok(batch.events.iter().any(|event| event.facts().id.number.is_multiple_of(every)))
+    }
+
     pub(crate) fn packet(&self, key: (u32, u64)) -> Option<&Packet> {
         self.packets.get(&key)
     }

@@ -1,7 +1,5 @@
 //! What must hold after every happening.
 
-use tidegate::clock::UtcTime;
-use tidegate::forward::Day;
 use tidegate::outbox::Lane;
 use tidegate::tally::Stage;
 
@@ -9,7 +7,7 @@ use crate::gateway::{Gateway, QUEUE_MAX};
 use crate::model::{Checked, Reference};
 
 /// Conservation in every stage, order of the cursors, limits of the queues.
-pub(crate) fn check(gateway: &Gateway, reference: &Reference, wall: UtcTime) -> Checked {
+pub(crate) fn check(gateway: &Gateway, reference: &Reference) -> Checked {
     for stage in [Stage::Window, Stage::Infer, Stage::Distill, Stage::Egress] {
         let (tally, held) = gateway.pipeline.count(stage);
         if !tally.balances(held) {
@@ -49,10 +47,10 @@ pub(crate) fn check(gateway: &Gateway, reference: &Reference, wall: UtcTime) -> 
     if gateway.outbox.used() > gateway.outbox.config().size_max {
         return Err(format!("the outbox takes {}", gateway.outbox.used()));
     }
-    let status = gateway.session.status(Day::of(wall));
+    let status = gateway.session.status();
     let counts = status.counts;
     let answered = counts.acked + counts.refused + counts.taken_back + counts.lost;
-    // Those taken back behind a refused batch still occupy the link.
+    // Words that are no batches are under way as well.
     if counts.sent < answered || counts.sent - answered > status.in_flight as u64 {
         return Err(format!("batches do not balance: {counts:?}, under way {}", status.in_flight));
     }

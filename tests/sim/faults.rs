@@ -16,8 +16,16 @@ pub(crate) enum Planted {
     AckWithoutDelivery,
     /// The shell moves the cursor to the end of any batch that is acknowledged.
     CursorJumps,
-    /// The shell does not tell the session what was durable when it read.
-    StaleDurable,
+    /// The shell reads beyond what the session has asked for.
+    UptoIgnored,
+    /// The note is not there after a restart.
+    NoteForgotten,
+    /// The shell does not tell the session what the connection has carried.
+    TrafficUncounted,
+    /// Records at which connections die stay where they are.
+    PoisonKept,
+    /// The wrong record is set aside.
+    NeighbourSetAside,
     /// The distiller's event numbers start again with each boot, as if the epoch were not durable.
     EpochForgotten,
     /// The shell drops an event without counting it when the outbox is busy.
@@ -42,6 +50,8 @@ pub(crate) enum Kind {
     BadAcks,
     /// The broker refuses batches.
     Refusals,
+    /// The broker forgets every session: what it has not acknowledged when the connection ends never arrived.
+    Amnesia,
     /// The wall clock is off by so many seconds.
     Clock(i64),
     /// The wall clock has not been set.
@@ -75,7 +85,7 @@ pub(crate) fn plan(random: &mut fastrand::Rng) -> Vec<Fault> {
             0 | 1 => Kind::BrokerGone,
             2 => Kind::Break,
             3 | 4 => Kind::BadAcks,
-            5 => Kind::Refusals,
+            5 => [Kind::Refusals, Kind::Amnesia][random.usize(..2)],
             6 => Kind::Clock([-86_400 * 400, -3_600, -5, 90, 7_200, 86_400 * 60][random.usize(..6)]),
             7 => Kind::ClockUnset,
             8 => Kind::DiskFull,

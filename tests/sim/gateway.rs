@@ -4,13 +4,14 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tidegate::clock::{ClockQuality, UtcTime};
 use tidegate::distill::{DistillConfig, ForwardEvents, ModelNames, StreamPolicy, TaskNames};
 use tidegate::egress::{Declared, Entities, ModelWords, Policy, TaskWords};
 use tidegate::flow::{
     Extraction, FailureReason, FeatureVector, FoundEntity, Inference, Judgement, ModelId, Outcome, Priority,
     StreamId, StreamKind, Verdict,
 };
-use tidegate::forward::{ForwardConfig, Session};
+use tidegate::forward::{ForwardConfig, LaneStart, Moment, Session};
 use tidegate::governor::{Governor, GovernorConfig};
 use tidegate::infer::{Work, WorkInput};
 use tidegate::outbox::{Lane, Outbox, OutboxConfig, OutboxError, WhenFull};
@@ -56,6 +57,8 @@ pub(crate) struct Settings {
     pub(crate) forward: ForwardConfig,
     pub(crate) every: Duration,
     pub(crate) rate: Option<u32>,
+    /// The broker dies at every so many-th event.
+    pub(crate) poison: Option<u64>,
 }
 
 impl Settings {
@@ -65,6 +68,7 @@ impl Settings {
         Self {
             outbox: OutboxConfig {
                 segment_bytes,
+                free_min: Bytes(0),
                 size_max: Bytes(size * random.u64(1..5)),
                 age_max: Duration::from_secs(random.u64(600..100_000)),
                 when_full: if random.bool() { WhenFull::DropOldest } else { WhenFull::RejectNew },
@@ -81,20 +85,35 @@ impl Settings {
                 backoff_min: Duration::from_secs(1),
                 backoff_max: Duration::from_mins(1),
                 ack_timeout: Duration::from_secs(20),
+                keep_alive: Duration::from_mins(2),
+                tls: false,
             },
             every: Duration::from_secs([10, 30, 120][random.usize(..3)]),
             rate: random.bool().then(|| random.u32(20..400)),
+            poison: (random.u8(..3) == 0).then(|| random.u64(20..80)),
         }
     }
 }
 
+/// The epoch of an empty directory is 1, whenever the world began.
+const NO_CLOCK: UtcTime = UtcTime { micros: 0, quality: ClockQuality::Unset };
+
 impl Gateway {
     /// Opens the outbox and starts with nothing else.
-    pub(crate) fn open(disk: &CrashDisk, settings: &Settings, entropy: u64) -> Result<Self, OutboxError> {
-        let opened = Outbox::open(disk.clone(), settings.outbox.clone(), entropy)?;
+    pub(crate) fn open(
+        disk: &CrashDisk,
+        settings: &Settings,
+        entropy: u64,
+        now: Moment,
+        forget_note: bool,
+    ) -> Result<Self, OutboxError> {
+        let opened = Outbox::open(disk.clone(), settings.outbox.clone(), entropy, NO_CLOCK)?;
         let outbox = opened.outbox;
-        let acked = Lane::ALL.map(|lane| outbox.acked(lane).0);
-        let mut session = Session::new(settings.forward.clone(), acked);
+        let start = |lane| LaneStart { acked: outbox.acked(lane).0, done: outbox.done(lane).to_vec() };
+        let note = if forget_note { &[] } else { outbox.remembered() };
+        let random = (entropy % 1_000) as f64 / 1e3;
+        let starts = Lane::ALL.map(start);
+        let mut session = Session::new(settings.forward.clone(), &starts, note, now, random);
         for (number, lane) in (0_u8..).zip(Lane::ALL) {
             session.durable(number, outbox.durable(lane).0);
         }

@@ -17,6 +17,8 @@ struct Stored {
     answered: bool,
     /// Dropped by a policy, and counted.
     dropped: bool,
+    /// Told to the outbox as done with, beyond its cursor.
+    settled: bool,
 }
 
 /// One lane.
@@ -51,7 +53,8 @@ impl Reference {
             return Err(format!("the id {id:?} comes a second time"));
         }
         let lane = &mut self.lanes[lane];
-        let stored = Stored { id, payload: payload.to_vec(), answered: false, dropped: false };
+        let stored =
+            Stored { id, payload: payload.to_vec(), answered: false, dropped: false, settled: false };
         lane.records.insert(lane.appended + 1, stored);
         Ok(())
     }
@@ -98,6 +101,11 @@ impl Reference {
         count
     }
 
+    /// Whether nothing beyond the cursor of any lane is done with.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.lanes.iter().all(|lane| lane.records.range(lane.acked + 1..).all(|(_, record)| !record.settled))
+    }
+
     /// A batch with these records leaves the gateway.
     pub(crate) fn sent(&self, lane: usize, seqs: &[u64]) -> Checked {
         let lane = &self.lanes[lane];
@@ -132,6 +140,30 @@ impl Reference {
         Ok(())
     }
 
+    /// The outbox is told that a stretch beyond the cursor is done with.
+    pub(crate) fn settle(&mut self, lane: usize, from: u64, upto: u64) -> Checked {
+        for (seq, record) in self.lanes[lane].records.range_mut(from..=upto) {
+            if !record.answered && !record.dropped {
+                return Err(format!("record {seq} counts as done with, and nobody has acknowledged it"));
+            }
+            record.settled = true;
+        }
+        Ok(())
+    }
+
+    /// A record is set aside: it must be one at which the broker dies.
+    pub(crate) fn set_aside(&mut self, lane: usize, seq: u64, poison: Option<u64>) -> Checked {
+        let Some(record) = self.lanes[lane].records.get_mut(&seq) else {
+            return Err(format!("record {seq} was set aside and is not there"));
+        };
+        if !poison.is_some_and(|every| record.id.number.is_multiple_of(every)) {
+            return Err(format!("record {seq} was set aside although the broker takes it"));
+        }
+        record.dropped = true;
+        self.must.remove(&record.id);
+        Ok(())
+    }
+
     /// What a lane holds after the gateway has come back: number and payload of each record, and its cursor.
     pub(crate) fn reopened(
         &mut self,
@@ -158,7 +190,7 @@ impl Reference {
             }
             if *seq > lane.durable {
                 gone.push(*seq);
-            } else if *seq > acked && *seq > lane.acked && !(may_drop && *seq < oldest) {
+            } else if *seq > acked && *seq > lane.acked && !record.settled && !(may_drop && *seq < oldest) {
                 return Err(format!("durable record {seq} is lost"));
             } else if !record.answered {
                 record.dropped = true;

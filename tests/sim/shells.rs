@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tidegate::clock::EventTime;
 use tidegate::flow::{FailureReason, Priority};
-use tidegate::forward::{Advance, Day, Fetch, Token, Withheld};
+use tidegate::forward::{Day, Fetch, Loss, Moment, Settled, Token, Withheld};
 use tidegate::governor::Readings;
 use tidegate::infer::WorkInput;
 use tidegate::outbox::{Action, Appended, Lane, OutboxError, Seq};
@@ -16,7 +16,7 @@ use crate::faults::{Kind, Planted};
 use crate::gateway::{Gateway, inference, judge};
 use crate::plant::{MESSAGE_SAMPLES, message};
 use crate::schedule::Happening;
-use crate::world::{Stop, WORK_IN_FLIGHT, World};
+use crate::world::{Promised, Stop, WORK_IN_FLIGHT, World};
 
 /// Batches that can be sent at one moment; more is a loop without end.
 const TURNS_MAX: u32 = 10_000;
@@ -74,6 +74,7 @@ impl World {
         let cursors = |gateway: &Gateway| Lane::ALL.map(|lane| gateway.outbox.acked(lane).0);
         let (before, counted) = (cursors(gateway), gateway.outbox.tally().dropped(reason));
         let level = before.iter().zip(&self.reference.lanes).all(|(cursor, lane)| *cursor == lane.acked);
+        let level = level && self.reference.is_plain();
         self.may_drop = true;
         let result = work(gateway);
         let (after, counted) = (cursors(gateway), gateway.outbox.tally().dropped(reason) - counted);
@@ -98,10 +99,17 @@ impl World {
     /// What the shells do after anything has happened.
     pub(crate) fn pump(&mut self) -> Result<(), Stop> {
         self.feed();
-        let now = self.schedule.now;
+        self.count_traffic();
+        let now = self.moment();
         let Some(gateway) = &mut self.gateway else { return Ok(()) };
         if gateway.session.due(now) {
+            if let Some(promised) = self.promised.take_if(|promised| promised.boot != self.boot)
+                && promised.until > now.up
+            {
+                return Err(Stop::Violation(format!("connects {:?} early", promised.until.since(now.up))));
+            }
             gateway.session.connecting(now);
+            self.carried = (0, 0);
             self.connections += 1;
             self.connection = Some(self.connections);
             let connection = self.connections;
@@ -112,10 +120,88 @@ impl World {
             }
         }
         self.send_all()?;
-        if self.gateway.as_ref().is_some_and(|gateway| gateway.session.overdue(now)) {
-            self.lose_link();
+        self.write_note()?;
+        // What waited for the grant goes now.
+        self.send_all()?;
+        self.put_aside()?;
+        let close = self.gateway.as_mut().and_then(|gateway| gateway.session.close(now));
+        if let Some(loss) = close {
+            self.lose_link(loss);
+        }
+        self.write_note()
+    }
+
+    /// The outbox keeps what a restart must know.
+    fn write_note(&mut self) -> Result<(), Stop> {
+        while let Some((gateway, note)) =
+            self.gateway.as_mut().and_then(|gateway| gateway.session.note().map(|note| (gateway, note)))
+        {
+            let written = gateway.outbox.remember(&note);
+            let written = self.tolerate(written)?.is_some();
+            let (boot, now) = (self.boot, self.schedule.now);
+            let Some(gateway) = &mut self.gateway else { return Ok(()) };
+            gateway.session.noted(written);
+            self.unwritten |= !written;
+            let status = gateway.session.status();
+            let until = status.next_attempt.filter(|until| *until > now && status.failures > 0);
+            self.promised = until.filter(|_| written).map(|until| Promised { boot, until });
         }
         Ok(())
+    }
+
+    /// Records at which the broker dies are stored elsewhere.
+    fn put_aside(&mut self) -> Result<(), Stop> {
+        while let Some((gateway, (lane, seq))) = self
+            .gateway
+            .as_mut()
+            .filter(|_| self.planted != Planted::PoisonKept)
+            .and_then(|gateway| gateway.session.culprit().map(|culprit| (gateway, culprit)))
+        {
+            let index = usize::from(lane);
+            let wrong = u64::from(self.planted == Planted::NeighbourSetAside);
+            let seq = seq.saturating_sub(wrong).max(1);
+            self.may_drop = true;
+            let stored = gateway.outbox.set_aside(Lane::ALL[index], Seq(seq));
+            if self.tolerate(stored)?.is_none() {
+                return Ok(());
+            }
+            self.may_drop = false;
+            self.reference.set_aside(index, seq, self.settings.poison)?;
+            self.summary.aside += 1;
+            let settled = self.gateway.as_mut().and_then(|gateway| gateway.session.set_aside(lane, seq));
+            self.settle(settled)?;
+        }
+        Ok(())
+    }
+
+    /// Both clocks.
+    pub(crate) fn moment(&self) -> Moment {
+        Moment { up: self.schedule.now, utc: self.wall() }
+    }
+
+    /// Bytes pass the socket: counted for the day of the wall clock, and told to the session.
+    pub(crate) fn carry(&mut self, sent: u64, received: u64) {
+        self.carried.0 += sent;
+        self.carried.1 += received;
+        let day = Day::of(self.wall());
+        *self.days.entry(day).or_default() += sent + received;
+        if day != Day::UNSET
+            && let Some(unset) = self.days.remove(&Day::UNSET)
+        {
+            // Nobody knew that it was this day.
+            *self.days.entry(day).or_default() += unset;
+        }
+    }
+
+    pub(crate) fn count_traffic(&mut self) {
+        let now = self.moment();
+        let (sent, received) = self.carried;
+        if let Some(gateway) = &mut self.gateway
+            && self.connection.is_some()
+            && self.planted != Planted::TrafficUncounted
+        {
+            gateway.session.traffic(sent, received, now);
+        }
     }
 
     pub(crate) fn feed(&mut self) {
@@ -228,35 +314,34 @@ impl World {
     }
 
     pub(crate) fn send_all(&mut self) -> Result<(), Stop> {
-        let day = Day::of(self.wall());
         for _ in 0..TURNS_MAX {
-            let now = self.schedule.now;
+            let now = self.moment();
             let Some(gateway) = &mut self.gateway else { return Ok(()) };
-            let Some(fetch) = gateway.session.next(now, day) else { return Ok(()) };
-            self.send(&fetch, day)?;
+            let Some(fetch) = gateway.session.next(now) else { return Ok(()) };
+            self.send(&fetch)?;
         }
         Err(Stop::Violation("the forwarder spins".to_owned()))
     }
 
-    pub(crate) fn send(&mut self, fetch: &Fetch, day: Day) -> Result<(), Stop> {
-        let (now, lane) = (self.schedule.now, usize::from(fetch.lane));
+    pub(crate) fn send(&mut self, fetch: &Fetch) -> Result<(), Stop> {
+        let (now, lane) = (self.moment(), usize::from(fetch.lane));
         let Some(gateway) = &mut self.gateway else { return Ok(()) };
         let mut records = Vec::new();
         let bytes_max = usize::try_from(fetch.bytes_max).unwrap_or(usize::MAX);
         let records_max = usize::try_from(fetch.records_max).unwrap_or(usize::MAX);
-        let read =
-            gateway.outbox.read(Lane::ALL[lane], Seq(fetch.from), records_max, bytes_max, &mut records);
+        let ignored = self.planted == Planted::UptoIgnored;
+        let (from, upto) = (Seq(fetch.from), Seq(if ignored { u64::MAX } else { fetch.upto }));
+        let read = gateway.outbox.read(Lane::ALL[lane], from, upto, records_max, bytes_max, &mut records);
         if self.tolerate(read)?.is_none() {
+            if let Some(gateway) = &mut self.gateway {
+                gateway.session.abandon(fetch, now);
+            }
             return Ok(());
         }
         let Some(gateway) = &mut self.gateway else { return Ok(()) };
-        let durable = gateway.outbox.durable(Lane::ALL[lane]).0;
-        if self.planted != Planted::StaleDurable {
-            gateway.session.durable(fetch.lane, durable);
-        }
         let Some(last) = records.last().map(|record| record.seq.0) else {
-            let advance = gateway.session.skip(fetch, durable, now);
-            return self.advance(advance);
+            let settled = gateway.session.skip(fetch, fetch.upto);
+            return self.settle(settled);
         };
         let seqs: Vec<_> = records.iter().map(|record| record.seq.0).collect();
         self.reference.sent(lane, &seqs)?;
@@ -268,7 +353,8 @@ impl World {
         let encoded = gateway.encoder.encode(&origin, &events, &mut payload);
         encoded.map_err(|error| format!("encode a batch: {error}"))?;
         let count = u32::try_from(events.len()).unwrap();
-        let token = match gateway.session.send(fetch, last, count, payload.len() as u64, now, day) {
+        let packet = payload.len() as u64 + PUBLISH_BYTES;
+        let token = match gateway.session.send(fetch, last, count, packet, now) {
             Ok(Token(token)) => token,
             Err(Withheld::Undeliverable) => {
                 return Err(Stop::Violation("a record is undeliverable".to_owned()));
@@ -280,8 +366,10 @@ impl World {
             gateway.session.unsent(Token(token), now);
             return Ok(());
         }
+        self.carry(packet, 0);
         self.broker.send((self.boot, token), lane, seqs, payload);
         if let Some(connection) = self.connection {
+            self.sent_on.insert((self.boot, token), connection);
             self.schedule
                 .after(self.random.u64(5..1_500), Happening::Arrive { boot: self.boot, connection, token });
         }
@@ -292,7 +380,15 @@ impl World {
     pub(crate) fn arrive(&mut self, key: (u32, u64), connection: u32) -> Result<(), Stop> {
         let (boot, token) = key;
         let broken = self.connection != Some(connection);
-        if broken && self.random.bool() || self.has(Kind::BrokerGone) {
+        let lost = self.random.bool() || self.has(Kind::Amnesia);
+        if broken && lost || self.has(Kind::BrokerGone) {
+            return Ok(());
+        }
+        if self.broker.dies(key, self.settings.poison)? {
+            if !broken {
+                self.summary.deaths += 1;
+                self.lose_link(Loss::Closed);
+            }
             return Ok(());
         }
         if broken {
@@ -322,33 +418,78 @@ impl World {
     }
 
     pub(crate) fn ack(&mut self, token: u64) -> Result<(), Stop> {
-        let now = self.schedule.now;
+        let now = self.moment();
         // Without a connection no acknowledgement arrives; with a later one a stale one may.
-        let (Some(gateway), Some(_)) = (&mut self.gateway, self.connection) else { return Ok(()) };
-        let Some(packet) = self.broker.packet((self.boot, token)) else { return Ok(()) };
-        self.reference.answered(packet.lane, &packet.seqs);
-        let mut advance = gateway.session.acked(Token(token), now);
-        if self.planted == Planted::CursorJumps {
-            let lane = u8::try_from(packet.lane).unwrap();
-            advance = packet.seqs.last().map(|last| Advance { lane, upto: *last });
+        let Some(connection) = self.connection else { return Ok(()) };
+        if self.sent_on.get(&(self.boot, token)) == Some(&connection) {
+            self.carry(0, PUBACK_BYTES);
+            self.count_traffic();
         }
-        self.advance(advance)
+        let Some(gateway) = &mut self.gateway else { return Ok(()) };
+        let packet = self.broker.packet((self.boot, token));
+        if let Some(packet) = packet {
+            self.reference.answered(packet.lane, &packet.seqs);
+        }
+        let mut settled = gateway.session.acked(Token(token), now);
+        if self.planted == Planted::CursorJumps
+            && let Some(packet) = packet
+        {
+            let lane = u8::try_from(packet.lane).unwrap();
+            settled = packet.seqs.last().map(|last| Settled::Advance { lane, upto: *last });
+        }
+        self.settle(settled)
     }
 
-    pub(crate) fn advance(&mut self, advance: Option<Advance>) -> Result<(), Stop> {
-        let Some(Advance { lane, upto }) = advance else { return Ok(()) };
-        let index = usize::from(lane);
-        self.reference.advance(index, upto)?;
-        let advanced =
-            self.gateway.as_mut().map(|gateway| gateway.outbox.advance(Lane::ALL[index], Seq(upto)));
-        self.tolerate(advanced.transpose()).map(drop)
+    /// The outbox hears what is done with.
+    pub(crate) fn settle(&mut self, settled: Option<Settled>) -> Result<(), Stop> {
+        let told = match settled {
+            None => return Ok(()),
+            Some(Settled::Advance { lane, upto }) => {
+                let index = usize::from(lane);
+                self.reference.advance(index, upto)?;
+                self.gateway.as_mut().map(|gateway| gateway.outbox.advance(Lane::ALL[index], Seq(upto)))
+            }
+            Some(Settled::Stretch { lane, from, upto }) => {
+                let index = usize::from(lane);
+                self.reference.settle(index, from, upto)?;
+                self.summary.stretches += 1;
+                self.gateway
+                    .as_mut()
+                    .map(|gateway| gateway.outbox.settle(Lane::ALL[index], Seq(from), Seq(upto)))
+            }
+        };
+        self.tolerate(told.transpose()).map(drop)
     }
 
-    pub(crate) fn lose_link(&mut self) {
+    /// The broker welcomes us; the first word on the connection is that we are there.
+    pub(crate) fn welcome(&mut self, connection: u32) {
+        self.carry(HELLO_BYTES, WELCOME_BYTES);
+        self.count_traffic();
+        let (now, boot) = (self.moment(), self.boot);
+        let (receive_max, packet_max) = (self.random.u16(1..40), self.random.u32(1_000..9_000));
+        let Some(gateway) = &mut self.gateway else { return };
+        gateway.session.connected(now, Some(receive_max), Some(packet_max));
+        if let Some(Token(token)) = gateway.session.extra(WORD_BYTES, now) {
+            self.carry(WORD_BYTES, 0);
+            self.sent_on.insert((boot, token), connection);
+            self.schedule.after(self.random.u64(5..1_500), Happening::Ack { boot, token });
+        }
+    }
+
+    pub(crate) fn lose_link(&mut self, loss: Loss) {
+        self.count_traffic();
+        let now = self.moment();
         if self.connection.take().is_some()
             && let Some(gateway) = &mut self.gateway
         {
-            gateway.session.disconnected(self.schedule.now, self.random.f64());
+            gateway.session.disconnected(now, self.random.f64(), loss);
         }
     }
 }
+
+/// Bytes around the payload of a publish, of an acknowledgement, of a handshake and of the first word.
+const PUBLISH_BYTES: u64 = 30;
+const PUBACK_BYTES: u64 = 4;
+const HELLO_BYTES: u64 = 120;
+const WELCOME_BYTES: u64 = 4;
+const WORD_BYTES: u64 = 60;

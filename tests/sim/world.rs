@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use tidegate::clock::Uptime;
 use tidegate::clock::{ClockQuality, UtcTime};
-use tidegate::forward::Token;
+use tidegate::forward::{Day, Loss, Token};
 use tidegate::outbox::{Lane, Seq};
 use tidegate::tally::{DropReason, Stage};
 
@@ -49,6 +50,13 @@ pub(crate) struct Summary {
     pub(crate) must: usize,
     pub(crate) delivered: usize,
     pub(crate) twice: usize,
+    /// Records set aside, and connections at which the broker died.
+    pub(crate) aside: u64,
+    pub(crate) deaths: u64,
+    /// Stretches that went before older records of their lane.
+    pub(crate) stretches: u64,
+    /// Bytes of the dearest day against its budget, in thousandths.
+    pub(crate) day_used: u64,
     pub(crate) dropped: u64,
     pub(crate) boots: u32,
     pub(crate) connections: u32,
@@ -57,6 +65,13 @@ pub(crate) struct Summary {
     pub(crate) reasons: u64,
     /// Time and figures of every step, folded.
     pub(crate) trace: u64,
+}
+
+/// When the next attempt to connect is due, written down.
+#[derive(Clone, Copy)]
+pub(crate) struct Promised {
+    pub(crate) boot: u32,
+    pub(crate) until: Uptime,
 }
 
 /// All of it.
@@ -73,6 +88,14 @@ pub(crate) struct World {
     pub(crate) connections: u32,
     /// The present connection, or attempt.
     pub(crate) connection: Option<u32>,
+    /// Bytes it has carried, sent and received, and those of each day.
+    pub(crate) carried: (u64, u64),
+    pub(crate) days: BTreeMap<Day, u64>,
+    /// The connection each message went on.
+    pub(crate) sent_on: BTreeMap<(u32, u64), u32>,
+    pub(crate) promised: Option<Promised>,
+    /// A note could not be written: the budget may be spent twice.
+    pub(crate) unwritten: bool,
     pub(crate) faults: Vec<Fault>,
     pub(crate) active: Vec<bool>,
     pub(crate) quiet: bool,
@@ -95,7 +118,11 @@ pub(crate) fn run(seed: u64, planted: Planted) -> Result<Summary, String> {
         | Planted::AckWithoutDelivery
         | Planted::CursorJumps
         | Planted::EpochForgotten
-        | Planted::StaleDurable
+        | Planted::UptoIgnored
+        | Planted::NoteForgotten
+        | Planted::TrafficUncounted
+        | Planted::PoisonKept
+        | Planted::NeighbourSetAside
         | Planted::DroppedInSilence => Lie::None,
     };
     let mut world = World {
@@ -109,6 +136,11 @@ pub(crate) fn run(seed: u64, planted: Planted) -> Result<Summary, String> {
         boot: 0,
         connections: 0,
         connection: None,
+        carried: (0, 0),
+        days: BTreeMap::new(),
+        sent_on: BTreeMap::new(),
+        promised: None,
+        unwritten: false,
         active: vec![false; faults.len()],
         faults,
         quiet: false,
@@ -151,11 +183,12 @@ impl World {
                 Err(Stop::Violation(violation)) => return Err(violation),
             }
             if let Some(gateway) = &self.gateway {
-                check(gateway, &self.reference, self.wall())?;
+                check(gateway, &self.reference)?;
                 self.summary.trace = (self.summary.trace ^ self.schedule.now.0 ^ gateway.outbox.used().0)
                     .wrapping_mul(0x0100_0000_01b3)
                     .wrapping_add(gateway.outbox.held());
             }
+            self.check_budget()?;
             if self.quiet && self.is_drained() {
                 return self.finish();
             }
@@ -163,6 +196,17 @@ impl World {
                 return Err("not everything was delivered although nothing is wrong any more".to_owned());
             }
         }
+    }
+
+    /// No day has cost more than it may, whatever the clock did.
+    fn check_budget(&mut self) -> Result<(), String> {
+        let Some(daily) = self.settings.forward.daily.filter(|_| !self.unwritten) else { return Ok(()) };
+        let Some((day, bytes)) = self.days.iter().max_by_key(|(_, bytes)| **bytes) else { return Ok(()) };
+        self.summary.day_used = self.summary.day_used.max(bytes * 1_000 / daily.0);
+        if *bytes > daily.0 {
+            return Err(format!("{bytes} bytes on {day:?}, allowed are {daily}"));
+        }
+        Ok(())
     }
 
     fn finish(&mut self) -> Result<Summary, String> {
@@ -246,22 +290,19 @@ impl World {
                 Ok(())
             }
             Happening::Welcome { connection } if self.connection == Some(connection) => {
-                let (receive_max, packet_max) = (self.random.u16(1..40), self.random.u32(1_000..9_000));
-                if let Some(gateway) = &mut self.gateway {
-                    gateway.session.connected(self.schedule.now, Some(receive_max), Some(packet_max));
-                }
+                self.welcome(connection);
                 Ok(())
             }
             Happening::NoAnswer { connection } if self.connection == Some(connection) => {
-                self.lose_link();
+                self.lose_link(Loss::Unreachable);
                 Ok(())
             }
             Happening::Arrive { boot, connection, token } => self.arrive((boot, token), connection),
             Happening::Ack { boot, token } if boot == self.boot => self.ack(token),
             Happening::Refuse { connection, token } if self.connection == Some(connection) => {
-                let random = self.random.f64();
+                let (random, content, now) = (self.random.f64(), self.random.bool(), self.moment());
                 if let Some(gateway) = &mut self.gateway {
-                    gateway.session.refused(Token(token), self.schedule.now, random);
+                    gateway.session.refused(Token(token), now, random, content);
                 }
                 Ok(())
             }
@@ -290,7 +331,7 @@ impl World {
     fn fault(&mut self, index: usize, begins: bool) -> Result<(), Stop> {
         self.active[index] = begins;
         match self.faults[index].kind {
-            Kind::BrokerGone | Kind::Break if begins => self.lose_link(),
+            Kind::BrokerGone | Kind::Break if begins => self.lose_link(Loss::Closed),
             Kind::DiskFull => {
                 let room = self.disk.bytes() + self.random.usize(0..3_000);
                 self.disk.set_capacity(self.has(Kind::DiskFull).then_some(room));
@@ -306,6 +347,7 @@ impl World {
             | Kind::Killed
             | Kind::BadAcks
             | Kind::Refusals
+            | Kind::Amnesia
             | Kind::Clock(_)
             | Kind::ClockUnset
             | Kind::Heat
@@ -346,7 +388,8 @@ impl World {
     /// Opens the outbox and compares it with the reference.
     fn boot(&mut self) -> Result<(), Stop> {
         let entropy = self.random.u64(..);
-        let opened = Gateway::open(&self.disk, &self.settings, entropy);
+        let forget = self.planted == Planted::NoteForgotten;
+        let opened = Gateway::open(&self.disk, &self.settings, entropy, self.moment(), forget);
         let mut gateway = match opened {
             Ok(gateway) => gateway,
             Err(_) if self.disk.is_off() => return Err(Stop::Power),
@@ -366,7 +409,7 @@ impl World {
         }
         for (index, lane) in Lane::ALL.into_iter().enumerate() {
             let mut records = Vec::new();
-            let read = gateway.outbox.read(lane, Seq(0), usize::MAX, usize::MAX, &mut records);
+            let read = gateway.outbox.read(lane, Seq(0), Seq(u64::MAX), usize::MAX, usize::MAX, &mut records);
             read.map_err(|error| format!("read after boot: {error}"))?;
             let stat = gateway.outbox.stat(lane).map_err(|error| format!("stat after boot: {error}"))?;
             let found: BTreeMap<_, _> =
@@ -382,6 +425,6 @@ impl World {
 }
 
 /// Microseconds of an uptime.
-pub(crate) fn micros(uptime: tidegate::clock::Uptime) -> i64 {
+pub(crate) fn micros(uptime: Uptime) -> i64 {
     i64::try_from(uptime.0 / 1_000).unwrap()
 }

@@ -3,28 +3,23 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
 
+use crate::io::mqtt::codec::{Packet, Welcome};
 use crate::io::mqtt::error::Failure;
-use crate::io::mqtt::pairing::{Sent, Shared};
-use crate::io::mqtt::publisher::Client;
-use crate::io::mqtt::step::{Step, Welcome};
-use crate::io::mqtt::{Endpoint, Inbound, MqttError, Protocol, Publisher, Token, v4, v5};
+use crate::io::mqtt::handshake::{Plan, connect};
+use crate::io::mqtt::link::{Link, Told};
+use crate::io::mqtt::outgoing::Outgoing;
+use crate::io::mqtt::socket::{Socket, Tls};
+use crate::io::mqtt::{Endpoint, Inbound, MqttError, Publisher, Token, Traffic};
 
 /// One connection. Dropping it breaks the connection off, and the broker publishes the last will.
 pub struct Connection {
-    link: Link,
-    shared: Arc<Shared>,
-    sent: Sent,
+    phase: Phase,
+    outgoing: Arc<Outgoing>,
+    traffic: Traffic,
     broker: String,
     packet_max: u32,
-    packet_min: u32,
-    stall_max: Duration,
-    watch: Option<Pin<Box<tokio::time::Sleep>>>,
-    progressed: bool,
-    connected: bool,
-    /// Why it ended, while what came before the end is still being told.
-    ended: Option<Failure>,
+    welcomed: bool,
 }
 
 /// What has happened on a connection.
@@ -50,45 +45,48 @@ pub enum Arrival {
     Closed,
 }
 
-/// The client library's loop.
-enum Link {
-    V4(Box<v4::EventLoop>),
-    V5(Box<v5::EventLoop>),
+/// How far a connection is.
+enum Phase {
+    Opening(Opening),
+    Up(Box<Link>),
+    Ended,
 }
+
+/// A handshake under way.
+type Opening = Pin<Box<dyn Future<Output = Result<(Link, Welcome), Failure>> + Send>>;
 
 /// Numbers connections, so that an acknowledgement cannot be sent on the wrong one.
 static CONNECTIONS: AtomicU32 = AtomicU32::new(1);
 
 /// Prepares a connection; the first [`Connection::next`] makes it. Reads the TLS files.
 pub fn open(endpoint: &Endpoint) -> Result<(Publisher, Connection), MqttError> {
+    prepare(endpoint, None)
+}
+
+/// The same over a socket that is there already, in place of TCP: for tests that own the clock, and for tunnels.
+pub fn open_over(endpoint: &Endpoint, socket: Box<dyn Socket>) -> Result<(Publisher, Connection), MqttError> {
+    prepare(endpoint, Some(socket))
+}
+
+fn prepare(
+    endpoint: &Endpoint,
+    socket: Option<Box<dyn Socket>>,
+) -> Result<(Publisher, Connection), MqttError> {
     endpoint.validate()?;
-    let transport = crate::io::mqtt::tls::transport(endpoint)?;
-    let (client, link) = match endpoint.protocol {
-        Protocol::V311 => {
-            let (client, link) = v4::open(endpoint, transport);
-            (Client::V4(client), Link::V4(Box::new(link)))
-        }
-        Protocol::V5 => {
-            let (client, link) = v5::open(endpoint, transport);
-            (Client::V5(client), Link::V5(Box::new(link)))
-        }
-    };
+    let tls = Tls::of(endpoint)?;
     let number = CONNECTIONS.fetch_add(1, Ordering::Relaxed);
-    let shared = Arc::new(Shared::new(number, endpoint.in_flight));
+    let outgoing = Arc::new(Outgoing::new(number, endpoint.protocol, endpoint.in_flight));
+    let traffic = Traffic::default();
+    let plan = Plan { endpoint: endpoint.clone(), tls, traffic: traffic.clone(), socket };
     let connection = Connection {
-        link,
-        shared: Arc::clone(&shared),
-        sent: Sent::default(),
+        phase: Phase::Opening(Box::pin(connect(plan))),
+        outgoing: Arc::clone(&outgoing),
+        traffic,
         broker: endpoint.address.to_string(),
         packet_max: endpoint.packet_max,
-        packet_min: endpoint.packet_min,
-        stall_max: endpoint.stall_max(),
-        watch: None,
-        progressed: false,
-        connected: false,
-        ended: None,
+        welcomed: false,
     };
-    Ok((Publisher::new(client, shared), connection))
+    Ok((Publisher::new(outgoing), connection))
 }
 
 impl Connection {
@@ -97,129 +95,79 @@ impl Connection {
     /// Poll it without pause: pings go out only while it is polled. After an error or [`Arrival::Closed`], drop it.
     ///
     /// # Cancel safety
-    /// Not cancel-safe: dropping the future in the middle of a write may lose the packet being written. Give it a
-    /// loop of its own that selects on nothing else, and end that by [`Publisher::disconnect`] or by dropping it all.
+    /// Cancel-safe: nothing is lost when the future is dropped, and the next one goes on where it was.
     pub async fn next(&mut self) -> Result<Arrival, MqttError> {
-        loop {
-            let step = match self.step().await.and_then(|step| self.lawful(step)) {
-                Ok(step) => step,
-                Err(failure) => {
-                    self.shared.close();
-                    return Err(failure.error(self.broker.clone(), self.connected, self.packet_max));
+        match self.step().await {
+            Ok(arrival) => {
+                if matches!(arrival, Arrival::Closed) {
+                    self.end();
                 }
-            };
-            if let Some(arrival) = self.arrival(step) {
-                return Ok(arrival);
+                Ok(arrival)
+            }
+            Err(failure) => {
+                self.end();
+                Err(failure.error(self.broker.clone(), self.welcomed, self.packet_max))
             }
         }
     }
 
-    /// One step: of the living connection, or what it had received before it ended, then the end.
-    async fn step(&mut self) -> Result<Step, Failure> {
-        if self.ended.is_none() {
-            match self.poll().await {
-                Ok(step) => return Ok(step),
-                // The library reads ten packets at a time and reports the end of the stream before the packets it
-                // had read ahead of it. Acknowledgements are among them.
-                Err(failure) => self.ended = Some(failure),
-            }
-        }
-        let left = match &mut self.link {
-            Link::V4(link) => link.state.events.pop_front().map(v4::digest),
-            Link::V5(link) => link.state.events.pop_front().map(|event| v5::digest(link, event)),
-        };
-        left.unwrap_or_else(|| {
-            Err(self.ended.take().unwrap_or_else(|| Failure::Other("it has ended already".into())))
-        })
+    /// Counts every byte of this connection on its socket, the handshake and TLS included. Outlives the connection.
+    pub fn traffic(&self) -> Traffic {
+        self.traffic.clone()
     }
 
-    /// Turns down the welcome of a broker that takes no packets of the size needed, and tells the good-bye we asked for
-    /// from the one the library says by itself to a broker that broke the protocol.
-    fn lawful(&self, step: Step) -> Result<Step, Failure> {
-        if matches!(step, Step::GoodbyeSent) && !self.shared.is_leaving() {
-            return Err(Failure::Other("the broker broke the protocol".into()));
-        }
-        if let Step::Welcome(Welcome { packet_max: Some(max), .. }) = step
-            && max < self.packet_min
-        {
-            return Err(Failure::Refused {
-                reason: format!("it takes packets of {max} bytes at most"),
-                remedy: "raise the maximum packet size of the broker",
-            });
-        }
-        Ok(step)
-    }
-
-    /// The arrival a step stands for, if any.
-    fn arrival(&mut self, step: Step) -> Option<Arrival> {
-        match step {
-            Step::Message(mut message) => {
-                message.connection = self.shared.connection;
-                Some(Arrival::Message(message))
+    async fn step(&mut self) -> Result<Arrival, Failure> {
+        match &mut self.phase {
+            Phase::Ended => Err(Failure::Ended),
+            Phase::Opening(opening) => {
+                let (link, welcome) = opening.as_mut().await?;
+                self.phase = Phase::Up(Box::new(link));
+                self.welcomed = true;
+                self.outgoing.open(&welcome);
+                Ok(Arrival::Connected(welcome))
             }
-            Step::Published(id) => {
-                self.sent.published(id, &self.shared);
-                None
-            }
-            Step::Answered(id, None) => self.sent.answered(id, &self.shared).map(Arrival::Acked),
-            Step::Answered(id, Some(reason)) => {
-                self.sent.answered(id, &self.shared).map(|token| Arrival::Refused(token, reason))
-            }
-            Step::Welcome(welcome) => {
-                self.connected = true;
-                self.shared.open(welcome.receive_max, welcome.packet_max);
-                Some(Arrival::Connected(welcome))
-            }
-            Step::SubscriptionSent(id) => {
-                self.sent.subscribed(id, &self.shared);
-                None
-            }
-            Step::SubscriptionAnswered(id, refused) => {
-                self.sent.granted(id).map(|filter| Arrival::Subscribed { filter, refused })
-            }
-            Step::Pong => Some(Arrival::Alive),
-            Step::GoodbyeSent => {
-                self.shared.close();
-                Some(Arrival::Closed)
-            }
-            Step::Other => None,
+            Phase::Up(link) => match link.next(&self.outgoing).await? {
+                Told::Left => Ok(Arrival::Closed),
+                Told::Packet(packet) => self.arrival(packet),
+            },
         }
     }
 
-    /// Polls the client library once; fails when it makes no progress.
-    ///
-    /// MQTT 5 in rumqttc writes without a timeout: on a dead link with full buffers it would wait for the kernel to
-    /// give up, a quarter of an hour.
-    async fn poll(&mut self) -> Result<Step, Failure> {
-        let Self { link, watch, progressed, stall_max, .. } = self;
-        let watch = watch.get_or_insert_with(|| Box::pin(tokio::time::sleep(*stall_max)));
-        let poll = async {
-            match link {
-                Link::V4(link) => v4::step(link).await,
-                Link::V5(link) => v5::step(link).await,
+    /// What a packet stands for. An answer to nothing is a fault: whose answer it is, is not known.
+    fn arrival(&self, packet: Packet) -> Result<Arrival, Failure> {
+        match packet {
+            Packet::Message(mut message) => {
+                message.connection = self.outgoing.connection;
+                Ok(Arrival::Message(message))
             }
-        };
-        let mut poll = std::pin::pin!(poll);
-        loop {
-            tokio::select! {
-                biased;
-                step = poll.as_mut() => {
-                    *progressed = true;
-                    return step;
-                }
-                () = watch.as_mut() => {
-                    if !std::mem::take(progressed) {
-                        return Err(Failure::Other("no progress for longer than two keep-alives".into()));
-                    }
-                    watch.set(tokio::time::sleep(*stall_max));
-                }
+            Packet::Answered(id, refused) => {
+                let token = self.outgoing.with_window(|window| window.answered(id));
+                let token = token.ok_or_else(|| unasked("an acknowledgement", id))?;
+                Ok(refused.map_or(Arrival::Acked(token), |reason| Arrival::Refused(token, reason)))
             }
+            Packet::Granted(id, refused) => {
+                let filter = self.outgoing.with_window(|window| window.granted(id));
+                let filter = filter.ok_or_else(|| unasked("the answer to a subscription", id))?;
+                Ok(Arrival::Subscribed { filter, refused })
+            }
+            Packet::Pong => Ok(Arrival::Alive),
+            Packet::Goodbye(reason) => Err(Failure::Goodbye(reason)),
+            Packet::Welcome(_) => Err(Failure::Protocol("a second welcome".into())),
         }
     }
+
+    fn end(&mut self) {
+        self.outgoing.close();
+        self.phase = Phase::Ended;
+    }
+}
+
+fn unasked(what: &str, id: u16) -> Failure {
+    Failure::Protocol(format!("{what} for packet id {id}, which is not under way"))
 }
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        self.shared.close();
+        self.outgoing.close();
     }
 }

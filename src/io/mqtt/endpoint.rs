@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::io::mqtt::{Address, MqttError};
+use crate::io::mqtt::{Address, MqttError, TlsMemory};
 
 /// A broker and how to speak with it.
 #[derive(Clone)]
@@ -12,6 +12,8 @@ pub struct Endpoint {
     pub address: Address,
     /// Files for TLS; needed if and only if the address is `mqtts`.
     pub tls: Option<TlsFiles>,
+    /// The time by which certificates are judged, and TLS sessions to resume.
+    pub tls_memory: TlsMemory,
     /// User name, if the broker asks for one.
     pub username: Option<String>,
     /// Password of that user.
@@ -71,15 +73,8 @@ pub struct Will {
     pub retain: bool,
 }
 
-/// Packet ids rumqttc may use per allowed unacknowledged publish.
-///
-/// It takes ids round robin and stops all traffic when it comes round to one that is still unacknowledged; with four
-/// times the room that needs a broker that acknowledges very much out of order.
-const PACKET_IDS_PER_FLIGHT: u16 = 4;
-
-/// Requests rumqttc queues beyond one acknowledgement or publish per allowed flight: a subscription for each stream of
-/// the largest configuration (1,024), and QoS 0 publishes. The queue takes memory only as it fills.
-const REQUESTS_EXTRA: usize = 1_280;
+/// Longest text of MQTT, bytes.
+const TEXT_MAX: usize = 65_535;
 
 impl Endpoint {
     /// An endpoint with MQTT 5, a kept session of one hour, a keep-alive of 60 s, a connect timeout of 30 s, 64
@@ -88,6 +83,7 @@ impl Endpoint {
         Self {
             address,
             tls: None,
+            tls_memory: TlsMemory::default(),
             username: None,
             password: None,
             client_id: client_id.to_owned(),
@@ -114,6 +110,8 @@ impl Endpoint {
             "connect_timeout is less than 1 s"
         } else if self.in_flight == 0 || self.receive_max == 0 {
             "in_flight is 0"
+        } else if self.is_overlong() {
+            "client id, username, password, or last will are longer than 65,535 bytes"
         } else if self.packet_max < 1024 {
             "the packet limit is less than 1 KiB"
         } else if self.address.tls && self.tls.is_none() {
@@ -128,29 +126,26 @@ impl Endpoint {
         Err(MqttError::Config { broker: self.address.to_string(), fault })
     }
 
-    /// How many packet ids rumqttc gets.
-    pub(in crate::io::mqtt) fn packet_ids(&self) -> u16 {
-        self.in_flight.saturating_mul(PACKET_IDS_PER_FLIGHT).max(64)
+    /// Whether a text of the login is longer than MQTT can carry.
+    fn is_overlong(&self) -> bool {
+        let will = self.last_will.as_ref();
+        let lengths = [
+            self.client_id.len(),
+            self.username.as_ref().map_or(0, String::len),
+            self.password.as_ref().map_or(0, String::len),
+            will.map_or(0, |will| will.topic.len()),
+            will.map_or(0, |will| will.payload.len()),
+        ];
+        lengths.into_iter().any(|length| length > TEXT_MAX)
     }
 
-    /// How many requests rumqttc queues.
-    pub(in crate::io::mqtt) fn requests(&self) -> usize {
-        usize::from(self.in_flight) + usize::from(self.receive_max) + REQUESTS_EXTRA
+    /// The keep-alive as the broker is told it.
+    pub(in crate::io::mqtt) fn keep_alive_seconds(&self) -> u16 {
+        u16::try_from(self.keep_alive.as_secs()).unwrap_or(u16::MAX)
     }
 
-    /// Host as rumqttc wants it: it puts `:port` after it.
-    pub(in crate::io::mqtt) fn host(&self) -> String {
-        if self.address.host.contains(':') {
-            format!("[{}]", self.address.host)
-        } else {
-            self.address.host.clone()
-        }
-    }
-
-    /// Longest time without any progress before a connection counts as lost, handshake included.
-    ///
-    /// A ping goes out every `keep_alive`, so a client that can write makes progress at least that often.
-    pub(in crate::io::mqtt) fn stall_max(&self) -> Duration {
-        self.connect_timeout.max(self.keep_alive.saturating_mul(2)) + Duration::from_secs(5)
+    /// How long an answer may take: half a keep-alive as the broker grants us, and a round trip at least.
+    pub(in crate::io::mqtt) fn grace(&self) -> Duration {
+        (self.keep_alive / 2).max(self.connect_timeout / 4)
     }
 }

@@ -4,6 +4,8 @@ use std::error::Error;
 use std::io;
 use std::path::PathBuf;
 
+use crate::io::mqtt::TlsFault;
+
 /// Why a connection could not be opened or has ended.
 #[derive(Debug, thiserror::Error)]
 pub enum MqttError {
@@ -27,13 +29,13 @@ pub enum MqttError {
         /// What is wrong with it.
         source: Box<dyn Error + Send + Sync>,
     },
-    /// The broker's certificate or ours was not accepted.
-    #[error("agree on TLS with {broker}; check ca_file, the host name in its certificate and the clock")]
+    /// The broker's certificate or ours was not accepted, or they share no version.
+    #[error("agree on TLS with {broker}: {fault}")]
     Tls {
         /// Host and port.
         broker: String,
-        /// What rustls says.
-        source: Box<dyn Error + Send + Sync>,
+        /// Why, and what to do.
+        fault: TlsFault,
     },
     /// Nobody answers, or not in time.
     #[error("connect to {broker}: {reason}; check the address and that the broker runs")]
@@ -95,22 +97,30 @@ pub enum Fault {
     Lost,
 }
 
-/// What a client library reported, in one form for both versions of MQTT.
+/// What has ended a connection.
 pub(in crate::io::mqtt) enum Failure {
-    /// The connect timeout ran out.
-    Timeout,
+    /// The connect timeout ran out while doing this.
+    Timeout(&'static str),
+    /// Whoever answers does not answer like a broker.
+    Stranger,
     /// CONNACK with a refusal that needs a person.
     Refused { reason: String, remedy: &'static str },
     /// CONNACK with a refusal that may pass.
     Unavailable(String),
     /// The socket or TLS failed.
     Io(io::Error),
-    /// TLS failed otherwise.
-    Tls(Box<dyn Error + Send + Sync>),
     /// A packet above the limit.
     Oversize(u64),
-    /// Anything else: protocol trouble, a missing ping.
-    Other(String),
+    /// The broker closed the connection without a word.
+    Closed,
+    /// The broker said good-bye.
+    Goodbye(String),
+    /// What the broker sent against the protocol.
+    Protocol(String),
+    /// Nothing comes or goes any more, and what to do about it.
+    Dead(&'static str),
+    /// It has ended before.
+    Ended,
 }
 
 impl MqttError {
@@ -149,17 +159,31 @@ impl Failure {
             }
         };
         match self {
-            Self::Timeout => failed(broker, "no answer within connect_timeout".into(), None),
+            Self::Timeout(doing) => {
+                failed(broker, format!("no answer within connect_timeout while {doing}"), None)
+            }
             Self::Refused { reason, remedy } => MqttError::Refused { broker, reason, remedy },
             Self::Unavailable(reason) => failed(broker, format!("the broker says {reason}"), None),
-            // rustls reports distrust, ours or the broker's, as invalid data.
-            Self::Io(source) if source.kind() == io::ErrorKind::InvalidData && !connected => {
-                MqttError::Tls { broker, source: source.into() }
+            Self::Io(source) if connected => {
+                failed(broker, "the network failed; check the link".into(), Some(source))
             }
-            Self::Io(source) => failed(broker, "the network failed".into(), Some(source)),
-            Self::Tls(source) => MqttError::Tls { broker, source },
+            Self::Io(source) => match TlsFault::of(source) {
+                Ok(fault) => MqttError::Tls { broker, fault },
+                Err(source) => failed(broker, "the network failed; check the link".into(), Some(source)),
+            },
             Self::Oversize(size) => MqttError::Oversize { broker, size, limit },
-            Self::Other(reason) => failed(broker, reason, None),
+            Self::Stranger => failed(broker, "it does not answer like an MQTT broker".into(), None),
+            Self::Closed => failed(broker, "it closed the connection; its log may say why".into(), None),
+            Self::Goodbye(reason) => {
+                failed(broker, format!("the broker said good-bye: {reason}; its log may say more"), None)
+            }
+            Self::Protocol(what) => failed(
+                broker,
+                format!("it broke the protocol: {what}; check that it is an MQTT broker, and its version"),
+                None,
+            ),
+            Self::Dead(what) => failed(broker, what.into(), None),
+            Self::Ended => failed(broker, "it has ended already; open a new one".into(), None),
         }
     }
 }

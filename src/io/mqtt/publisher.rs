@@ -4,22 +4,18 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::io::mqtt::pairing::Shared;
-use crate::io::mqtt::{Inbound, Token, v4, v5};
+use crate::io::mqtt::Inbound;
+use crate::io::mqtt::outgoing::Outgoing;
 
 /// Sends on one connection. Clones send on the same one.
 #[derive(Clone)]
 pub struct Publisher {
-    client: Client,
-    shared: Arc<Shared>,
+    outgoing: Arc<Outgoing>,
 }
 
-/// The client library's sender.
-#[derive(Clone)]
-pub(in crate::io::mqtt) enum Client {
-    V4(v4::Client),
-    V5(v5::Client),
-}
+/// The caller's own number for a QoS 1 publish; comes back with its acknowledgement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Token(pub u64);
 
 /// Quality of service of what we receive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,31 +57,20 @@ pub enum Unsent {
     Topic,
 }
 
-/// Bytes of a PUBLISH besides topic and payload, at most: fixed header 5, topic length 2, packet id 2, properties 1.
-const PUBLISH_OVERHEAD: usize = 10;
-
 impl Publisher {
-    pub(in crate::io::mqtt) fn new(client: Client, shared: Arc<Shared>) -> Self {
-        Self { client, shared }
+    pub(in crate::io::mqtt) fn new(outgoing: Arc<Outgoing>) -> Self {
+        Self { outgoing }
     }
 
     /// Asks for messages. Answered by [`crate::io::mqtt::Arrival::Subscribed`] with the same filter. A shared
     /// subscription is a filter that starts with `$share/group/`.
     pub fn subscribe(&self, filter: &str, qos: Qos) -> Result<(), Unsent> {
-        self.connected()?;
-        if filter.len() > usize::from(u16::MAX) || filter.contains('\0') || !rumqttc::valid_filter(filter) {
+        let valid =
+            u16::try_from(filter.len()).is_ok() && !filter.contains('\0') && rumqttc::valid_filter(filter);
+        if !valid {
             return Err(Unsent::Topic);
         }
-        let mut queue = self.shared.lock();
-        let taken = match &self.client {
-            Client::V4(client) => v4::subscribe(client, filter, qos),
-            Client::V5(client) => v5::subscribe(client, filter, qos),
-        };
-        if taken {
-            queue.filters.push_back(filter.to_owned());
-        }
-        drop(queue);
-        taken.then_some(()).ok_or(Unsent::Full)
+        self.outgoing.subscribe(filter, qos)
     }
 
     /// Sends a message.
@@ -96,63 +81,24 @@ impl Publisher {
         delivery: Delivery,
         retain: bool,
     ) -> Result<(), Unsent> {
-        self.connected()?;
-        let payload = payload.into();
         if topic.is_empty() || topic.len() > usize::from(u16::MAX) || topic.contains(['+', '#', '\0']) {
             return Err(Unsent::Topic);
         }
-        let limit = self.shared.packet_max();
-        if topic.len() + payload.len() + PUBLISH_OVERHEAD > usize::try_from(limit).unwrap_or(usize::MAX) {
-            return Err(Unsent::TooLarge { limit });
-        }
-        let Delivery::AtLeastOnce(token) = delivery else {
-            return self.send(topic, payload, Qos::AtMostOnce, retain);
-        };
-        let mut queue = self.shared.lock();
-        if queue.unacknowledged >= queue.in_flight {
-            return Err(Unsent::Full);
-        }
-        self.send(topic, payload, Qos::AtLeastOnce, retain)?;
-        queue.tokens.push_back(token);
-        queue.unacknowledged += 1;
-        Ok(())
+        self.outgoing.publish(topic, &payload.into(), delivery, retain)
     }
 
     /// Acknowledges a message of QoS 1: the broker forgets it. Nothing happens for QoS 0, nor for a message of an
     /// earlier connection: that one the broker sends again.
     pub fn ack(&self, message: &Inbound) -> Result<(), Unsent> {
-        if message.qos() == Qos::AtMostOnce || message.connection != self.shared.connection {
+        if message.qos() == Qos::AtMostOnce || message.connection != self.outgoing.connection {
             return Ok(());
         }
-        self.connected()?;
-        let taken = match &self.client {
-            Client::V4(client) => v4::ack(client, message.packet_id),
-            Client::V5(client) => v5::ack(client, message.packet_id),
-        };
-        taken.then_some(()).ok_or(Unsent::Full)
+        self.outgoing.acknowledge(message.packet_id)
     }
 
-    /// Says good-bye: the last will is not published. What was taken before is still written;
-    /// [`crate::io::mqtt::Arrival::Closed`] follows.
+    /// Says good-bye: the last will is not published. What was taken before is still written, nothing is taken after
+    /// it; [`crate::io::mqtt::Arrival::Closed`] follows.
     pub fn disconnect(&self) -> Result<(), Unsent> {
-        self.connected()?;
-        self.shared.leave();
-        let taken = match &self.client {
-            Client::V4(client) => client.try_disconnect().is_ok(),
-            Client::V5(client) => client.try_disconnect().is_ok(),
-        };
-        taken.then_some(()).ok_or(Unsent::Full)
-    }
-
-    fn connected(&self) -> Result<(), Unsent> {
-        if self.shared.is_up() { Ok(()) } else { Err(Unsent::NotConnected) }
-    }
-
-    fn send(&self, topic: &str, payload: Bytes, qos: Qos, retain: bool) -> Result<(), Unsent> {
-        let taken = match &self.client {
-            Client::V4(client) => v4::publish(client, topic, payload, qos, retain),
-            Client::V5(client) => v5::publish(client, topic, payload, qos, retain),
-        };
-        taken.then_some(()).ok_or(Unsent::Full)
+        self.outgoing.leave()
     }
 }

@@ -1,0 +1,72 @@
+//! The last wall time that a time service had confirmed, kept over restarts: a lower bound for a clock that is not set.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tracing::warn;
+
+use crate::clock::{Clock, ClockQuality, EventTime, SystemClock, Uptime};
+use crate::io::files::{read_text, write_file};
+
+/// Written this often while the clock is confirmed: the bound is a day old at most, the disk wears by a block a day.
+const KEPT_EVERY: Duration = Duration::from_hours(24);
+
+/// Name of the file in `state_dir`: seconds since 1970 in decimal digits. Cut off by a power cut it reads as an earlier
+/// time, which only makes the bound weaker.
+const FILE: &str = "clock";
+
+/// The file and when it was last written.
+pub(in crate::runtime) struct KnownTime {
+    path: PathBuf,
+    written: Option<Uptime>,
+}
+
+impl KnownTime {
+    /// In this state directory.
+    pub(in crate::runtime) fn in_folder(state_dir: &Path) -> Self {
+        Self { path: state_dir.join(FILE), written: None }
+    }
+
+    /// What an earlier run has kept.
+    pub(in crate::runtime) fn read(&self) -> Option<EventTime> {
+        let text = read_text(&self.path).ok()?;
+        let seconds = text.trim().parse::<u32>().ok()?;
+        Some(EventTime(i64::from(seconds) * 1_000_000))
+    }
+
+    /// Keeps the present time if it is confirmed and a day has passed.
+    pub(in crate::runtime) fn keep(&mut self, clock: &SystemClock) {
+        let (now, wall) = (clock.uptime(), clock.utc());
+        let is_due = self.written.is_none_or(|at| now.since(at) >= KEPT_EVERY);
+        if wall.quality != ClockQuality::Synced || !is_due {
+            return;
+        }
+        self.written = Some(now);
+        let text = format!("{}\n", wall.micros.div_euclid(1_000_000));
+        if let Err(error) = write_file(&self.path, text.as_bytes()) {
+            warn!(%error, "could not keep the time: after a restart without a clock older certificates may pass");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_confirmed_time_is_kept_and_garbage_is_no_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let clock = SystemClock::start();
+        let mut known = KnownTime::in_folder(folder.path());
+        known.keep(&clock);
+        assert_eq!(known.read(), None, "not confirmed");
+        clock.confirm(true);
+        known.keep(&clock);
+        let kept = known.read().unwrap();
+        assert!(EventTime::from(clock.utc()).micros_since(kept).abs() < 5_000_000, "{kept:?}");
+        for garbage in ["", "x", "-1", "99999999999999999999"] {
+            std::fs::write(folder.path().join(FILE), garbage).unwrap();
+            assert_eq!(known.read(), None, "{garbage}");
+        }
+    }
+}
