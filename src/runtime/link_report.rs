@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::clock::Uptime;
-use crate::forward::{LinkState, Status};
+use crate::forward::{LinkState, Loss, Status};
 
 /// The link in figures; as long as nobody has spoken of it, it waits.
 pub(in crate::runtime) fn link_json(status: Option<Status>, now: Uptime) -> Value {
@@ -19,7 +19,7 @@ pub(in crate::runtime) fn link_json(status: Option<Status>, now: Uptime) -> Valu
     let counts = status.counts;
     json!({
         "state": state, "failures": status.failures,
-        "last_loss": status.last_loss.map(|loss| loss.as_str()),
+        "last_loss": status.last_loss.map(Loss::as_str),
         "next_attempt_s": status.next_attempt.map(|at| at.since(now).as_secs()),
         "rtt_ms": status.round_trip.map(millis), "bytes_per_second": status.rate, "batch_bytes": status.batch.0,
         "today": {"sent": status.sent_today.0, "received": status.received_today.0},
@@ -40,7 +40,7 @@ fn millis(time: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::forward::{Counts, Loss};
+    use crate::forward::Counts;
     use crate::units::Bytes;
 
     #[test]

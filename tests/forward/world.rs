@@ -200,7 +200,7 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new(seed: u64, mut plan: Plan) -> Self {
-        if plan.bug == Bug::NoShare {
+        if matches!(plan.bug, Bug::NoShare | Bug::HandshakeUncounted) {
             plan.config.alarm_reserve = Ratio::of(0, 1);
         }
         let mut world = Self {
@@ -317,7 +317,7 @@ impl World {
     fn moment(&self) -> Moment {
         let true_micros = START + i64::try_from(self.now / 1_000).unwrap();
         let seconds = i64::try_from(self.now / SECOND).unwrap();
-        let local = if self.plan.bug == Bug::LocalTime { 8 * 3_600_000_000 } else { 0 };
+        let local = if self.plan.bug == Bug::LocalTime { 2 * 3_600_000_000 } else { 0 };
         let (micros, quality) = match self.plan.wall {
             Wall::Right => (true_micros + local, ClockQuality::Synced),
             Wall::Unset { until } if self.now / SECOND < until => {
