@@ -52,6 +52,11 @@ impl World {
             });
             gateway.pipeline.set_budget(budget);
         }
+        if self.ticks.is_multiple_of(2) && gateway.outbox.needs_mending() {
+            let mend = |gateway: &mut Gateway| Ok(gateway.outbox.mend());
+            self.dropping(mend, DropReason::OutboxFull, |_| false)?;
+            self.synced()?;
+        }
         if self.ticks.is_multiple_of(30) {
             self.dropping(|gateway| gateway.outbox.expire(wall), DropReason::Expired, |()| false)?;
         }
@@ -281,9 +286,13 @@ impl World {
         }
         gateway.unsynced = 0;
         let synced = gateway.outbox.sync();
-        if self.tolerate(synced)?.is_none() {
-            return Ok(());
-        }
+        // One lane may have failed, and the others not.
+        self.tolerate(synced)?;
+        self.synced()
+    }
+
+    /// More is durable than before.
+    fn synced(&mut self) -> Result<(), Stop> {
         let Some(gateway) = &mut self.gateway else { return Ok(()) };
         for (index, lane) in Lane::ALL.into_iter().enumerate() {
             self.reference.synced(index, gateway.outbox.durable(lane).0)?;
@@ -332,7 +341,10 @@ impl World {
         let bytes_max = usize::try_from(fetch.bytes_max).unwrap_or(usize::MAX);
         let records_max = usize::try_from(fetch.records_max).unwrap_or(usize::MAX);
         let ignored = self.planted == Planted::UptoIgnored;
-        let (from, upto) = (Seq(fetch.from), Seq(if ignored { u64::MAX } else { fetch.upto }));
+        // On a disk that takes nothing more could be read, and sent; the reference knows what is durable.
+        let durable = gateway.outbox.durable(Lane::ALL[lane]).0;
+        let upto = if ignored { durable } else { durable.min(fetch.upto) };
+        let (from, upto) = (Seq(fetch.from), Seq(upto));
         let read = gateway.outbox.read(Lane::ALL[lane], from, upto, records_max, bytes_max, &mut records);
         if self.tolerate(read)?.is_none() {
             if let Some(gateway) = &mut self.gateway {
