@@ -38,7 +38,8 @@ fn month(seed: u64, bug: Bug) -> World {
         restarts: 20,
         cuts: 20,
         bug,
-        append_every: Duration::from_secs(4),
+        append_every: Duration::from_secs(80),
+        clump: 20,
         ..Plan::quiet(config)
     };
     let mut world = World::new(seed, plan);
@@ -167,7 +168,8 @@ fn clocks_that_lie_lose_nothing_make_no_storm_and_buy_nothing() {
                 restarts: 2,
                 wall,
                 backlog: 20_000,
-                append_every: Duration::from_secs(30),
+                append_every: Duration::from_mins(10),
+                clump: 20,
                 ..Plan::quiet(config)
             };
             let mut world = World::new(seed, plan);
