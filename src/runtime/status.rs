@@ -283,7 +283,8 @@ impl StatusReport {
     }
 
     fn link_json(&self) -> Value {
-        link_json(*self.sources.link.borrow(), self.clock.uptime())
+        let days = self.certificates.days_left();
+        link_json(*self.sources.link.borrow(), self.clock.uptime(), days)
     }
 
     fn models_json(&self) -> Value {

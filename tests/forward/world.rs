@@ -64,6 +64,8 @@ pub(crate) struct Plan {
     pub(crate) restarts_max: u64,
     pub(crate) backlog: u64,
     pub(crate) append_every: Duration,
+    /// Records appended at once.
+    pub(crate) clump: u64,
     pub(crate) trip: Duration,
     pub(crate) bits_per_second: u64,
     pub(crate) poison: Option<u64>,
@@ -84,6 +86,7 @@ impl Plan {
             restarts_max: 0,
             backlog: 2_000,
             append_every: Duration::from_secs(1),
+            clump: 1,
             trip: Duration::from_millis(1_200),
             bits_per_second: 64_000,
             poison: None,
@@ -200,7 +203,7 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new(seed: u64, mut plan: Plan) -> Self {
-        if plan.bug == Bug::NoShare {
+        if matches!(plan.bug, Bug::NoShare | Bug::HandshakeUncounted) {
             plan.config.alarm_reserve = Ratio::of(0, 1);
         }
         let mut world = Self {
@@ -317,7 +320,7 @@ impl World {
     fn moment(&self) -> Moment {
         let true_micros = START + i64::try_from(self.now / 1_000).unwrap();
         let seconds = i64::try_from(self.now / SECOND).unwrap();
-        let local = if self.plan.bug == Bug::LocalTime { 8 * 3_600_000_000 } else { 0 };
+        let local = if self.plan.bug == Bug::LocalTime { 2 * 3_600_000_000 } else { 0 };
         let (micros, quality) = match self.plan.wall {
             Wall::Right => (true_micros + local, ClockQuality::Synced),
             Wall::Unset { until } if self.now / SECOND < until => {
@@ -440,8 +443,10 @@ impl World {
             self.alarms += u64::from(self.now + 8 * 3_600 * SECOND < self.end);
         }
         let state = &mut self.lanes[lane];
-        state.durable += 1;
-        state.appended_at.insert(state.durable, self.now);
+        for _ in 0..if lane == 0 { 1 } else { self.plan.clump } {
+            state.durable += 1;
+            state.appended_at.insert(state.durable, self.now);
+        }
         if lane == 0 && self.now + 8 * 3_600 * SECOND < self.end {
             self.alarm_waits.insert(state.durable, self.linked);
         }
