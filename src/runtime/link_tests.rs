@@ -24,13 +24,16 @@ use self::chaos_proxy::{Blow, ChaosProxy, Passage, Split, Weather};
 use self::far_broker::{FarBroker, Manner};
 use crate::clock::{Clock, ClockQuality, EventTime, SystemClock, Uptime};
 use crate::config::UpstreamEncoding;
+use crate::egress::Door;
 use crate::flow::{Change, EventId, Facts, Named, Outbound, Priority, StreamKind, When};
 use crate::forward::{Backoff, ForwardConfig, LaneStart, Moment, Session};
 use crate::io::disk::Directory;
 use crate::io::mqtt::{Endpoint, Protocol};
 use crate::outbox::{Lane, Outbox, OutboxConfig};
+use crate::runtime::coarsening::Coarsening;
 use crate::runtime::forward::{Forward, Wires};
 use crate::runtime::outbox::{OutboxReport, OutboxRequest, OutboxWorker};
+use crate::runtime::room::Room;
 use crate::runtime::status::Topics;
 use crate::runtime::summary_ids::SummaryIds;
 use crate::runtime::target::Target;
@@ -244,7 +247,7 @@ fn start_outbox(
     let (durable, durable_seen) = watch::channel([0; 3]);
     let (report, report_seen) = watch::channel(OutboxReport::default());
     let worker = OutboxWorker {
-        ids: SummaryIds::new(outbox.epoch()),
+        room: Room::new(Coarsening::new(Door::new(Vec::new(), Vec::new()), SummaryIds::new(outbox.epoch()))),
         outbox,
         urgent: mpsc::channel(1).1,
         requests: requests_seen,
