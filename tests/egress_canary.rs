@@ -1,5 +1,7 @@
 //! Nothing of the plant gets through the door: canaries in every field, looked for in every encoding.
 
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test program")]
+
 #[path = "support/frames.rs"]
 mod frames;
 
@@ -186,10 +188,10 @@ fn told(canaries: &mut Canaries, number: u64) -> Facts {
         lead: Duration::ZERO,
         trail: Duration::ZERO,
     };
-    let mut tasks = vec![task("leak", &["none", "severe"]), task("leak", &["none", ""])];
-    let secret = canaries.word();
-    tasks.push(TaskSummary { task: secret, ..tasks[0].clone() });
-    if number % 3 == 0 {
+    let known = task("leak", &["none", "severe"]);
+    let stranger = task("leak", &["none", ""]);
+    let tasks = vec![known.clone(), stranger, TaskSummary { task: canaries.word(), ..known }];
+    if number.is_multiple_of(3) {
         // A model that is not there any more.
         facts.model = canaries.word();
     }

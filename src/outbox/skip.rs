@@ -16,10 +16,6 @@ impl Log {
         buffer: &mut ScanBuffer,
         next: u64,
     ) -> Result<Settled, OutboxError> {
-        if self.superseded > self.saved.acked {
-            // Recovery looks for what is superseded in the last segment only.
-            self.save_cursor(disk, self.acked.max(self.superseded))?;
-        }
         let from = self.next;
         self.open = false;
         self.next = next;
