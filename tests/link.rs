@@ -110,8 +110,10 @@ async fn start(row: Row, plant: u16, number: u64) -> Running {
     let proxy = ChaosProxy::start(shore.port(), row.weather, row.blows.clone(), 20_261_120 + number).await;
     let plan = Plan { protocol: Protocol::V311, ..Plan::default() };
     let text = config(&format!("gw-{number}"), plant, proxy.port(), &plan);
-    let keep_alive = format!("connect_timeout = \"90 s\"\nkeep_alive = \"{} s\"", row.keep_alive.as_secs());
-    let gateway = Gateway::start(&text.replace("connect_timeout = \"5 s\"", &keep_alive));
+    // The rule of the documents: four round trips and ten seconds.
+    let connect = (row.weather.round_trip * 4).as_secs() + 10;
+    let times = format!("connect_timeout = \"{connect} s\"\nkeep_alive = \"{} s\"", row.keep_alive.as_secs());
+    let gateway = Gateway::start(&text.replace("connect_timeout = \"5 s\"", &times));
     Running { row, proxy, shore, tap, gateway }
 }
 
@@ -131,10 +133,10 @@ async fn delivered(running: &Running, upto: u64) {
     }
 }
 
-/// Longest time a swallowed connection was believed in.
+/// Longest time a connection that the broker had welcomed was believed in after it was swallowed.
 fn believed(passages: &[Passage]) -> Option<Duration> {
     let believed = |passage: &Passage| {
-        let since = passage.swallowed?.max(passage.opened);
+        let since = passage.swallowed.filter(|_| passage.down > 0)?;
         Some(passage.closed.map_or(Duration::MAX, |closed| closed.saturating_duration_since(since)))
     };
     passages.iter().filter_map(believed).max()

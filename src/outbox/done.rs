@@ -29,6 +29,9 @@ impl Done {
 
     /// Adds a range, joined with those it meets. When there are too many the smallest is forgotten and returned.
     pub(crate) fn insert(&mut self, mut from: u64, mut upto: u64) -> Option<Range> {
+        if from > upto {
+            return None;
+        }
         self.0.retain(|&(first, last)| {
             let apart = last.saturating_add(1) < from || upto.saturating_add(1) < first;
             if !apart {

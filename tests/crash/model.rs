@@ -10,7 +10,7 @@ use tidegate::outbox::{
 use tidegate::tally::DropReason;
 use tidegate::units::Bytes;
 
-use crate::crash_disk::{Coin, CrashDisk, Remains};
+use crate::crash_disk::{Coin, CrashDisk, Lie, Remains};
 
 /// A board without a clock: the epochs of a test count from 1.
 pub(crate) const NO_CLOCK: UtcTime = UtcTime { micros: 0, quality: ClockQuality::Unset };
@@ -66,7 +66,18 @@ fn told(payload: &[u8]) -> Vec<u32> {
     let words = |bytes: &[u8]| {
         bytes.chunks_exact(4).map(|word| u32::from_le_bytes(word.try_into().unwrap())).collect()
     };
+    if let Some(number) = number_of_format_1(payload) {
+        return vec![number];
+    }
     payload.strip_prefix(SUMMARY).map_or_else(|| words(&payload[..4]), words)
+}
+
+/// The directory of format 1 has records that say `LANE NUMBER xxx`.
+fn number_of_format_1(payload: &[u8]) -> Option<u32> {
+    let mut words = std::str::from_utf8(payload).ok()?.split(' ');
+    let lane = words.next()?;
+    let lane = Lane::ALL.iter().position(|known| known.as_str() == lane)?;
+    Some(u32::try_from(lane + 1).ok()? << 24 | words.next()?.parse::<u32>().ok()?)
 }
 
 /// What must be true of one lane.
@@ -114,6 +125,32 @@ pub(crate) fn config() -> OutboxConfig {
 
 fn index(lane: Lane) -> usize {
     Lane::ALL.iter().position(|&known| known == lane).unwrap()
+}
+
+/// An empty disk.
+pub(crate) fn empty(lie: Lie) -> (CrashDisk, Model) {
+    (CrashDisk::new(lie), Model::default())
+}
+
+/// A disk with the directory that the last program of format 1 has left.
+pub(crate) fn format_1(lie: Lie) -> (CrashDisk, Model) {
+    let (disk, mut model) = empty(lie);
+    let golden = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/outbox-1");
+    for entry in std::fs::read_dir(golden).unwrap() {
+        let entry = entry.unwrap();
+        disk.put(entry.file_name().to_str().unwrap(), &std::fs::read(entry.path()).unwrap());
+    }
+    model.epoch = 2;
+    for (lane, first, last) in [(Lane::Alarm, 2, 3), (Lane::Normal, 56, 120), (Lane::Bulk, 1, 60)] {
+        let payload = |number: u64| {
+            let filling = usize::try_from(number * 7 % 90).unwrap();
+            format!("{} {number} {}", lane.as_str(), "x".repeat(filling)).into_bytes()
+        };
+        let appended = (first..=last).map(|number| (number, payload(number))).collect();
+        let (durable, done) = (last, first - 1);
+        model.lanes[index(lane)] = LaneModel { appended, durable, done, saved: done, ..LaneModel::default() };
+    }
+    (disk, model)
 }
 
 impl Model {

@@ -426,13 +426,15 @@ impl Stream {
         let tasks = tasks.collect();
         let features = self.features.iter().map(|(name, decimals, value)| {
             let at = |share: i64| named(name, *decimals, value + value / 100 * share).value;
+            // Means and quantiles are estimates and have as many digits as single precision.
+            let mut near = |share: i64| at(share) * (1.0 + random.f32() / 1_000.0);
             FeatureSummary {
                 name: Arc::clone(name),
                 count: events,
                 min: at(-3),
                 max: at(4),
-                mean: at(0),
-                quantiles: [at(-2), at(0), at(2)],
+                mean: near(0),
+                quantiles: [near(-2), near(0), near(2)],
                 sketch: Arc::default(),
             }
         });

@@ -101,7 +101,9 @@ impl Session {
     pub fn disconnected(&mut self, now: Moment, random: f64, loss: Loss) {
         let under_way = self.in_flight() > 0;
         let proven = self.link.is_proven();
+        let hunting = proven && self.lanes.iter().any(|lane| lane.suspect.is_some_and(|it| it.is_fresh()));
         match loss {
+            Loss::Closed if hunting && under_way => self.link.hunted(now.up, random),
             Loss::Refused => self.link.refused(now.up, random),
             Loss::Budget | Loss::Ours => self.link.left(now.up),
             Loss::Unreachable | Loss::Closed | Loss::NoAcknowledgement | Loss::HalfOpen => {
