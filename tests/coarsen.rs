@@ -280,6 +280,29 @@ fn memory_is_bounded_whatever_the_times_of_events_are() {
 }
 
 #[test]
+fn a_damaged_record_is_told_as_something_and_stops_nothing() {
+    let mut queue = queue_of(&minutes(&mut Plant::new(9), 200));
+    let mut merger = coarsening(door());
+    for _ in 0..2 {
+        let (half, all) = (queue.len() / 2, queue.len());
+        draw(&mut queue, &mut merger, half);
+        let mut random = fastrand::Rng::with_seed(u64::try_from(all).unwrap());
+        for (record, _) in &mut queue {
+            for _ in 0..random.usize(..3) {
+                let at = random.usize(..record.len());
+                record[at] = random.u8(..);
+            }
+        }
+        let records = queue.len();
+        draw(&mut queue, &mut merger, records);
+        assert!(!queue.is_empty());
+    }
+    let counts = merger.counts();
+    assert!(counts.undecodable > 10 && counts.merged.unreadable_sketches > 0, "{counts:?}");
+    assert!(ledger(&queue).gaps[&("normal".to_owned(), "undeliverable")] > 10);
+}
+
+#[test]
 fn planted_bugs_are_seen_by_the_ledger() {
     let mut queue = queue_of(&minutes(&mut Plant::new(8), 600));
     let appended = ledger(&queue);
