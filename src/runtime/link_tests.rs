@@ -41,7 +41,7 @@ use crate::telemetry::{Metrics, Progress};
 use crate::wire::{BatchReader, Encoder, Origin, encode_record};
 
 /// The configuration's defaults upstream.
-const KEEP_ALIVE: Duration = Duration::from_secs(120);
+const KEEP_ALIVE: Duration = Duration::from_mins(2);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(90);
 
 /// Timers of the executor have this grain.
@@ -327,7 +327,7 @@ impl Shown {
     fn hasty(&self) -> usize {
         let floor = Backoff::new(ForwardConfig::default().backoff_min, Duration::from_hours(1)).fail(0.0);
         let is_hasty = |pair: &&[Passage]| {
-            pair[0].closed.is_none_or(|ended| pair[1].opened.duration_since(ended) < floor - CLOCK_TICK)
+            pair[0].closed.is_none_or(|ended| pair[1].opened.duration_since(ended) + CLOCK_TICK < floor)
         };
         self.passages.windows(2).filter(is_hasty).count()
     }

@@ -425,14 +425,13 @@ impl Stream {
         });
         let tasks = tasks.collect();
         let features = self.features.iter().map(|(name, decimals, value)| {
-            let at = |share: i64| named(name, *decimals, value + value / 100 * share).value;
-            // Means and quantiles are estimates and have as many digits as single precision.
-            let mut near = |share: i64| at(share) * (1.0 + random.f32() / 1_000.0);
+            let mut near =
+                |share: i64| named(name, *decimals, value + value / 100 * share + random.i64(-1..2)).value;
             FeatureSummary {
                 name: Arc::clone(name),
                 count: events,
-                min: at(-3),
-                max: at(4),
+                min: near(-3),
+                max: near(4),
                 mean: near(0),
                 quantiles: [near(-2), near(0), near(2)],
                 sketch: Arc::default(),
