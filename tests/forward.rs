@@ -25,9 +25,13 @@ fn seeds(count: u64) -> std::ops::Range<u64> {
 
 /// A satellite link with a budget, outages, restarts and power cuts, and more to say than the day allows.
 fn month(seed: u64, bug: Bug) -> World {
+    run_month(seed, bug, false)
+}
+
+fn run_month(seed: u64, bug: Bug, flood: bool) -> World {
     let config = ForwardConfig {
         daily: Some(Bytes(DAILY)),
-        rate: (seed % 3 == 0).then_some(BitRate(32_000)),
+        rate: seed.is_multiple_of(3).then_some(BitRate(32_000)),
         keep_alive: Duration::from_mins(2),
         tls: true,
         ..ForwardConfig::default()
@@ -40,6 +44,7 @@ fn month(seed: u64, bug: Bug) -> World {
         bug,
         append_every: Duration::from_secs(80),
         clump: 20,
+        flood,
         ..Plan::quiet(config)
     };
     let mut world = World::new(seed, plan);
@@ -74,6 +79,21 @@ fn no_day_of_a_month_costs_a_byte_more_than_its_budget() {
             "FORWARD_SEED={seed}: alarms have a share of their own"
         );
         assert!(world.alarms > 100 && world.boots > 30);
+    }
+}
+
+#[test]
+fn a_flood_of_alarms_uses_the_last_byte_and_not_one_more() {
+    for seed in seeds(3) {
+        let world = run_month(seed, Bug::None, true);
+        let (dearest, bytes) = world.dearest_day();
+        let used = world.full_days().iter().sum::<u64>() as f64 / (DAYS * DAILY) as f64;
+        println!(
+            "seed {seed}: alarms without end: dearest day {dearest}: {bytes} of {DAILY} bytes; used {:.1} %",
+            used * 100.0
+        );
+        assert!(bytes <= DAILY, "FORWARD_SEED={seed}: {bytes} bytes on day {dearest}");
+        assert!(bytes > DAILY - 5_000 && used > 0.95, "FORWARD_SEED={seed}: {bytes}, {used}");
     }
 }
 
@@ -148,7 +168,7 @@ fn a_poison_that_is_not_set_aside_blocks_its_lane() {
 
 #[test]
 fn clocks_that_lie_lose_nothing_make_no_storm_and_buy_nothing() {
-    let year = 365 * 24 * HOUR as i64;
+    let year = 365 * 86_400;
     let walls = [
         ("1970, never set", Wall::Unset { until: u64::MAX }),
         ("1970, set after an hour", Wall::Unset { until: HOUR }),

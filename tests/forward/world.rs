@@ -66,6 +66,8 @@ pub(crate) struct Plan {
     pub(crate) append_every: Duration,
     /// Records appended at once.
     pub(crate) clump: u64,
+    /// Alarms come as often as anything else.
+    pub(crate) flood: bool,
     pub(crate) trip: Duration,
     pub(crate) bits_per_second: u64,
     pub(crate) poison: Option<u64>,
@@ -87,6 +89,7 @@ impl Plan {
             backlog: 2_000,
             append_every: Duration::from_secs(1),
             clump: 1,
+            flood: false,
             trip: Duration::from_millis(1_200),
             bits_per_second: 64_000,
             poison: None,
@@ -374,7 +377,7 @@ impl World {
                 self.handshake(connection, step);
             }
             Event::NoAnswer { connection } if self.connection == Some(connection) => {
-                self.lose(Loss::Unreachable)
+                self.lose(Loss::Unreachable);
             }
             Event::Arrive { connection, token } if self.connection == Some(connection) && !self.dead => {
                 self.arrive(connection, token);
@@ -437,17 +440,18 @@ impl World {
 
     fn append(&mut self, lane: usize) {
         let mut every = self.plan.append_every;
-        if lane == 0 {
+        let rare = lane == 0 && !self.plan.flood;
+        if rare {
             // A few alarms a day.
             every = Duration::from_secs(self.random.u64(600..14_400));
             self.alarms += u64::from(self.now + 8 * 3_600 * SECOND < self.end);
         }
         let state = &mut self.lanes[lane];
-        for _ in 0..if lane == 0 { 1 } else { self.plan.clump } {
+        for _ in 0..if rare { 1 } else { self.plan.clump } {
             state.durable += 1;
             state.appended_at.insert(state.durable, self.now);
         }
-        if lane == 0 && self.now + 8 * 3_600 * SECOND < self.end {
+        if rare && self.now + 8 * 3_600 * SECOND < self.end {
             self.alarm_waits.insert(state.durable, self.linked);
         }
         self.after(every, Event::Append { lane });
