@@ -249,10 +249,7 @@ fn start_outbox(
     let (durable, durable_seen) = watch::channel([0; 3]);
     let (report, report_seen) = watch::channel(OutboxReport::default());
     let worker = OutboxWorker {
-        room: Room::new(Coarsening::new(
-            Door::new(Vec::new(), Vec::new()),
-            SummaryIds::new(outbox.epoch()),
-        )),
+        room: Room::new(Coarsening::new(Door::new(Vec::new(), Vec::new()), SummaryIds::new(outbox.epoch()))),
         outbox,
         urgent: mpsc::channel(1).1,
         requests: requests_seen,
