@@ -207,6 +207,7 @@ impl Log {
     pub(crate) fn mark(&self, acked: u64) -> Mark {
         let mut done = self.done.clone();
         let acked = done.pass(acked.max(self.acked));
+        let done = done.to_slot();
         Mark { acked, epoch: self.epoch, dropped: self.dropped, told: self.told, done }
     }
 
