@@ -254,7 +254,7 @@ impl<D: Disk> Outbox<D> {
     }
 
     /// Records that everything of a lane from `from` to `upto` was acknowledged, while earlier records wait. Of more than
-    /// eight such ranges the smallest are forgotten: their records are held, and sent, again.
+    /// eight such ranges a restart forgets the smallest: their records are sent again.
     ///
     /// # Errors
     /// As for [`Outbox::advance`].

@@ -286,8 +286,14 @@ impl Model {
             assert!(outbox.durable(lane).0 >= model.durable, "{lane:?}: durable falls");
             model.durable = outbox.durable(lane).0;
             model.done = model.done.max(outbox.acked(lane).0);
-            let is_done = |seq: u64| outbox.done(lane).iter().any(|range| (range.0..=range.1).contains(&seq));
-            // A range that was forgotten comes again.
+            // Of more than eight ranges the smallest may be forgotten.
+            let mut lengths: Vec<u64> = outbox.done(lane).iter().map(|range| range.1 - range.0 + 1).collect();
+            lengths.sort_unstable_by(|a, b| b.cmp(a));
+            let longer_than = lengths.get(8).copied().unwrap_or(0);
+            let is_done = |seq: u64| {
+                let mut kept = outbox.done(lane).iter().filter(|range| range.1 - range.0 >= longer_than);
+                kept.any(|range| (range.0..=range.1).contains(&seq))
+            };
             model.saved_beyond.retain(|&seq| seq <= outbox.acked(lane).0 || is_done(seq));
         }
         assert!(outbox.tally().balances(outbox.held()), "{:?} held {}", outbox.tally(), outbox.held());
