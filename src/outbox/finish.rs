@@ -75,7 +75,13 @@ impl Log {
             return Ok(settled);
         }
         let before = (self.acked, self.done.clone());
-        let forgotten = self.done.insert(from, upto);
+        let forgotten = if from == self.acked + 1 {
+            // Moving the cursor needs no range, however many there are.
+            self.acked = upto;
+            None
+        } else {
+            self.done.insert(from, upto)
+        };
         self.acked = self.done.pass(self.acked);
         // All that changed, or may have.
         let (first, last) = forgotten.map_or((from, upto), |range| (from.min(range.0), upto.max(range.1)));
