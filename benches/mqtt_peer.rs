@@ -13,7 +13,7 @@
 )]
 
 use std::collections::VecDeque;
-use std::io::{Read, Write};
+use std::io::{BufRead, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -320,7 +320,7 @@ fn sink(options: &Options) {
     let (batch, batches) = mpsc::channel();
     std::thread::spawn(move || {
         let mut packets = std::io::BufReader::with_capacity(1 << 16, stream.try_clone().unwrap());
-        loop {
+        while packets.fill_buf().is_ok_and(|there| !there.is_empty()) {
             let (kind, body) = read_packet(&mut packets);
             let at = Instant::now();
             let reply = match kind >> 4 {

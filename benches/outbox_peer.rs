@@ -13,7 +13,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
-use tidegate::clock::EventTime;
+use tidegate::clock::{ClockQuality, EventTime, UtcTime};
 use tidegate::io::disk::Directory;
 use tidegate::outbox::{Appended, Lane, Outbox, OutboxConfig, Seq};
 use tidegate::units::Bytes;
@@ -60,7 +60,8 @@ fn open_outbox(options: &Options) -> Outbox<Directory> {
         sync_interval: Duration::from_millis(options.number("sync-ms")),
         ..OutboxConfig::default()
     };
-    Outbox::open(directory, config, now().0.cast_unsigned()).unwrap().outbox
+    let at = UtcTime { micros: now().0, quality: ClockQuality::Synced };
+    Outbox::open(directory, config, now().0.cast_unsigned(), at).unwrap().outbox
 }
 
 /// Appends `--count` records of `--bytes` each, `--rate` a second (0: as fast as it goes), and syncs as the service does:
@@ -114,7 +115,7 @@ fn sync(outbox: &mut Outbox<Directory>, acks: bool, records: &mut Vec<tidegate::
     loop {
         records.clear();
         let from = Seq(outbox.acked(Lane::Normal).0 + 1);
-        outbox.read(Lane::Normal, from, 256, 64 << 10, records).unwrap();
+        outbox.read(Lane::Normal, from, outbox.durable(Lane::Normal), 256, 64 << 10, records).unwrap();
         let Some(last) = records.last() else { return };
         outbox.advance(Lane::Normal, last.seq).unwrap();
     }

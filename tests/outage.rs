@@ -6,9 +6,9 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::print_stdout, reason = "a test program")]
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use tidegate::clock::{ClockQuality, EventTime, Uptime, UtcTime};
+use tidegate::clock::{Clock, ClockQuality, EventTime, SystemClock, Uptime, UtcTime};
 use tidegate::config::{Config, DEFAULT_CONFIG};
 use tidegate::egress;
 use tidegate::flow::{EventId, Facts, GapReason, Grain, Outbound, Priority, TimeSpan};
@@ -204,7 +204,7 @@ fn told(gateway: &mut Gateway, days: i64) -> (Hours, usize, u64) {
 }
 
 fn run(config: OutboxConfig, days: i64, rate: i64) -> (Hours, u64) {
-    let (started, size_max) = (Instant::now(), config.size_max.0);
+    let (clock, size_max) = (SystemClock::start(), config.size_max.0);
     let mut gateway = Gateway::new(config);
     outage(&mut gateway, days, rate);
     let (appended, payload, written) = (gateway.appended.events(), gateway.payload, gateway.disk.written());
@@ -228,7 +228,7 @@ fn run(config: OutboxConfig, days: i64, rate: i64) -> (Hours, u64) {
         "  {} streams of {} hours: {hours:?}; {:.1} s",
         STREAMS.len(),
         24 * days,
-        started.elapsed().as_secs_f64()
+        clock.uptime().since(Uptime::ZERO).as_secs_f64()
     );
     let counts = gateway.room.merger().counts();
     assert_eq!((counts.undecodable, counts.refused, counts.merged.overflowed), (0, 0, 0));

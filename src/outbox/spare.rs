@@ -155,6 +155,11 @@ fn name(number: u16) -> String {
     format!("spare-{number:03}.seg")
 }
 
+/// Whether a file is one of these.
+pub(crate) fn is_spare(name: &str) -> bool {
+    parse_name(name).is_some()
+}
+
 fn parse_name(name: &str) -> Option<u16> {
     let digits = name.strip_prefix("spare-")?.strip_suffix(".seg")?;
     let plain = digits.len() == 3 && digits.bytes().all(|b| b.is_ascii_digit());

@@ -182,7 +182,7 @@ impl<D: Disk> OutboxWorker<D> {
                 () = tokio::time::sleep_until(wake) => {
                     if turn.pending == 0 {
                         // Idle: the cursors catch up, so that a restart sends little twice.
-                        turn.tolerate(now, self.outbox.checkpoint(), "save the cursors");
+                        turn.tolerate(now, &self.outbox.checkpoint(), "save the cursors");
                     }
                 }
             }
@@ -194,7 +194,7 @@ impl<D: Disk> OutboxWorker<D> {
             self.mend(now, &mut turn);
             self.make_room(now, &mut turn);
             if now.since(turn.reported) >= IDLE_TURN {
-                turn.tolerate(now, self.outbox.expire(self.clock.utc()), "drop what is too old");
+                turn.tolerate(now, &self.outbox.expire(self.clock.utc()), "drop what is too old");
                 self.tell_gaps(now, &mut turn);
                 self.tell_report(now, &mut turn);
             }
@@ -205,7 +205,7 @@ impl<D: Disk> OutboxWorker<D> {
         self.sync(&mut turn);
         // Without the cursors some records are sent twice, that is all.
         let now = self.clock.uptime();
-        turn.tolerate(now, self.outbox.checkpoint(), "save the cursors");
+        turn.tolerate(now, &self.outbox.checkpoint(), "save the cursors");
         self.tell_report(now, &mut turn);
         info!("closed the outbox");
         self.outbox.sync()
@@ -218,23 +218,23 @@ impl<D: Disk> OutboxWorker<D> {
             OutboxRequest::Read { lane, from, upto, records_max, bytes_max, reply } => {
                 let mut records = Vec::new();
                 let read = self.outbox.read(lane, from, upto, records_max, bytes_max, &mut records);
-                if turn.tolerate(now, read, "read records") {
+                if turn.tolerate(now, &read, "read records") {
                     self.room.handed_out(lane, &records, now);
                     // The forwarder may have lost its connection meanwhile and dropped the question.
                     best_effort(reply.send(Reading { records }));
                 }
             }
             OutboxRequest::Advance { lane, upto } => {
-                turn.tolerate(now, self.outbox.advance(lane, upto), "move a cursor");
+                turn.tolerate(now, &self.outbox.advance(lane, upto), "move a cursor");
             }
             OutboxRequest::Settle { lane, from, upto } => {
-                turn.tolerate(now, self.outbox.settle(lane, from, upto), "move a cursor");
+                turn.tolerate(now, &self.outbox.settle(lane, from, upto), "move a cursor");
             }
             OutboxRequest::SetAside { lane, seq } => {
-                turn.tolerate(now, self.outbox.set_aside(lane, seq), "set a record aside");
+                turn.tolerate(now, &self.outbox.set_aside(lane, seq), "set a record aside");
             }
             OutboxRequest::Remember { note, reply } => {
-                let is_durable = turn.tolerate(now, self.outbox.remember(&note), "keep a note");
+                let is_durable = turn.tolerate(now, &self.outbox.remember(&note), "keep a note");
                 best_effort(reply.send(is_durable));
             }
             OutboxRequest::Sync(done) => {
@@ -263,7 +263,7 @@ impl<D: Disk> OutboxWorker<D> {
             return true;
         }
         let synced = self.outbox.sync();
-        let is_durable = turn.tolerate(self.clock.uptime(), synced, "make records durable");
+        let is_durable = turn.tolerate(self.clock.uptime(), &synced, "make records durable");
         if is_durable {
             self.metrics.add(Metric::DurableRecords, appended);
             self.metrics.add(Metric::Commits, 1);
@@ -300,7 +300,7 @@ impl<D: Disk> OutboxWorker<D> {
             Ok(true) => self.tell_durable(),
             Ok(false) => {}
             Err(error) => {
-                turn.tolerate(now, Err(error), "draw old events together");
+                turn.tolerate(now, &Err(error), "draw old events together");
             }
         }
     }
@@ -400,8 +400,8 @@ pub(in crate::runtime) fn remedy(disk: DiskState) -> &'static str {
 
 impl Turn {
     /// Whether it worked. What did not is said now and then: nothing is lost by it, and it is tried again.
-    fn tolerate(&mut self, now: Uptime, result: Result<(), OutboxError>, doing: &'static str) -> bool {
-        if let Err(error) = &result
+    fn tolerate(&mut self, now: Uptime, result: &Result<(), OutboxError>, doing: &'static str) -> bool {
+        if let Err(error) = result
             && self.warned.is_none_or(|warned| now.since(warned) >= WARN_EVERY)
         {
             self.warned = Some(now);

@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tracing::{error, info};
 
-use crate::clock::{Clock, SystemClock, Uptime};
+use crate::clock::{Clock, EventTime, SystemClock, Uptime};
 use crate::config::{Config, LinkSettings};
 use crate::egress::Door;
 use crate::flow::Budget;
@@ -84,17 +84,8 @@ pub(in crate::runtime) struct Service {
 
 /// Opens and spawns everything, back to front. Needs a running executor.
 pub(in crate::runtime) fn wire(config: &Config, options: &Options) -> Result<Service, WiringError> {
-    let clock = SystemClock::start();
     let known_time = KnownTime::in_folder(&config.gateway.state_dir);
-    let common = Common {
-        known: known_time.read(),
-        metrics: Arc::clone(&options.metrics),
-        pace: options.pace,
-        progress: Arc::new(Progress::new(clock.uptime())),
-        topics: topics(config),
-        origin: Origin { site: Arc::clone(&config.gateway.site), gateway: Arc::clone(&config.gateway.id) },
-        clock,
-    };
+    let common = common(config, options, known_time.read());
     let (stopping, stopping_seen) = watch::channel(false);
     let (grace, grace_seen) = watch::channel(None);
     let (health, health_seen) = watch::channel(Arc::from(""));
@@ -160,6 +151,20 @@ pub(in crate::runtime) fn wire(config: &Config, options: &Options) -> Result<Ser
         progress: common.progress,
         clock: common.clock,
     })
+}
+
+/// What every shell gets.
+fn common(config: &Config, options: &Options, known: Option<EventTime>) -> Common {
+    let clock = SystemClock::start();
+    Common {
+        known,
+        metrics: Arc::clone(&options.metrics),
+        pace: options.pace,
+        progress: Arc::new(Progress::new(clock.uptime())),
+        topics: topics(config),
+        origin: Origin { site: Arc::clone(&config.gateway.site), gateway: Arc::clone(&config.gateway.id) },
+        clock,
+    }
 }
 
 /// The models; those that are refused are logged.

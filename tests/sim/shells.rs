@@ -167,9 +167,8 @@ impl World {
             let seq = seq.saturating_sub(wrong).max(1);
             self.may_drop = true;
             let stored = gateway.outbox.set_aside(Lane::ALL[index], Seq(seq));
-            if self.tolerate(stored)?.is_none() {
-                return Ok(());
-            }
+            // Where the disk does not take it, it is dropped all the same, and counted.
+            self.tolerate(stored)?;
             self.may_drop = false;
             self.reference.set_aside(index, seq, self.settings.poison)?;
             self.summary.aside += 1;
@@ -304,12 +303,15 @@ impl World {
         Ok(())
     }
 
-    pub(crate) fn told(&mut self) {
-        let Some(gateway) = &mut self.gateway else { return };
+    pub(crate) fn told(&mut self) -> Result<(), Stop> {
+        let Some(gateway) = &mut self.gateway else { return Ok(()) };
         gateway.untold = false;
         for (number, lane) in (0_u8..).zip(Lane::ALL) {
-            gateway.session.durable(number, gateway.outbox.durable(lane).0);
+            let durable = gateway.outbox.durable(lane).0;
+            self.reference.synced(usize::from(number), durable)?;
+            gateway.session.durable(number, durable);
         }
+        Ok(())
     }
 
     /// Sorts the errors of the outbox as its shell does.
@@ -397,7 +399,10 @@ impl World {
             return Ok(());
         }
         if self.broker.dies(key, self.settings.poison)? {
-            if !broken {
+            if !broken && self.settings.says_no {
+                let refusal = Happening::Refuse { connection, token, content: true };
+                self.schedule.after(self.random.u64(5..1_500), refusal);
+            } else if !broken {
                 self.summary.deaths += 1;
                 self.lose_link(Loss::Closed);
             }
@@ -408,7 +413,8 @@ impl World {
             return Ok(self.broker.take(key, self.planted, &mut self.reference)?);
         }
         if self.has(Kind::Refusals) && self.random.bool() {
-            self.schedule.after(self.random.u64(5..1_500), Happening::Refuse { connection, token });
+            self.schedule
+                .after(self.random.u64(5..1_500), Happening::Refuse { connection, token, content: false });
             return Ok(());
         }
         self.broker.take(key, self.planted, &mut self.reference)?;

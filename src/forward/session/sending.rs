@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::forward::lane::{Flight, Stretch};
+use crate::forward::lane::{Flight, Lane, Stretch};
 use crate::forward::ledger::{Afford, Share};
 use crate::forward::session::{ALARM, DAY_CHECK, Extra, LANES, Session};
 use crate::forward::{Fetch, Moment, Settled, Token, Withheld};
@@ -35,7 +35,7 @@ impl Session {
             return None;
         }
         for index in self.order() {
-            let Some(stretch) = self.lanes.get(index).and_then(|lane| lane.head()) else { continue };
+            let Some(stretch) = self.lanes.get(index).and_then(Lane::head) else { continue };
             if !self.pace.allows(now.up) {
                 self.wake_at(self.pace.ready());
                 return None;
