@@ -28,6 +28,8 @@ impl Session {
     pub fn next(&mut self, now: Moment) -> Option<Fetch> {
         self.wake = None;
         self.ledger.turn(now);
+        // A new day forgets what the old one has asked for.
+        self.waits_for_grant &= self.ledger.asks() || self.writing.is_some();
         if !self.link.is_up() || self.pending.is_some() || self.waits_for_grant {
             return None;
         }
