@@ -1,6 +1,6 @@
 //! Row LINK of the fault matrix in real time: the program between two Mosquittos, its way upstream through a bad link.
 //!
-//! The matrix by a clock of its own is `src/runtime/link_tests.rs`; here the same links are run as they are, all at once,
+//! The matrix by a clock of its own is `src/runtime/link/tests.rs`; here the same links are run as they are, all at once,
 //! so that the slowest decides: 40 s in all. `cargo test --test link -- --nocapture` prints what each has shown.
 #![expect(
     clippy::unwrap_used,

@@ -30,6 +30,7 @@ mod known_time;
 mod limits;
 mod link_report;
 #[cfg(test)]
+#[path = "link/tests.rs"]
 mod link_tests;
 mod memory;
 mod models;

@@ -6,9 +6,9 @@
 //! `LINK_SEED=n` runs it with another seed, `LINK_FULL=1` resets at every byte instead of every 13th and draws 1,000
 //! mixtures instead of 30.
 
-#[path = "../../tests/support/chaos_proxy.rs"]
+#[path = "../../../tests/support/chaos_proxy.rs"]
 mod chaos_proxy;
-#[path = "../../tests/support/far_broker.rs"]
+#[path = "../../../tests/support/far_broker.rs"]
 mod far_broker;
 
 use std::collections::BTreeMap;
