@@ -196,11 +196,16 @@ class OutboxBench:
         self.bench.send(plant.port, "plant/rig", 1, RECORDS_PER_SECOND * seconds, rate=RECORDS_PER_SECOND)
         time.sleep(1)
         written, took = device.written() - before, time.monotonic() - started
-        print(f"   whole program at {RECORDS_PER_SECOND} events/s: {written / took * 86_400 / 1e6:.0f} MB a day to the device, "
-              f"{written / (RECORDS_PER_SECOND * seconds):.0f} bytes an event")
-        self.end(gateway.child)
-        plant.stop()
+        # How large a record is, from some that wait.
         self.end(sink)
+        self.bench.send(plant.port, "plant/rig", 1, 500, rate=500)
+        time.sleep(1)
+        records, payload = self.waiting(device.mount / "gateway")
+        per_event, size = written / (RECORDS_PER_SECOND * seconds), payload / max(records, 1)
+        print(f"   whole program at {RECORDS_PER_SECOND} events/s of {size:.0f} bytes: {per_event:.0f} bytes an event to the device "
+              f"({per_event / max(size, 1):.2f} times), {written / took * 86_400 / 1e6:.0f} MB a day")
+        self.end(gateway.child)
+        self.end(plant.child)
 
     def appending(self, rounds):
         print(f"\n-- appending: payload per second against write and fdatasync of the same batches ({BATCH_RECORDS} records of {RECORD_BYTES} bytes)")
@@ -237,13 +242,13 @@ class OutboxBench:
         return SmallGateway(self.start, self.program, state, plant, upstream, size_max).connected()
 
     def draining(self):
-        events, window = 100_000, 64
+        events, window = 300_000, 64
         print(f"\n-- draining {events} events against a publisher of the same batches, QoS 1, window of {window}")
         plant, port = self.tools.Broker(self.folder), self.free_port()
         filled = pathlib.Path(self.folder) / "filled"
         gateway = self.gateway(filled, plant.port, port, DEFAULT_SIZE)
         self.bench.send(plant.port, "plant/rig", 1, events)
-        self.until(lambda: self.waiting(filled) >= events * 0.99, 60)
+        self.until(lambda: self.waiting(filled)[0] >= events * 0.99, 180)
         self.kill(gateway)
         for delay in (0, 20, 100, 600):
             state = pathlib.Path(self.folder) / "drain"
@@ -273,8 +278,9 @@ class OutboxBench:
         words = [str(self.program), "outbox", "stat", str(state / "outbox"), "--json"]
         done = subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         if done.returncode != 0:
-            return 0
-        return sum(lane["records"] for lane in json.loads(done.stdout)["lanes"])
+            return 0, 0
+        lanes = json.loads(done.stdout)["lanes"]
+        return sum(lane["records"] for lane in lanes), sum(lane["payload_bytes"] for lane in lanes)
 
     def kill(self, gateway):
         gateway.child.kill()

@@ -25,6 +25,7 @@ const DOCUMENTS: &[&str] = &[
     "docs/models.md",
     "docs/operations.md",
     "docs/outbox.md",
+    "docs/reliability.md",
     "docs/security.md",
     "docs/wire.md",
 ];
