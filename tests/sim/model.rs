@@ -243,6 +243,17 @@ impl Reference {
         Ok(())
     }
 
+    /// Whether nothing is missing but records at which the broker dies; they count as held then.
+    pub(crate) fn waits_for_poison(&mut self, poison: Option<u64>) -> bool {
+        let Some(every) = poison else { return false };
+        let missing = |id: &EventId| !self.found.contains_key(id);
+        let innocent = self.must.iter().any(|id| missing(id) && !id.number.is_multiple_of(every));
+        if !innocent {
+            self.must.retain(|id| self.found.contains_key(id));
+        }
+        !innocent
+    }
+
     /// At the end: everything that must be upstream is.
     pub(crate) fn complete(&self) -> Checked {
         match self.must.iter().find(|id| !self.found.contains_key(id)) {

@@ -130,7 +130,10 @@ impl Session {
         let full = self.in_flight() >= usize::from(self.in_flight_max);
         let cost = self.tariff.publish(bytes);
         let may = self.link.is_up() && !alone && !full && self.pace.allows(now.up);
-        if !may || self.ledger.afford(Share::Ordinary, cost, 0) != Afford::Yes {
+        // Where a record is hunted, a connection must prove itself first: that is worth the share of the alarms behind it.
+        let hunting = self.lanes.iter().any(|lane| lane.suspect.is_some());
+        let share = if hunting { Share::Alarm } else { Share::Ordinary };
+        if !may || self.ledger.afford(share, cost, 0) != Afford::Yes {
             return None;
         }
         let token = self.token();
