@@ -162,10 +162,10 @@ impl<D: Disk> Outbox<D> {
         let log = Self::log_of(logs, lane);
         log.done.insert(from, upto);
         if let Err(error) = log.save_cursor(disk, log.acked) {
-            return self.withdraw(lane, (from, upto), error);
+            return self.withdraw(lane, upto, error);
         }
         if let Err(error) = self.append_drawn(lane, drawn, upto) {
-            return self.withdraw(lane, (from, upto), error);
+            return self.withdraw(lane, upto, error);
         }
         let Self { disk, logs, .. } = self;
         let log = Self::log_of(logs, lane);
@@ -173,13 +173,15 @@ impl<D: Disk> Outbox<D> {
         log.done.insert(drawn.first.max(log.acked + 1), drawn.last);
         if let Err(error) = log.save_cursor(disk, log.acked) {
             log.done = hidden;
-            return self.withdraw(lane, (from, upto), error);
+            return self.withdraw(lane, upto, error);
         }
+        log.show(from);
         let Self { disk, buffer, logs, tally, spares, .. } = self;
+        tally.received += count;
         let log = Self::log_of(logs, lane);
         let settled = log.settle(disk, buffer, drawn.first, drawn.last)?;
         tally.drop(DropReason::Coarsened, settled.records);
-        tally.received += count + settled.forgotten;
+        tally.received += settled.forgotten;
         let collected = log.collect(disk, spares);
         self.noted(collected)?;
         Ok(Coarsened::Done { taken: settled.records, emitted: count })
@@ -197,19 +199,10 @@ impl<D: Disk> Outbox<D> {
     }
 
     /// Leaves the old records as they are. The numbers of the new ones are not used any more: the cursor may hide them.
-    fn withdraw(
-        &mut self,
-        lane: Lane,
-        (from, upto): (u64, u64),
-        error: OutboxError,
-    ) -> Result<Coarsened, OutboxError> {
+    fn withdraw(&mut self, lane: Lane, upto: u64, error: OutboxError) -> Result<Coarsened, OutboxError> {
         self.note(&error);
-        let (log, side) = Self::lane_of(&mut self.logs, &mut self.sides, lane);
+        let side = self.side_mut(lane);
         side.next = side.next.max(upto + 1);
-        for segment in log.segments.iter_mut().filter(|segment| segment.last >= from) {
-            // What of them was written is not held.
-            segment.unacked = segment.unacked.saturating_sub(segment.last + 1 - segment.first.max(from));
-        }
         drop(self.skip_to(lane, upto + 1));
         Err(error)
     }
