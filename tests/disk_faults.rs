@@ -2,8 +2,7 @@
 //! the record, and does everything go on when the disk does?
 //!
 //! `DISK_SEED=… cargo test --test disk_faults -- --nocapture` runs one seed and prints what happened.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test program")]
-#![expect(clippy::print_stdout, reason = "seed and counts")]
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a test program")]
 
 use std::collections::BTreeMap;
 
