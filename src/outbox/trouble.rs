@@ -123,7 +123,7 @@ impl<D: Disk> Outbox<D> {
 
     /// The same, passing the result on.
     pub(crate) fn heeded<T>(&mut self, result: Result<T, OutboxError>) -> Result<T, OutboxError> {
-        result.inspect_err(|error| self.note(error))
+        result.inspect_err(|error| self.heed(error))
     }
 
     /// Whether a lane has records that no sound file has.
