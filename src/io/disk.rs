@@ -432,7 +432,9 @@ mod tests {
             outbox.sync()
         };
         store(&mut outbox).unwrap();
-        segments().iter().for_each(|file| std::fs::remove_file(file).unwrap());
+        for file in segments() {
+            std::fs::remove_file(file).unwrap();
+        }
         store(&mut outbox).unwrap_or_else(|_| assert!(outbox.mend(), "it goes into another file"));
         assert_eq!(outbox.durable(Lane::Normal), Seq(2));
 
