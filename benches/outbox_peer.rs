@@ -65,17 +65,17 @@ fn open_outbox(options: &Options) -> Outbox<Directory> {
 }
 
 /// Appends `--count` records of `--bytes` each, `--rate` a second (0: as fast as it goes), and syncs as the service does:
-/// `--sync-ms` after the first that waits, or when the largest batch is full. With `--acks 1` the link is up: what is
-/// durable is read and acknowledged at once.
+/// `--sync-ms` after the first that waits, or when the largest batch is full. With `--acks read` the link is up: what is
+/// durable is read and acknowledged at once; with `--acks only` it is acknowledged and not read; with `--acks none` it stays.
 fn append(options: &Options) {
     let (count, bytes, rate) = (options.number("count"), options.number("bytes"), options.number("rate"));
-    let acks = options.number("acks") == 1;
+    let acks = options.text("acks");
     let mut outbox = open_outbox(options);
     let (interval, batch) = (outbox.config().sync_interval, u64::from(outbox.config().batch_records_max));
     let mut payload = vec![0; usize::try_from(bytes).unwrap()];
     let mut random = fastrand::Rng::with_seed(7);
     let (mut pending, mut syncs, mut due) = (0, 0_u64, None::<Instant>);
-    let mut records = Vec::new();
+    let (mut records, mut at) = (Vec::new(), now());
     let started = Instant::now();
     for number in 0..count {
         if let Some(nanos) = (number * 1_000_000_000).checked_div(rate) {
@@ -88,10 +88,13 @@ fn append(options: &Options) {
             std::thread::sleep(next.saturating_duration_since(Instant::now()));
         }
         random.fill(&mut payload);
-        assert!(matches!(outbox.append(Lane::Normal, &payload, now()), Ok(Appended::Stored(_))));
+        assert!(matches!(outbox.append(Lane::Normal, &payload, at), Ok(Appended::Stored(_))));
         pending += 1;
-        let at = *due.get_or_insert_with(|| Instant::now() + interval);
-        if pending >= batch || (rate == 0 && at <= Instant::now()) {
+        if due.is_none() {
+            // One look at the clock a batch: at full rate the clock would be measured.
+            (due, at) = (Some(Instant::now() + interval), now());
+        }
+        if pending >= batch {
             sync(&mut outbox, acks, &mut records);
             (pending, syncs, due) = (0, syncs + 1, None);
         }
@@ -107,10 +110,12 @@ fn append(options: &Options) {
     );
 }
 
-fn sync(outbox: &mut Outbox<Directory>, acks: bool, records: &mut Vec<tidegate::outbox::Record>) {
+fn sync(outbox: &mut Outbox<Directory>, acks: &str, records: &mut Vec<tidegate::outbox::Record>) {
     outbox.sync().unwrap();
-    if !acks {
-        return;
+    match acks {
+        "read" => {}
+        "only" => return outbox.advance(Lane::Normal, outbox.durable(Lane::Normal)).unwrap(),
+        _ => return,
     }
     loop {
         records.clear();

@@ -33,11 +33,12 @@ pub(in crate::forward) enum Weight {
     /// The link ended without a word: it may have been the link.
     Silence = 1,
     /// The broker hung up, or said that it does not take this.
-    Word = 4,
+    Word = 6,
 }
 
-/// Two words, or eight silences, with the record alone on the link. The first loss, in company, makes three tries.
-const WEIGHT_MAX: u8 = 8;
+/// Two words, a word and six silences, or twelve silences, with the record alone on the link: a broker that forgets every
+/// other acknowledgement goes on with one more of them for quite a while. The first loss, in company, makes three tries.
+const WEIGHT_MAX: u8 = 12;
 const LOSSES_CULPRIT: u8 = 3;
 
 /// Losses are counted so far; six bits of a note.
@@ -183,11 +184,11 @@ mod tests {
         let mut suspect = Some(Suspect::after_loss(None, (1, 10), false, Weight::Word));
         suspect = suspect.and_then(|suspect| suspect.after_arrival((1, 10)));
         assert_eq!(suspect, None);
-        for _ in 0..7 {
+        for _ in 0..11 {
             suspect = Some(Suspect::after_loss(suspect, (11, 11), true, Weight::Silence));
         }
         let condemned = |suspect: Option<Suspect>| suspect.and_then(|suspect| suspect.culprit());
-        assert_eq!(condemned(suspect), None, "seven silences are not enough");
+        assert_eq!(condemned(suspect), None, "eleven silences are not enough");
         for _ in 0..5 {
             suspect = Some(Suspect::after_loss(suspect, (11, 11), true, Weight::Word));
         }

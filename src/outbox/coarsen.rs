@@ -67,7 +67,7 @@ struct Drawn {
 }
 
 impl<D: Disk> Outbox<D> {
-    /// Draws the oldest sealed segment of a lane together that has not been found too dense before.
+    /// Draws the oldest sealed segment of a lane together that has not been found short enough before.
     ///
     /// # Errors
     /// When the disk cannot be read or written. Whatever had been reached, every record is there once.
@@ -85,13 +85,13 @@ impl<D: Disk> Outbox<D> {
         in_flight: &[(Seq, Seq)],
         coarsen: &mut dyn Coarsen,
     ) -> Result<Coarsened, OutboxError> {
-        let dense = self.side(lane).dense_upto;
+        let tried = self.side(lane).short_upto;
         let log = self.log(lane);
         let sealed = log.segments.iter().take(log.segments.len() - usize::from(log.open));
         let on_its_way =
             |first: u64, last: u64| in_flight.iter().any(|(from, upto)| from.0 <= last && first <= upto.0);
         let fits = |segment: &&Segment| segment.unacked > 0 && !on_its_way(segment.first, segment.last);
-        let mut found = sealed.into_iter().skip_while(|segment| segment.last <= dense || !fits(segment));
+        let mut found = sealed.into_iter().skip_while(|segment| segment.last <= tried || !fits(segment));
         let Some(first) = found.next().map(|segment| (segment.first, segment.last)) else {
             return Ok(Coarsened::Nothing);
         };
@@ -113,7 +113,7 @@ impl<D: Disk> Outbox<D> {
         if let Some(drawn) = drawn {
             self.exchange(lane, &drawn)
         } else {
-            self.side_mut(lane).dense_upto = first.1;
+            self.side_mut(lane).short_upto = first.1;
             Ok(Coarsened::NoGain)
         }
     }
@@ -162,10 +162,10 @@ impl<D: Disk> Outbox<D> {
         let log = Self::log_of(logs, lane);
         log.done.insert(from, upto);
         if let Err(error) = log.save_cursor(disk, log.acked) {
-            return self.withdraw(lane, (from, upto), error);
+            return self.withdraw(lane, upto, error);
         }
         if let Err(error) = self.append_drawn(lane, drawn, upto) {
-            return self.withdraw(lane, (from, upto), error);
+            return self.withdraw(lane, upto, error);
         }
         let Self { disk, logs, .. } = self;
         let log = Self::log_of(logs, lane);
@@ -173,15 +173,17 @@ impl<D: Disk> Outbox<D> {
         log.done.insert(drawn.first.max(log.acked + 1), drawn.last);
         if let Err(error) = log.save_cursor(disk, log.acked) {
             log.done = hidden;
-            return self.withdraw(lane, (from, upto), error);
+            return self.withdraw(lane, upto, error);
         }
+        log.show(from);
         let Self { disk, buffer, logs, tally, spares, .. } = self;
+        tally.received += count;
         let log = Self::log_of(logs, lane);
         let settled = log.settle(disk, buffer, drawn.first, drawn.last)?;
         tally.drop(DropReason::Coarsened, settled.records);
-        tally.received += count + settled.forgotten;
+        tally.received += settled.forgotten;
         let collected = log.collect(disk, spares);
-        self.noted(collected)?;
+        self.heeded(collected)?;
         Ok(Coarsened::Done { taken: settled.records, emitted: count })
     }
 
@@ -197,19 +199,10 @@ impl<D: Disk> Outbox<D> {
     }
 
     /// Leaves the old records as they are. The numbers of the new ones are not used any more: the cursor may hide them.
-    fn withdraw(
-        &mut self,
-        lane: Lane,
-        (from, upto): (u64, u64),
-        error: OutboxError,
-    ) -> Result<Coarsened, OutboxError> {
-        self.note(&error);
-        let (log, side) = Self::lane_of(&mut self.logs, &mut self.sides, lane);
+    fn withdraw(&mut self, lane: Lane, upto: u64, error: OutboxError) -> Result<Coarsened, OutboxError> {
+        self.heed(&error);
+        let side = self.side_mut(lane);
         side.next = side.next.max(upto + 1);
-        for segment in log.segments.iter_mut().filter(|segment| segment.last >= from) {
-            // What of them was written is not held.
-            segment.unacked = segment.unacked.saturating_sub(segment.last + 1 - segment.first.max(from));
-        }
         drop(self.skip_to(lane, upto + 1));
         Err(error)
     }

@@ -106,6 +106,15 @@ impl Log {
         Ok(settled)
     }
 
+    /// Counts the records from `from` on, which were marked as done with when they were appended and are not any more.
+    pub(crate) fn show(&mut self, from: u64) {
+        let counts: Vec<u64> =
+            self.segments.iter().map(|segment| self.span(segment.first.max(from), segment.last)).collect();
+        for (segment, count) in self.segments.iter_mut().zip(counts) {
+            segment.unacked += count;
+        }
+    }
+
     /// Reads a segment again after damage was met in it, and returns how many records are gone. Their numbers are done with.
     pub(crate) fn recount<D: DiskRead>(
         &mut self,

@@ -112,7 +112,7 @@ impl<D: Disk> Outbox<D> {
         side.ledger.see(Loss::Undeliverable, at, at);
         tally.drop(DropReason::Undeliverable, lost);
         tally.received += settled.forgotten;
-        self.noted(kept)?;
+        self.heeded(kept)?;
         self.collect(lane)
     }
 

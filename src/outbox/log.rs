@@ -143,6 +143,7 @@ impl Log {
             return Ok(Wrote::Refused(source));
         }
         let seq = self.next;
+        let held = u64::from(!self.is_done(seq));
         let Some(last) = self.segments.back_mut() else {
             return Ok(Wrote::Refused(io::Error::from(io::ErrorKind::NotFound)));
         };
@@ -153,7 +154,7 @@ impl Log {
         self.tail.push(salt, seq, &entry);
         last.len = self.tail.end();
         last.last = seq;
-        last.unacked += 1;
+        last.unacked += held;
         self.next += 1;
         self.newest = Some(entry.at);
         Ok(Wrote::Stored(seq))

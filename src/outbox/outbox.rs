@@ -54,7 +54,7 @@ pub(crate) struct Side {
     /// A write or sync of the open segment has failed and what it may have lost is not in another file yet.
     pub(crate) is_broken: bool,
     /// Segments up to here are as short as they get: found when they were to be drawn together.
-    pub(crate) dense_upto: u64,
+    pub(crate) short_upto: u64,
     pub(crate) ledger: Ledger,
 }
 
@@ -167,7 +167,7 @@ impl<D: Disk> Outbox<D> {
         };
         if let Err(error) = outbox.refill_reserve() {
             // What is stored can be sent all the same.
-            outbox.note(&error);
+            outbox.heed(&error);
         }
         Ok(Opened { outbox, recovered })
     }
@@ -281,7 +281,7 @@ impl<D: Disk> Outbox<D> {
     /// [`NOTE_BYTES_MAX`]: crate::outbox::NOTE_BYTES_MAX
     pub fn remember(&mut self, note: &[u8]) -> Result<(), OutboxError> {
         let saved = self.note.save(&mut self.disk, note);
-        self.noted(saved)
+        self.heeded(saved)
     }
 
     /// The note that was kept last, by this run or an earlier one; empty without.
@@ -299,7 +299,7 @@ impl<D: Disk> Outbox<D> {
             log.save_cursor(disk, log.acked)?;
             log.collect(disk, spares)
         });
-        self.noted(saved)
+        self.heeded(saved)
     }
 
     /// Everything of a lane up to here survives a power cut.
@@ -371,11 +371,11 @@ impl<D: Disk> Outbox<D> {
             None => match self.make_room(lane, &entry) {
                 Ok(Some(reason)) => Err(reason),
                 Ok(None) => self.write(lane, entry).or_else(|error| {
-                    self.note(&error);
+                    self.heed(&error);
                     self.keep(lane, &entry)
                 }),
                 Err(error) => {
-                    self.note(&error);
+                    self.heed(&error);
                     self.keep(lane, &entry)
                 }
             },
@@ -403,7 +403,7 @@ impl<D: Disk> Outbox<D> {
     pub(crate) fn collect(&mut self, lane: Lane) -> Result<(), OutboxError> {
         let Self { disk, logs, spares, .. } = self;
         let collected = Self::log_of(logs, lane).collect(disk, spares);
-        self.noted(collected)
+        self.heeded(collected)
     }
 
     pub(crate) fn log(&self, lane: Lane) -> &Log {
