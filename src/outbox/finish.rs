@@ -193,7 +193,8 @@ impl Log {
             }
             match spares.give(disk, segment) {
                 Ok(()) => {}
-                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+                // Somebody has taken it away, or put something else there, which is left alone.
+                Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::IsADirectory) => {}
                 // What cannot be removed now is tried again with the next acknowledgement.
                 Err(_) => break,
             }

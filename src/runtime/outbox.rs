@@ -150,6 +150,9 @@ struct Turn {
     /// and leaving only.
     lost: u64,
     lost_at: Option<Uptime>,
+    /// The same of records that could not be read.
+    damaged: u64,
+    damage_told: Option<Uptime>,
     /// When it was last said that the disk fails, and what it did when last looked at.
     warned: Option<Uptime>,
     disk: DiskState,
@@ -354,6 +357,7 @@ impl<D: Disk> OutboxWorker<D> {
         let (used, written) = (self.outbox.used(), self.outbox.written());
         let tally = self.outbox.tally().clone();
         turn.note_lost(now, tally.dropped(DropReason::OutboxFull) + tally.dropped(DropReason::OutboxReject));
+        turn.note_damaged(now, tally.dropped(DropReason::Damaged));
         self.metrics.record(Stage::Outbox, tally, self.outbox.held());
         for (metric, value) in [
             (Metric::OutboxBytes, used.0),
@@ -394,7 +398,9 @@ pub(in crate::runtime) fn remedy(disk: DiskState) -> &'static str {
         DiskState::ReadOnly => {
             "look at dmesg, check the file system of gateway.state_dir, remount it read-write"
         }
-        DiskState::Failing => "look at dmesg, replace the medium of gateway.state_dir",
+        DiskState::Failing => {
+            "look at dmesg, replace the medium of gateway.state_dir; if somebody moved or deleted it, restart"
+        }
     }
 }
 
@@ -408,6 +414,18 @@ impl Turn {
             warn!(%error, cause = error.source().map(ToString::to_string), doing, "outbox met an error and goes on");
         }
         result.is_ok()
+    }
+
+    /// Logs that records were unreadable, now and then.
+    fn note_damaged(&mut self, now: Uptime, damaged: u64) {
+        if damaged > self.damaged && self.damage_told.is_none_or(|told| now.since(told) >= WARN_EVERY) {
+            self.damage_told = Some(now);
+            self.damaged = damaged;
+            warn!(
+                damaged,
+                "records of the outbox are unreadable or gone: look at tidegate outbox verify and dmesg"
+            );
+        }
     }
 
     /// Logs entering and leaving the loss of records, not each of them.
