@@ -332,7 +332,10 @@ fn sink(options: &Options) {
                     if body[2..end].windows(4).any(|part| part == b"/up/") {
                         batch.send((at, body.len() - end)).unwrap();
                     }
-                    if kind & 6 == 0 { continue } else { vec![0x40, 2, body[end], body[end + 1]] }
+                    if kind & 6 == 0 {
+                        continue;
+                    }
+                    vec![0x40, 2, body[end], body[end + 1]]
                 }
                 _ => continue,
             };
