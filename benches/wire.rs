@@ -30,10 +30,11 @@ use zstd::bulk::{Compressor, Decompressor};
 const COUNTS: [usize; 4] = [1, 8, 32, 256];
 
 /// Level of the program's compressor.
-const LEVEL: i32 = 5;
+const LEVEL: i32 = 4;
 
-/// Bytes of a dictionary.
+/// Bytes of a dictionary, and those of others to compare with.
 const DICTIONARY_BYTES: usize = 8 << 10;
+const OTHER_BYTES: [usize; 5] = [2 << 10, 4 << 10, DICTIONARY_BYTES, 16 << 10, 32 << 10];
 
 /// Plants to train on and events of each; those measured have other seeds.
 const TRAINED: u64 = 1_500;
@@ -49,18 +50,30 @@ const ROUNDS: usize = 5;
 /// Batches of one gateway.
 type Batches = Vec<(Origin, Vec<Vec<Outbound>>)>;
 
+/// What batches are compressed with besides the dictionary of the program.
+struct Dictionaries {
+    /// For JSON.
+    json: Vec<u8>,
+    /// For bodies, of other lengths.
+    others: [Vec<u8>; 5],
+}
+
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
     if let [train, file] = arguments.as_slice()
         && train == "--train"
     {
-        let dictionary =
-            zstd::dict::from_samples(&training(|origin, events| compact(origin, events).0), DICTIONARY_BYTES);
-        fs::write(file, dictionary.unwrap()).unwrap();
+        let samples = training(|origin, events| compact(origin, events).0);
+        let dictionary = zstd::dict::from_samples(&samples, DICTIONARY_BYTES).unwrap();
+        fs::write(file, dictionary).unwrap();
         return;
     }
+    memory();
     let models = Models::shipped();
-    let json_dictionary = zstd::dict::from_samples(&training(json), DICTIONARY_BYTES).unwrap();
+    let samples = training(|origin, events| compact(origin, events).0);
+    let others = OTHER_BYTES.map(|bytes| zstd::dict::from_samples(&samples, bytes).unwrap());
+    let dictionaries =
+        Dictionaries { json: zstd::dict::from_samples(&training(json), DICTIONARY_BYTES).unwrap(), others };
     for (title, names) in [
         ("made-up plants, models of this repository and usual names", Names::Usual),
         ("made-up plants, all names their own", Names::Own),
@@ -72,7 +85,7 @@ fn main() {
                 (plant.origin, events)
             })
             .collect();
-        report(title, &plants, &json_dictionary);
+        report(title, &plants, &dictionaries);
     }
     let plants: Vec<_> = MEASURED
         .map(|seed| {
@@ -81,14 +94,26 @@ fn main() {
             (plant.origin, events)
         })
         .collect();
-    report("made-up plants, summaries of hours and gaps", &plants, &json_dictionary);
+    report("made-up plants, summaries of hours and gaps", &plants, &dictionaries);
     for file in &arguments {
         let text = fs::read_to_string(file).unwrap();
         let events: Vec<_> = text.lines().map(|line| parse_event(line.as_bytes()).unwrap()).collect();
         let origin = events[0].0.clone();
         let events = events.into_iter().map(|(_, facts)| Outbound::passed(facts)).collect();
-        report(file, &[(origin, events)], &json_dictionary);
+        report(file, &[(origin, events)], &dictionaries);
     }
+}
+
+/// What a reader holds besides the batch itself.
+fn memory() {
+    let dictionary = zstd::dict::DecoderDictionary::copy(frames::DICTIONARY);
+    let (context, prepared) = (zstd::zstd_safe::DCtx::create().sizeof(), dictionary.as_ddict().sizeof());
+    println!(
+        "reader: {} KiB while it unpacks, {} KiB for the dictionary once",
+        context / 1024,
+        prepared / 1024
+    );
+    println!("program: {} bytes of dictionary", frames::DICTIONARY.len());
 }
 
 /// What a dictionary is made from: small batches of many plants.
@@ -141,7 +166,7 @@ fn compressor(level: i32, dictionary: &[u8]) -> Compressor<'static> {
     compressor
 }
 
-fn report(title: &str, plants: &[(Origin, Vec<Outbound>)], json_dictionary: &[u8]) {
+fn report(title: &str, plants: &[(Origin, Vec<Outbound>)], dictionaries: &Dictionaries) {
     let total: usize = plants.iter().map(|(_, events)| events.len()).sum();
     println!(
         "\n{title}: {total} events\n\n| bytes per event in batches of | 1 | 8 | 32 | 256 |\n|---|---|---|---|---|"
@@ -156,7 +181,7 @@ fn report(title: &str, plants: &[(Origin, Vec<Outbound>)], json_dictionary: &[u8
         });
         println!("| {name} | {} |", cells.collect::<Vec<_>>().join(" | "));
     };
-    let (mut plain, mut with) = (compressor(3, &[]), compressor(LEVEL, json_dictionary));
+    let (mut plain, mut with) = (compressor(3, &[]), compressor(LEVEL, &dictionaries.json));
     let (mut columns, mut ours) = (compressor(3, &[]), compressor(LEVEL, frames::DICTIONARY));
     let packed = |compressor: &mut Compressor<'_>, bytes: &[u8]| compressor.compress(bytes).unwrap().len();
     row("JSON", &mut |origin, batch| json(origin, batch).len());
@@ -177,8 +202,8 @@ fn report(title: &str, plants: &[(Origin, Vec<Outbound>)], json_dictionary: &[u8
         row("columns, pco, names by dictionary", &mut |origin, batch| pco_bytes(origin, batch, &mut ours));
     }
     row("**columns, Zstandard with dictionary (version 2)**", &mut |origin, batch| compact(origin, batch).1);
-    times(&sized, total, json_dictionary);
-    levels(&sized, total);
+    times(&sized, total, &dictionaries.json);
+    levels(&sized, total, &dictionaries.others);
 }
 
 fn each(plants: &Batches) -> impl Iterator<Item = (&Origin, &Vec<Outbound>)> {
@@ -243,8 +268,8 @@ fn times_of(all: &[(&Origin, &Vec<Outbound>)], json_dictionary: &[u8]) -> [[f64;
     [[json_encode, json_decode], [json_encode + compress, json_decode + decompress], [encode, decode]]
 }
 
-/// What each level of the compressor takes and gives.
-fn levels(sized: &[Batches; 4], total: usize) {
+/// What each level of the compressor and each length of a dictionary takes and gives.
+fn levels(sized: &[Batches; 4], total: usize, dictionaries: &[Vec<u8>]) {
     println!(
         "\n| level: bytes, µs per event; KiB of the compressor | 1 | 8 | 32 | 256 |\n|---|---|---|---|---|"
     );
@@ -253,7 +278,7 @@ fn levels(sized: &[Batches; 4], total: usize) {
         .map(|plants| each(plants).map(|(origin, batch)| compact(origin, batch).0).collect())
         .collect();
     let mut out = Vec::with_capacity(1 << 20);
-    for level in [1, 3, LEVEL, 9, 12, 19] {
+    for level in [1, 3, LEVEL, 5, 9, 19] {
         let cells = bodies.iter().map(|bodies| {
             let (mut compressor, mut bytes) = (compressor(level, frames::DICTIONARY), 0);
             let time = fastest(bodies, |body| {
@@ -265,6 +290,15 @@ fn levels(sized: &[Batches; 4], total: usize) {
             format!("{:.1}, {:.2}; {memory}", bytes as f64 / total as f64, time / total as f64)
         });
         println!("| {level} | {} |", cells.collect::<Vec<_>>().join(" | "));
+    }
+    println!("\n| bytes per event, by bytes of the dictionary | 1 | 8 | 32 | 256 |\n|---|---|---|---|---|");
+    for dictionary in dictionaries {
+        let mut compressor = compressor(LEVEL, dictionary);
+        let cells = bodies.iter().map(|bodies| {
+            let bytes: usize = bodies.iter().map(|body| compressor.compress(body).unwrap().len()).sum();
+            format!("{:.1}", bytes as f64 / total as f64)
+        });
+        println!("| {} | {} |", dictionary.len(), cells.collect::<Vec<_>>().join(" | "));
     }
 }
 

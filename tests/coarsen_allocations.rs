@@ -1,6 +1,6 @@
 //! Drawing together takes memory for what is told apart, not for how many events there are.
 
-#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test program")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test program")]
 
 use allocation_counter::measure;
 use tidegate::clock::EventTime;

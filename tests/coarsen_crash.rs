@@ -3,7 +3,7 @@
 //! The real merger over the real outbox. The power goes during every changing operation of the disk; what remains is one of
 //! many images; the outbox opens it, draws together again, and everything is sent and added up.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::print_stdout, reason = "a test program")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test program")]
 
 use std::time::Duration;
 

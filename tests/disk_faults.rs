@@ -2,13 +2,12 @@
 //! the record, and does everything go on when the disk does?
 //!
 //! `DISK_SEED=… cargo test --test disk_faults -- --nocapture` runs one seed and prints what happened.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test program")]
-#![expect(clippy::print_stdout, reason = "seed and counts")]
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a test program")]
 
 use std::collections::BTreeMap;
 
 use tidegate::clock::{ClockQuality, EARLIEST_PLAUSIBLE, EventTime, UtcTime};
-use tidegate::outbox::{Appended, DiskState, Lane, Outbox, OutboxConfig, Record, Seq, WhenFull};
+use tidegate::outbox::{Appended, Coarsen, DiskState, Lane, Outbox, OutboxConfig, Record, Seq, WhenFull};
 use tidegate::units::Bytes;
 
 #[path = "support/fault_disk.rs"]
@@ -357,4 +356,77 @@ fn a_sync_that_is_asked_again_and_believed_is_noticed() {
     };
     println!("DISK planted: {fault}");
     assert!(fault.contains("is lost"), "{fault}");
+}
+
+/// Puts the sum of what it takes in its place.
+#[derive(Default)]
+struct Sum(u64, Option<EventTime>);
+
+impl Coarsen for Sum {
+    fn take(&mut self, payload: &[u8], at: EventTime) {
+        self.0 += weight(payload);
+        self.1.get_or_insert(at);
+    }
+
+    fn finish(&mut self, emit: &mut dyn FnMut(&[u8], EventTime)) {
+        let Self(sum, at) = std::mem::take(self);
+        if let Some(at) = at {
+            emit(&sum.to_le_bytes(), at);
+        }
+    }
+}
+
+/// How many records a record stands for: for one, or for those that it is the sum of.
+fn weight(payload: &[u8]) -> u64 {
+    payload.try_into().map_or(1, u64::from_le_bytes)
+}
+
+/// What is in the lane, after a look at the accounts.
+fn drawn(outbox: &mut Outbox<FaultDisk>, when: &str) -> Vec<Record> {
+    let mut found = Vec::new();
+    outbox.read(Lane::Bulk, Seq(1), Seq(u64::MAX), usize::MAX, usize::MAX, &mut found).unwrap();
+    assert_eq!(found.len() as u64, outbox.held(), "{when}");
+    assert!(outbox.tally().balances(outbox.held()), "{when}: {:?}, held {}", outbox.tally(), outbox.held());
+    found
+}
+
+/// Draws records together while something fails, goes on until what came of it lies in a full segment, and delivers all.
+fn draw_together(fault: &Fault) {
+    let disk = FaultDisk::new(CAPACITY, Planted::None);
+    let mut outbox = Outbox::open(disk.clone(), config(WhenFull::Coarsen), 1, NO_CLOCK).unwrap().outbox;
+    let store = |outbox: &mut Outbox<FaultDisk>, records: u64| {
+        for _ in 0..records {
+            assert!(matches!(outbox.append(Lane::Bulk, &[7; 100], EventTime(1)), Ok(Appended::Stored(_))));
+        }
+    };
+    let sum = |found: &[Record]| found.iter().map(|record| weight(&record.payload)).sum::<u64>();
+    store(&mut outbox, 90);
+    outbox.sync().unwrap();
+    // Not durable yet when it begins.
+    store(&mut outbox, 3);
+    disk.fail(fault.clone());
+    for round in 0..4 {
+        drop(outbox.coarsen(Lane::Bulk, &mut Sum::default()));
+        assert_eq!(sum(&drawn(&mut outbox, &format!("round {round}, {fault:?}"))), 93);
+    }
+    disk.mend();
+    assert!(outbox.mend());
+    store(&mut outbox, 57);
+    outbox.sync().unwrap();
+    let mut left = drawn(&mut outbox, &format!("mended, {fault:?}"));
+    assert_eq!(sum(&left), 150);
+    while !left.is_empty() {
+        let first = left.remove(0);
+        outbox.advance(Lane::Bulk, first.seq).unwrap();
+        assert_eq!(drawn(&mut outbox, &format!("{:?} delivered, {fault:?}", first.seq)), left);
+    }
+}
+
+#[test]
+fn a_disk_that_fails_while_records_are_drawn_together_loses_none_and_keeps_the_accounts() {
+    for deed in ALL.iter().map(std::slice::from_ref) {
+        for (after, times) in (0..24).flat_map(|after| [(after, 1), (after, 2), (after, u32::MAX)]) {
+            draw_together(&Fault { deeds: deed, errno: EIO, after, times });
+        }
+    }
 }

@@ -1,5 +1,10 @@
 //! Nothing of the plant gets through the door: canaries in every field, looked for in every encoding.
 
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test program")]
+
+#[path = "support/frames.rs"]
+mod frames;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,9 +18,6 @@ use tidegate::flow::{
 };
 use tidegate::tally::DropReason;
 use tidegate::wire::{Encoder, Origin, encode_json, encode_record};
-
-/// Bytes of the frame before the body.
-const HEADER: usize = 16;
 
 /// Makes texts and numbers that occur nowhere else and remembers them.
 struct Canaries {
@@ -141,11 +143,7 @@ fn no_text_and_no_number_of_the_plant_gets_through_the_door() {
     for event in &events {
         encode_record(event, &mut records).unwrap();
     }
-    let length = u32::from_le_bytes(batch[4..8].try_into().unwrap()) as usize;
-    let body = match batch[3] {
-        0 => batch[HEADER..].to_vec(),
-        _ => zstd::bulk::decompress(&batch[HEADER..], length).unwrap(),
-    };
+    let body = frames::body(&batch);
     assert!(contains(&json, b"vs1.rms") && contains(&body, b"vs1.rms") && contains(&records, b"vs1.rms"));
     assert!(canaries.texts.len() > 1_000 && canaries.numbers.len() > 1_000);
     for (name, out) in [("json", &json), ("batch", &batch), ("body", &body), ("records", &records)] {
@@ -190,10 +188,10 @@ fn told(canaries: &mut Canaries, number: u64) -> Facts {
         lead: Duration::ZERO,
         trail: Duration::ZERO,
     };
-    let mut tasks = vec![task("leak", &["none", "severe"]), task("leak", &["none", ""])];
-    let secret = canaries.word();
-    tasks.push(TaskSummary { task: secret, ..tasks[0].clone() });
-    if number % 3 == 0 {
+    let known = task("leak", &["none", "severe"]);
+    let stranger = task("leak", &["none", ""]);
+    let tasks = vec![known.clone(), stranger, TaskSummary { task: canaries.word(), ..known }];
+    if number.is_multiple_of(3) {
         // A model that is not there any more.
         facts.model = canaries.word();
     }
@@ -226,11 +224,7 @@ fn nothing_of_the_plant_gets_through_the_door_in_a_summary() {
     let (mut json, mut batch) = (Vec::new(), Vec::new());
     encode_json(&origin, &passed, &mut json);
     Encoder::new().encode(&origin, &passed, &mut batch).unwrap();
-    let length = u32::from_le_bytes(batch[4..8].try_into().unwrap()) as usize;
-    let body = match batch[3] {
-        0 => batch[HEADER..].to_vec(),
-        _ => zstd::bulk::decompress(&batch[HEADER..], length).unwrap(),
-    };
+    let body = frames::body(&batch);
     assert!(contains(&json, b"vs1.rms") && contains(&body, b"vs1.rms"));
     assert!(canaries.texts.len() > 1_000 && canaries.numbers.len() > 1_000);
     for (name, out) in [("json", &json), ("batch", &batch), ("body", &body)] {

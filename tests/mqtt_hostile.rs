@@ -26,6 +26,9 @@ mod judge;
 #[path = "mqtt_hostile/welcomes.rs"]
 mod welcomes;
 
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::Duration;
+
 use crate::broker::Planted;
 use crate::case::Case;
 
@@ -40,10 +43,28 @@ fn bank() -> Vec<Case> {
     [welcomes::cases(), conversations::cases(), garbage::cases(seed())].concat()
 }
 
+/// Longest time a case may take by the clock on the wall: a client that spins would take for ever.
+const SPIN_MAX: Duration = Duration::from_mins(2);
+
+/// Plays on a thread of its own, and names the case that does not end.
+fn play(cases: Vec<Case>, planted: Planted) -> (Vec<String>, String) {
+    let (tell, told) = mpsc::channel();
+    let player = std::thread::spawn(move || play_all(&cases, planted, &tell));
+    let mut last = String::new();
+    loop {
+        match told.recv_timeout(SPIN_MAX) {
+            Ok(name) => last = name,
+            Err(RecvTimeoutError::Disconnected) => return player.join().unwrap(),
+            Err(RecvTimeoutError::Timeout) => panic!("{last:?} does not end"),
+        }
+    }
+}
+
 /// What is wrong with each case, and what came of it all together.
-fn play(cases: &[Case], planted: Planted) -> (Vec<String>, String) {
+fn play_all(cases: &[Case], planted: Planted, tell: &mpsc::Sender<String>) -> (Vec<String>, String) {
     let (mut wrong, mut ended, mut acked, mut messages, mut most) = (Vec::new(), 0, 0, 0, 0);
     for case in cases {
+        tell.send(format!("{} ({:?})", case.name, case.protocol)).unwrap();
         let outcome = client::run(case, planted);
         ended += u64::from(outcome.error.is_some());
         acked += outcome.acked.len();
@@ -65,14 +86,14 @@ fn play(cases: &[Case], planted: Planted) -> (Vec<String>, String) {
 fn no_broker_of_the_bank_harms_us() {
     let cases = bank();
     assert!(cases.len() >= 300);
-    let (wrong, counts) = play(&cases, Planted::Nothing);
+    let (wrong, counts) = play(cases, Planted::Nothing);
     println!("MQ-HOSTILE-BROKER seed {}: {counts}, {} wrong", seed(), wrong.len());
     assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
 }
 
 /// Runs the bank against a client with a planted bug: it must be found, by what it does wrong.
 fn caught(planted: Planted, symptom: &str) {
-    let (wrong, _) = play(&conversations::cases(), planted);
+    let (wrong, _) = play(conversations::cases(), planted);
     let found = wrong.iter().filter(|fault| fault.contains(symptom)).count();
     println!("MQ-HOSTILE-BROKER seed {}, {planted:?} planted: caught by {found} cases", seed());
     assert!(found > 0, "not caught; {} others wrong", wrong.len());

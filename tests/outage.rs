@@ -6,13 +6,14 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::print_stdout, reason = "a test program")]
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use tidegate::clock::{ClockQuality, EventTime, UtcTime};
+use tidegate::clock::{Clock, ClockQuality, EventTime, SystemClock, Uptime, UtcTime};
+use tidegate::config::{Config, DEFAULT_CONFIG};
 use tidegate::egress;
 use tidegate::flow::{EventId, Facts, GapReason, Grain, Outbound, Priority, TimeSpan};
-use tidegate::outbox::{Appended, Coarsened, Lane, Outbox, OutboxConfig, Seq, WhenFull};
-use tidegate::runtime::{Coarsening, SummaryIds};
+use tidegate::outbox::{Appended, Lane, Outbox, OutboxConfig, Seq, WhenFull};
+use tidegate::runtime::{Coarsening, Room, SummaryIds};
 use tidegate::tally::DropReason;
 use tidegate::units::Bytes;
 
@@ -25,17 +26,16 @@ use memory_disk::MemoryDisk;
 use story::{DAY, HOUR, Ledger, MINUTE, Plant, START, STREAMS, begin, door, read, record};
 
 const SEED: u64 = 20_261_120;
-const DAYS: i64 = 30;
 
 /// The gateway's outbox and what its thread does.
 struct Gateway {
     disk: MemoryDisk,
     outbox: Outbox<MemoryDisk>,
-    merger: Coarsening,
+    room: Room,
+    ids: SummaryIds,
     appended: Ledger,
     alarms: BTreeSet<EventId>,
     payload: u64,
-    rounds: u64,
     peak: u64,
 }
 
@@ -53,20 +53,18 @@ fn wall(at: i64) -> UtcTime {
     UtcTime { micros: at, quality: ClockQuality::Synced }
 }
 
+fn uptime(at: i64) -> Uptime {
+    Uptime::ZERO.after(Duration::from_micros((at - START).unsigned_abs()))
+}
+
 impl Gateway {
-    fn new(size_max: u64) -> Self {
+    fn new(config: OutboxConfig) -> Self {
         let disk = MemoryDisk::default();
-        let config = OutboxConfig {
-            size_max: Bytes(size_max),
-            segment_bytes: Bytes(std::env::var("SEG").map_or(128, |v| v.parse().unwrap()) << 10),
-            when_full: WhenFull::Coarsen,
-            age_max: Duration::from_hours(60 * 24),
-            ..OutboxConfig::default()
-        };
         let outbox = Outbox::open(disk.clone(), config, SEED, wall(START)).unwrap().outbox;
-        let merger = Coarsening::new(door(), SummaryIds::new(outbox.epoch()));
+        let room = Room::new(Coarsening::new(door(), SummaryIds::new(outbox.epoch())));
+        let ids = SummaryIds::new(outbox.epoch() + 1);
         let (appended, alarms) = (Ledger::default(), BTreeSet::new());
-        Self { disk, outbox, merger, appended, alarms, payload: 0, rounds: 0, peak: 0 }
+        Self { disk, outbox, room, ids, appended, alarms, payload: 0, peak: 0 }
     }
 
     fn store(&mut self, event: &Outbound, at: i64) {
@@ -81,24 +79,10 @@ impl Gateway {
         assert!(matches!(stored, Appended::Stored(_)), "{stored:?}");
     }
 
-    /// What the thread of the outbox does about every minute: sync, make room, tell of losses.
+    /// What the thread of the outbox does every few minutes: sync, make room, tell of losses.
     fn turn(&mut self, at: i64) {
         self.outbox.sync().unwrap();
-        let limit = self.outbox.config().size_max.0 / 8 * 7;
-        while self.outbox.used().0 > limit {
-            let bytes = |outbox: &mut Outbox<_>, lane| outbox.stat(lane).unwrap().bytes.0;
-            let bulk = 2 * bytes(&mut self.outbox, Lane::Bulk) > bytes(&mut self.outbox, Lane::Normal);
-            let lanes =
-                if bulk { [Priority::Bulk, Priority::Normal] } else { [Priority::Normal, Priority::Bulk] };
-            let gained = lanes.into_iter().any(|priority| {
-                let outcome = self.outbox.coarsen(lane(priority), self.merger.on(priority)).unwrap();
-                matches!(outcome, Coarsened::Done { .. })
-            });
-            if !gained {
-                break;
-            }
-            self.rounds += 1;
-        }
+        while self.room.make(&mut self.outbox, uptime(at)).unwrap() {}
         for priority in [Priority::Normal, Priority::Bulk] {
             let untold = self.outbox.gaps(lane(priority));
             for (index, reason) in GapReason::ALL.into_iter().enumerate() {
@@ -115,7 +99,7 @@ impl Gateway {
 
     fn tell(&mut self, (priority, reason): (Priority, GapReason), counts: [u64; 4], span: TimeSpan, at: i64) {
         let events = counts.iter().sum();
-        let id = self.merger.ids().take();
+        let id = self.ids.take();
         let gap = egress::gap(id, priority, reason, events, span, ClockQuality::Synced);
         let stored = self.outbox.append(lane(priority), &record(&gap), EventTime(at)).unwrap();
         let Appended::Stored(seq) = stored else { panic!("{stored:?}") };
@@ -154,10 +138,10 @@ fn lane(priority: Priority) -> Lane {
 }
 
 /// Lets the plant run without a link: three streams of windows, reports on the bulk lane, an alarm every four hours.
-fn outage(gateway: &mut Gateway, rate: i64) {
+fn outage(gateway: &mut Gateway, days: i64, rate: i64) {
     let mut plant = Plant::new(SEED);
     let length = MINUTE / rate;
-    for step in 0..DAYS * DAY / length {
+    for step in 0..days * DAY / length {
         let at = START + step * length;
         for stream in 0..3 {
             gateway.store(&plant.event(stream, at, length, Priority::Normal), at);
@@ -175,7 +159,7 @@ fn outage(gateway: &mut Gateway, rate: i64) {
 }
 
 /// Checks what arrived and says by what each hour is told.
-fn told(gateway: &mut Gateway) -> (Hours, usize, u64) {
+fn told(gateway: &mut Gateway, days: i64) -> (Hours, usize, u64) {
     let sent = gateway.drain();
     let mut ledger = Ledger::default();
     let mut hours: BTreeMap<(String, i64), usize> = BTreeMap::new();
@@ -206,7 +190,7 @@ fn told(gateway: &mut Gateway) -> (Hours, usize, u64) {
     assert_eq!(ledger.differs(&gateway.appended), None);
     let mut found = Hours::default();
     for stream in STREAMS {
-        for hour in START / HOUR..START / HOUR + 24 * DAYS {
+        for hour in START / HOUR..START / HOUR + 24 * days {
             match hours.get(&(stream.to_owned(), hour)) {
                 Some(0) => found.events += 1,
                 Some(1) => found.ten_minutes += 1,
@@ -219,36 +203,100 @@ fn told(gateway: &mut Gateway) -> (Hours, usize, u64) {
     (found, sent.len(), ledger.lost())
 }
 
-fn run(size_max: u64, rate: i64) -> Hours {
-    let started = Instant::now();
-    let mut gateway = Gateway::new(size_max);
-    outage(&mut gateway, rate);
+fn run(config: OutboxConfig, days: i64, rate: i64) -> (Hours, u64) {
+    let (clock, size_max) = (SystemClock::start(), config.size_max.0);
+    let mut gateway = Gateway::new(config);
+    outage(&mut gateway, days, rate);
     let (appended, payload, written) = (gateway.appended.events(), gateway.payload, gateway.disk.written());
     let alarms = gateway.alarms.len();
-    let (hours, sent, lost) = told(&mut gateway);
+    let (hours, sent, lost) = told(&mut gateway, days);
     assert!(gateway.peak <= size_max, "{} bytes on disk", gateway.peak);
     let drawn = gateway.outbox.tally().dropped(DropReason::Coarsened);
     println!(
-        "{DAYS} days, {appended} events ({} a day), {} KiB of records into {} KiB (peak {} KiB), seed {SEED}:",
-        appended / u64::try_from(DAYS).unwrap(),
+        "{days} days without a link, {appended} events ({} a day), {} KiB of records into {} KiB (peak {} KiB), seed {SEED}:",
+        appended / days.unsigned_abs(),
         payload >> 10,
         size_max >> 10,
         gateway.peak >> 10,
     );
     println!(
-        "  {} rounds drew {drawn} records together; {} KiB written for each of payload; {sent} records arrived, {alarms} alarms, {lost} events lost",
-        gateway.rounds,
+        "  {} segments with {drawn} records drawn together; {:.2} bytes written for one of payload; {sent} records arrive, all {alarms} alarms among them; {lost} events told as lost",
+        gateway.room.rounds(),
         written as f64 / payload as f64,
     );
-    println!("  hours of {} streams: {hours:?}; {:.1} s", STREAMS.len(), started.elapsed().as_secs_f64());
-    println!("  {:?}", gateway.merger.counts());
-    hours
+    println!(
+        "  {} streams of {} hours: {hours:?}; {:.1} s",
+        STREAMS.len(),
+        24 * days,
+        clock.uptime().since(Uptime::ZERO).as_secs_f64()
+    );
+    let counts = gateway.room.merger().counts();
+    assert_eq!((counts.undecodable, counts.refused, counts.merged.overflowed), (0, 0, 0));
+    assert_eq!(
+        (counts.merged.hurried, counts.merged.untold_names, counts.merged.unreadable_sketches),
+        (0, 0, 0)
+    );
+    (hours, lost)
+}
+
+fn coarsen(size_max: u64, segment_bytes: u64) -> OutboxConfig {
+    OutboxConfig { size_max: Bytes(size_max), segment_bytes: Bytes(segment_bytes), ..configured("8 MiB") }
+}
+
+/// As the operator gets it.
+fn configured(size_max: &str) -> OutboxConfig {
+    let text = DEFAULT_CONFIG.replace("size_max = \"256 MiB\"", &format!("size_max = \"{size_max}\""));
+    let text = text.replace("when_full = \"drop-oldest\"", "when_full = \"coarsen\"");
+    let text = text.replace("age_max = \"30 d\"", "age_max = \"60 d\"");
+    let outbox = Config::parse(&text).unwrap().outbox;
+    assert_eq!(outbox.when_full, WhenFull::Coarsen);
+    outbox
 }
 
 #[test]
 fn a_month_in_8_mib_keeps_every_alarm_and_a_summary_of_every_hour() {
     let rate = std::env::var("OUTAGE_RATE").map_or(1, |rate| rate.parse().unwrap());
-    let hours = run(8 << 20, rate);
-    assert_eq!((hours.day, hours.nothing), (0, 0), "{hours:?}");
+    let (hours, lost) = run(configured("8 MiB"), 30, rate);
+    assert_eq!((hours.day, hours.nothing, lost), (0, 0, 0), "{hours:?}");
     assert!(hours.events > 0 && hours.ten_minutes + hours.hour > 0, "{hours:?}");
+}
+
+#[test]
+fn in_far_too_little_space_days_are_left_and_nothing_is_lost() {
+    let (hours, lost) = run(coarsen(512 << 10, 16 << 10), 8, 1);
+    assert_eq!((hours.nothing, lost), (0, 0), "{hours:?}");
+    assert!(hours.day > 0, "{hours:?}");
+}
+
+#[test]
+fn what_is_on_its_way_is_not_drawn_together() {
+    let mut gateway = Gateway::new(coarsen(256 << 10, 8 << 10));
+    let mut plant = Plant::new(SEED);
+    let mut at = START;
+    while gateway.outbox.used().0 <= (256 << 10) / 8 * 7 {
+        at += MINUTE;
+        gateway.store(&plant.event(0, at, MINUTE, Priority::Normal), at);
+    }
+    gateway.outbox.sync().unwrap();
+    let mut sent = Vec::new();
+    let durable = gateway.outbox.durable(Lane::Normal);
+    gateway.outbox.read(Lane::Normal, Seq(1), durable, 100, usize::MAX, &mut sent).unwrap();
+    gateway.room.handed_out(Lane::Normal, &sent, uptime(at));
+    assert!(gateway.room.make(&mut gateway.outbox, uptime(at)).unwrap(), "others are");
+    let mut again = Vec::new();
+    gateway.outbox.read(Lane::Normal, Seq(1), durable, 100, usize::MAX, &mut again).unwrap();
+    assert_eq!(again, sent, "they are all there");
+    // Fifteen minutes later the link is away again, without an acknowledgement.
+    let later = uptime(at + 16 * MINUTE);
+    for minute in 0..90 {
+        gateway.store(&plant.event(0, at + minute * MINUTE, MINUTE, Priority::Normal), at);
+    }
+    gateway.outbox.sync().unwrap();
+    while gateway.room.make(&mut gateway.outbox, later).unwrap() {}
+    again.clear();
+    gateway.outbox.read(Lane::Normal, Seq(1), durable, 100, usize::MAX, &mut again).unwrap();
+    assert_ne!(again, sent);
+    gateway.appended.streams.values().for_each(|told| assert!(told.events > 0));
+    let (hours, _, lost) = told(&mut gateway, 0);
+    assert_eq!((hours, lost), (Hours::default(), 0), "each is told once");
 }

@@ -4,7 +4,13 @@
 //! every n; what remains is one of many images; the outbox opens it and is compared with a plain queue. Every other cut is
 //! followed by a second run, a second cut, and its images. Scripts come from seeds; a failure names the seed, the cut and the
 //! image. Each of the bugs this is the guard for is planted once, and noticed.
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a test program")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "a test program"
+)]
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -16,13 +22,16 @@ mod crash_disk;
 #[path = "crash/model.rs"]
 mod model;
 use crash_disk::{Coin, CrashDisk, Lie, Remains};
-use model::{Model, Op};
+use model::{Model, Op, empty, format_1};
 
 /// Crash states that one run of this file tries at least.
 const STATES_MIN: u64 = 100_000;
 
 /// Scripts made from seeds: enough for [`STATES_MIN`].
 const SEEDS: u64 = 24;
+
+/// After these, a directory of format 1 with the script of seed 0.
+const UPGRADE: u64 = SEEDS + 1;
 
 /// Appends, rolls segments over, acknowledges, settles, removes, uses files again.
 fn short_script() -> Vec<Op> {
@@ -60,7 +69,8 @@ fn script(seed: u64) -> Vec<Op> {
     for _ in 0..90 {
         let lane = Lane::ALL[usize::try_from(coin.below(3)).unwrap()];
         script.push(match coin.below(48) {
-            0..=27 => Op::Append(lane, 1 + usize::try_from(coin.below(longest)).unwrap()),
+            0..=25 => Op::Append(lane, 1 + usize::try_from(coin.below(longest)).unwrap()),
+            26..=27 => Op::Coarsen(lane),
             28..=36 => Op::Sync,
             37..=39 => Op::Ack(lane, coin.below(12)),
             40..=42 => Op::Settle(lane, 1 + coin.below(9), coin.below(9)),
@@ -87,16 +97,18 @@ fn tossed(default: u64) -> u64 {
     std::env::var("OUTBOX_CRASH_IMAGES").map_or(default, |images| images.parse().expect("a number"))
 }
 
+/// Makes a disk and knows what is on it.
+type Start = fn(Lie) -> (CrashDisk, Model);
+
 /// Cuts the power in every operation of the script; returns the images tried, or the first violation.
-fn cut_everywhere(lie: Lie, script: &[Op], images: Images) -> Result<u64, String> {
-    let whole = CrashDisk::new(lie);
+fn cut_everywhere(start: Start, lie: Lie, script: &[Op], images: Images) -> Result<u64, String> {
+    let (whole, mut model) = start(lie);
     whole.crash_after(None);
-    Model::default().run_all(&whole, script);
+    model.run_all(&whole, script);
     let mut tried = 0;
     for cut in 0..whole.operations() {
-        let disk = CrashDisk::new(lie);
+        let (disk, mut model) = start(lie);
         disk.crash_after(Some(cut));
-        let mut model = Model::default();
         model.run_all(&disk, script);
         assert!(disk.is_off());
         let mut remains = vec![Remains::Durable, Remains::Live, Remains::NamesLost, Remains::ContentsLost];
@@ -148,16 +160,14 @@ fn no_cut_loses_what_was_durable_or_invents_what_was_not() {
             scope.spawn(|| {
                 loop {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
+                    let (every_byte, some) = (
+                        Images { torn_step: 1, tossed: tossed(8) },
+                        Images { torn_step: 211, tossed: tossed(6) },
+                    );
                     let tried = match seed {
-                        0 => cut_everywhere(
-                            Lie::None,
-                            &short_script(),
-                            Images { torn_step: 1, tossed: tossed(8) },
-                        ),
-                        1..=SEEDS => {
-                            let images = Images { torn_step: 211, tossed: tossed(6) };
-                            cut_everywhere(Lie::None, &script(seed), images)
-                        }
+                        0 => cut_everywhere(empty, Lie::None, &short_script(), every_byte),
+                        1..=SEEDS => cut_everywhere(empty, Lie::None, &script(seed), some),
+                        UPGRADE => cut_everywhere(format_1, Lie::None, &short_script(), some),
                         _ => return,
                     };
                     let tried = tried.unwrap_or_else(|fault| panic!("seed {seed}: {fault}"));
@@ -167,7 +177,7 @@ fn no_cut_loses_what_was_durable_or_invents_what_was_not() {
         }
     });
     let states = states.into_inner();
-    println!("seeds 0 to {SEEDS}: {states} crash states, 0 records lost");
+    println!("seeds 0 to {UPGRADE}: {states} crash states, 0 records lost");
     assert!(states >= STATES_MIN, "{states}");
 }
 
@@ -175,7 +185,7 @@ fn no_cut_loses_what_was_durable_or_invents_what_was_not() {
 fn noticed(lie: Lie) -> String {
     for seed in 0..=SEEDS {
         let script = if seed == 0 { short_script() } else { script(seed) };
-        if let Err(fault) = cut_everywhere(lie, &script, Images { torn_step: 61, tossed: 2 }) {
+        if let Err(fault) = cut_everywhere(empty, lie, &script, Images { torn_step: 61, tossed: 2 }) {
             println!("{lie:?}: seed {seed}: {fault}");
             return fault;
         }
@@ -207,4 +217,9 @@ fn a_checksum_that_is_not_looked_at_is_noticed() {
 fn using_a_file_again_before_the_cursor_is_durable_is_noticed() {
     let fault = noticed(Lie::Cursor);
     assert!(fault.contains("damage where there is none") || fault.contains("fell back"), "{fault}");
+}
+
+#[test]
+fn old_records_that_go_before_what_stands_for_them_is_durable_are_noticed() {
+    assert!(noticed(Lie::Draw).contains("is lost"));
 }

@@ -11,6 +11,7 @@ use crate::cli::exit::Failure;
 use crate::cli::model::ModelQuestion;
 use crate::cli::outbox::{self, Form};
 use crate::cli::replay::ReplayArgs;
+use crate::flow::Grain;
 use crate::runtime::text_row;
 use crate::units::Bytes;
 
@@ -202,5 +203,11 @@ fn answer(json: bool) -> (Form, Box<dyn Write>) {
 fn describe(payload: &[u8]) -> Option<String> {
     let event = crate::wire::decode_record(payload).ok()?;
     let facts = event.facts();
-    Some(format!("{} {}/{} {}", facts.stream, facts.id.epoch, facts.id.number, facts.verdict().as_str()))
+    let (stream, epoch, number) = (&facts.stream, facts.id.epoch, facts.id.number);
+    let what = match facts.summary.as_ref().map(|summary| (summary.grain, summary.events)) {
+        Some((Grain::Gap(reason), events)) => format!("gap: {events} events lost, {}", reason.as_str()),
+        Some((grain, events)) => format!("{events} events of {}", grain.as_str()),
+        None => facts.verdict().as_str().to_owned(),
+    };
+    Some(format!("{stream} {epoch}/{number} {what}"))
 }

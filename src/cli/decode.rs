@@ -143,6 +143,16 @@ mod tests {
     }
 
     #[test]
+    fn summaries_and_gaps_are_printed_like_events() {
+        let frames = include_bytes!("../../tests/golden/wire/batch-2-summary.bin");
+        let mut out = Vec::new();
+        let decoded = decode_stream(frames.as_slice(), &mut out, |fault| panic!("{fault:?}")).unwrap();
+        assert_eq!((decoded.batches, decoded.events), (1, 4));
+        let expected = include_str!("../../tests/golden/wire/events-summary.json");
+        assert!(String::from_utf8(out).unwrap().starts_with(expected));
+    }
+
+    #[test]
     fn an_input_that_fails_is_an_error_and_not_an_end() {
         struct Broken;
         impl Read for Broken {

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::clock::EventTime;
 use crate::io::disk::DirectoryView;
-use crate::outbox::{DiskRead as _, Inspection, Lane, LaneInspection, Record, inspect};
+use crate::outbox::{DiskRead as _, Inspection, Lane, LaneInspection, Record, aside, inspect};
 
 /// Bytes of a payload that a line of text shows.
 const SHOWN_BYTES: usize = 24;
@@ -37,13 +37,18 @@ pub fn stat(directory: &Path, form: Form, out: &mut impl Write) -> anyhow::Resul
             }
             for lane in &inspection.lanes {
                 writeln!(out, "{}", stat_line(lane))?;
+                if let Some(losses) = loss_line(lane) {
+                    writeln!(out, "{losses}")?;
+                }
             }
+            let (spares, aside) = (inspection.spares, inspection.aside);
+            writeln!(out, "{spares} spare segments, {aside} records set aside")?;
         }
     }
     Ok(())
 }
 
-/// Writes the first `count` waiting records of one lane or of each. `describe` may put a payload into words; without
+/// Writes the first `count` waiting records of one lane or of each, then those that were set aside. `describe` may put a payload into words; without
 /// them its first bytes are shown.
 ///
 /// # Errors
@@ -66,23 +71,38 @@ pub fn peek(
         })
         .context(reading)?;
         for record in records {
-            let words = describe(&record.payload);
-            match form {
-                Form::Json => {
-                    let (at, seq) = (time(record.at), record.seq.0);
-                    let (bytes, payload) = (record.payload.len(), hex(&record.payload));
-                    let lane = lane.as_str();
-                    let object = json!({
-                        "lane": lane, "seq": seq, "at": at, "bytes": bytes, "payload": payload, "content": words,
-                    });
-                    writeln!(out, "{object}")?;
-                }
-                Form::Text => {
-                    let shown = words.unwrap_or_else(|| beginning(&record.payload));
-                    let (at, bytes) = (time(record.at), record.payload.len());
-                    writeln!(out, "{:<6} {:>8}  {at}  {bytes:>6} B  {shown}", lane.as_str(), record.seq.0)?;
-                }
-            }
+            show(&record, (lane, false), form, &describe, out)?;
+        }
+    }
+    let aside = aside(&mut view).with_context(|| format!("read the outbox in {}", directory.display()))?;
+    for aside in aside.iter().filter(|aside| lane.is_none_or(|wanted| wanted == aside.lane)).take(count) {
+        show(&aside.record, (aside.lane, true), form, &describe, out)?;
+    }
+    Ok(())
+}
+
+fn show(
+    record: &Record,
+    (lane, is_aside): (Lane, bool),
+    form: Form,
+    describe: impl Fn(&[u8]) -> Option<String>,
+    out: &mut impl Write,
+) -> anyhow::Result<()> {
+    let (words, lane) = (describe(&record.payload), lane.as_str());
+    let (at, seq, bytes) = (time(record.at), record.seq.0, record.payload.len());
+    match form {
+        Form::Json => {
+            let payload = hex(&record.payload);
+            let object = json!({
+                "lane": lane, "seq": seq, "at": at, "bytes": bytes, "payload": payload, "content": words,
+                "aside": is_aside,
+            });
+            writeln!(out, "{object}")?;
+        }
+        Form::Text => {
+            let shown = words.unwrap_or_else(|| beginning(&record.payload));
+            let aside = if is_aside { "  set aside" } else { "" };
+            writeln!(out, "{lane:<6} {seq:>8}  {at}  {bytes:>6} B  {shown}{aside}")?;
         }
     }
     Ok(())
@@ -134,7 +154,22 @@ fn stat_line(lane: &LaneInspection) -> String {
         (Some(oldest), Some(newest)) => format!(", from {} to {}", time(oldest), time(newest)),
         (None, _) | (_, None) => String::new(),
     };
-    format!("{head}, {size}, acknowledged {acked} of {}{ages}", lane.last.0)
+    let done: u64 = lane.done.iter().map(|(from, upto)| upto.0 - from.0 + 1).sum();
+    let beyond = if done > 0 { format!(" and {done} beyond") } else { String::new() };
+    let format = lane.format.map(|format| format!(", format {format}")).unwrap_or_default();
+    format!("{head}, {size}, acknowledged {acked}{beyond} of {}{ages}{format}", lane.last.0)
+}
+
+/// What the lane has ever lost, if anything.
+fn loss_line(lane: &LaneInspection) -> Option<String> {
+    let lost: u64 = lane.lost.iter().sum();
+    let told: u64 = lane.told.iter().sum();
+    let [full, expired, damaged, undeliverable] = lane.lost;
+    (lost > 0).then(|| {
+        format!(
+            "       lost {lost}: {full} for want of room, {expired} too old, {damaged} damaged, {undeliverable} undeliverable; upstream was told of {told}"
+        )
+    })
 }
 
 fn verify_line(lane: &LaneInspection) -> String {
@@ -172,6 +207,10 @@ fn to_json(inspection: &Inspection) -> serde_json::Value {
                 "oldest": lane.oldest.map(time),
                 "newest": lane.newest.map(time),
                 "acked": lane.acked.map(|acked| acked.0),
+                "done": lane.done.iter().map(|(from, upto)| [from.0, upto.0]).collect::<Vec<_>>(),
+                "lost": by_reason(lane.lost),
+                "told": by_reason(lane.told),
+                "format": lane.format,
                 "last": lane.last.0,
                 "damaged_ranges": lane.damaged_ranges,
                 "damaged_records": lane.damaged_records,
@@ -179,7 +218,14 @@ fn to_json(inspection: &Inspection) -> serde_json::Value {
             })
         })
         .collect();
-    json!({ "epoch": inspection.epoch, "sound": inspection.is_sound(), "lanes": lanes })
+    json!({
+        "epoch": inspection.epoch, "sound": inspection.is_sound(), "lanes": lanes, "spares": inspection.spares,
+        "aside": inspection.aside,
+    })
+}
+
+fn by_reason([full, expired, damaged, undeliverable]: [u64; 4]) -> serde_json::Value {
+    json!({"full": full, "expired": expired, "damaged": damaged, "undeliverable": undeliverable})
 }
 
 fn time(at: EventTime) -> String {
@@ -232,7 +278,11 @@ mod tests {
             stat(directory, Form::Text, &mut text).unwrap();
             let text = String::from_utf8(text).unwrap();
             assert!(text.starts_with("epoch 1\n"), "{text}");
-            let normal = "normal        2 waiting, 43 B of payload, 1 MiB on disk in 1 segments, acknowledged 1 of 3, from 2026-01-01T00:00:00Z to 2026-01-01T00:00:00Z";
+            let normal = "normal        2 waiting, 43 B of payload, 1 MiB on disk in 1 segments, acknowledged 1 of 3, from 2026-01-01T00:00:00Z to 2026-01-01T00:00:00Z, format 2";
+            assert!(
+                text.ends_with("1 spare segments, 0 records set aside\n"),
+                "the reserve of alarms: {text}"
+            );
             assert!(text.lines().any(|line| line == normal), "{text}");
             let mut json = Vec::new();
             stat(directory, Form::Json, &mut json).unwrap();
@@ -254,6 +304,31 @@ mod tests {
             assert_eq!(lines[0], "normal        2  2026-01-01T00:00:00Z       3 B  the second");
             assert!(lines[1].ends_with(&format!("{}…", "ab".repeat(24))), "{text}");
         });
+    }
+
+    #[test]
+    fn what_was_lost_set_aside_and_delivered_out_of_turn_is_told() {
+        let temporary = tempfile::tempdir().unwrap();
+        let disk = Directory::open(temporary.path()).unwrap();
+        let mut outbox = Outbox::open(disk, OutboxConfig::default(), 3, NO_CLOCK).unwrap().outbox;
+        for number in 0..6 {
+            let at = EventTime(1_767_225_600_000_000);
+            assert!(matches!(outbox.append(Lane::Bulk, &[number; 4], at).unwrap(), Appended::Stored(_)));
+        }
+        outbox.sync().unwrap();
+        outbox.set_aside(Lane::Bulk, Seq(2)).unwrap();
+        outbox.settle(Lane::Bulk, Seq(4), Seq(5)).unwrap();
+        outbox.checkpoint().unwrap();
+        let mut text = Vec::new();
+        stat(temporary.path(), Form::Text, &mut text).unwrap();
+        peek(temporary.path(), (None, 5), Form::Text, |_| None, &mut text).unwrap();
+        let text = String::from_utf8(text).unwrap();
+        assert!(text.contains("acknowledged 0 and 3 beyond of 6"), "{text}");
+        assert!(text.contains("lost 1: 0 for want of room, 0 too old, 0 damaged, 1 undeliverable"), "{text}");
+        assert!(text.contains("1 spare segments, 1 records set aside\n"), "{text}");
+        let shown: Vec<_> = text.lines().filter(|line| line.contains(" 4 B  ")).collect();
+        assert_eq!(shown.len(), 4, "1, 3 and 6 wait, 2 is set aside: {text}");
+        assert!(shown[3].ends_with("01010101  set aside"), "{text}");
     }
 
     #[test]

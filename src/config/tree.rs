@@ -174,8 +174,10 @@ fn read_outbox(section: Section<'_>) -> OutboxConfig {
     ];
     let day = Duration::from_hours(24);
     let sync = Duration::from_millis(1)..=Duration::from_secs(10);
+    let size_max = section.quantity("size_max", Bytes(8 << 20)..=Bytes(1 << 40)).unwrap_or(default.size_max);
     let outbox = OutboxConfig {
-        size_max: section.quantity("size_max", Bytes(8 << 20)..=Bytes(1 << 40)).unwrap_or(default.size_max),
+        size_max,
+        segment_bytes: OutboxConfig::segment_bytes_for(size_max),
         age_max: section.duration("age_max", Duration::from_mins(1)..=3_650 * day).unwrap_or(default.age_max),
         free_min: section.quantity("free_min", Bytes(0)..=Bytes(1 << 40)).unwrap_or(default.free_min),
         when_full: section.word("when_full", &words, default.when_full),

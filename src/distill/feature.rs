@@ -41,10 +41,12 @@ impl FeatureTotal {
         }
     }
 
-    /// Takes in a summary; `false` when its sketch could not be read. Its values then count as so many of its mean.
+    /// Takes in a summary; `false` when its sketch could not be read: its values then count as so many of its mean. One
+    /// that cannot be is left out.
     pub(crate) fn add_summary(&mut self, summary: &FeatureSummary) -> bool {
         let claims = [summary.min, summary.max, summary.mean];
-        if summary.count == 0 || claims.iter().any(|value| !value.is_finite()) {
+        let possible = claims.iter().all(|value| value.is_finite()) && summary.min <= summary.max;
+        if summary.count == 0 || !possible {
             return false;
         }
         let kept = read_kept(&summary.sketch, summary.count);
@@ -213,6 +215,7 @@ mod tests {
         for (count, mean) in [(0, 1.0), (3, f32::NAN)] {
             assert!(!total.add_summary(&FeatureSummary { count, mean, ..spoiled.clone() }));
         }
+        assert!(!total.add_summary(&FeatureSummary { min: 9.0, max: 1.0, ..spoiled.clone() }));
         assert_eq!(total.summary(&"vs1.rms".into()), Some(told));
     }
 

@@ -2,7 +2,7 @@
 //!
 //! # Invariants
 //! The same values give the same sketch, however they were split and in whatever order the parts were merged.
-//! A quantile is off by at most [`Sketch::error`] of its value. At most [`BINS_MAX`] bins for each sign.
+//! A quantile is off by at most the error that follows from the bins (`Sketch::error`). At most [`BINS_MAX`] bins for each sign.
 //!
 //! # Why
 //! The bins are those of `DDSketch`: logarithmic, so that merging is adding. With one width for everything they are too

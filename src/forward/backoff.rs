@@ -38,6 +38,12 @@ impl Backoff {
         self.fail(random)
     }
 
+    /// A short wait for something that has just worked: no failure is counted.
+    pub fn glance(&self, random: f64) -> Duration {
+        let share = if random.is_finite() { random.clamp(0.0, 1.0) } else { 1.0 };
+        (self.min / 2).mul_f64(share).max(self.min / FLOOR_DIVISOR)
+    }
+
     /// Starts with the failures of an earlier run.
     #[must_use]
     pub fn resumed(mut self, failures: u32) -> Self {

@@ -209,6 +209,11 @@ impl Lane {
         let lost = self.flights.len();
         self.flights.clear();
         self.again.clear();
+        // The note it comes from may be older than the cursor.
+        self.suspect = self.suspect.and_then(|suspect| {
+            let (first, _) = self.done.gap(suspect.first.max(self.acked + 1), suspect.last)?;
+            Some(Suspect { first, ..suspect })
+        });
         if let Some(suspect) = self.suspect.filter(Suspect::wants_proof) {
             self.again.insert(suspect.first, suspect.last);
         }

@@ -6,7 +6,8 @@
 //!   counts as used.
 //! * Ordinary traffic leaves the last share to alarms.
 //! * A wall clock that jumps buys nothing: within 23 hours of uptime two new days get a budget, every further one takes over
-//!   what was used. While the date is unknown its bytes count for the day that is found in the end.
+//!   what was used; one that stands still gets one every 25 hours. While the date is unknown its bytes count for the day
+//!   that is found in the end.
 
 use std::time::Duration;
 
@@ -29,8 +30,8 @@ pub(in crate::forward) struct Ledger {
     taken_over: u64,
     /// When the last two new days got their budget.
     opened: [Option<Uptime>; 2],
-    /// Since when the date is unknown.
-    unset_since: Uptime,
+    /// Since when this day is in use.
+    since: Uptime,
     /// Worst case of what was begun and has not been counted yet.
     under_way: u64,
     /// So much may be under way: what a day begins with after a power cut over midnight.
@@ -86,8 +87,9 @@ const MARGIN: u64 = 256;
 /// A real day brings a new budget after 24 hours; an hour of tolerance for clocks that are set.
 const NEW_DAYS_SPAN: Duration = Duration::from_hours(23);
 
-/// While the date is unknown, a day is so much uptime.
+/// While the date is unknown, a day is so much uptime; no known day is longer than this.
 const DAY: Duration = Duration::from_hours(24);
+const DAY_MAX: Duration = Duration::from_hours(25);
 
 impl Ledger {
     pub(in crate::forward) fn new(config: &ForwardConfig, granted: &Granted) -> Self {
@@ -107,7 +109,7 @@ impl Ledger {
             accounts,
             taken_over: granted.taken_over,
             opened: [None; 2],
-            unset_since: Uptime::ZERO,
+            since: Uptime::ZERO,
             under_way: 0,
             float: granted.float,
             seen: (0, 0),
@@ -127,8 +129,9 @@ impl Ledger {
         }
         if day != current.day {
             self.open(day, current, now.up);
-        } else if day == Day::UNSET && now.up.since(self.unset_since) >= DAY {
-            self.unset_since = now.up;
+        } else if now.up.since(self.since) >= if day == Day::UNSET { DAY } else { DAY_MAX } {
+            // Nobody knows the date, or the clock stands still.
+            self.since = now.up;
             self.taken_over = 0;
             self.replace(Account { day, spent: 0, granted: self.float });
         }
@@ -260,7 +263,7 @@ impl Ledger {
     fn open(&mut self, day: Day, left: Account, up: Uptime) {
         let is_first = std::mem::replace(&mut self.is_first, false);
         (self.sent, self.received) = (0, 0);
-        self.asked = None;
+        (self.asked, self.since) = (None, up);
         // What is under way may have passed already.
         let [current, ..] = &mut self.accounts;
         current.spent = current.spent.saturating_add(self.under_way);
@@ -277,7 +280,6 @@ impl Ledger {
             self.replace(Account { day, spent: spent.saturating_add(before), granted });
         }
         if day == Day::UNSET {
-            self.unset_since = up;
             self.taken_over = left.spent;
         } else {
             self.find_date();

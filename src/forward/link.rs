@@ -85,6 +85,11 @@ impl Link {
         self.state = LinkState::Waiting { until: now.after(self.backoff.fail_hard(random)) };
     }
 
+    /// Ended at a record that is being hunted down: the broker is there, and the rest waits for the end of the hunt.
+    pub fn hunted(&mut self, now: Uptime, random: f64) {
+        self.state = LinkState::Waiting { until: now.after(self.backoff.glance(random)) };
+    }
+
     /// Ended by ourselves: no failure.
     pub fn left(&mut self, now: Uptime) {
         self.settle(now);

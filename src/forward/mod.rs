@@ -6,7 +6,7 @@
 //! * Every byte on the socket, both ways, stays within the budget of the day, over restarts too; bytes sent stay within the
 //!   rate; batches under way stay within the limit of the broker.
 //! * Alarms go first, live records before backlog, and the backlog always moves.
-//! * A record at which connections die is set aside after three tries, and nothing else is.
+//! * A record at which connections die is set aside, after three tries at the least, and nothing else is.
 //!
 //! # Never
 //! No records, no events: this room moves numbers. The shell reads the outbox, builds batches and publishes them.

@@ -128,7 +128,7 @@ impl Directory {
     /// Writes past the page cache. `false` when that cannot be done with this range or this file system.
     fn write_direct(&mut self, name: &str, offset: u64, bytes: &[u8]) -> io::Result<bool> {
         while let Some(&unit) = UNITS.get(self.unit) {
-            if offset % unit != 0 || bytes.len() as u64 % unit != 0 {
+            if !offset.is_multiple_of(unit) || !(bytes.len() as u64).is_multiple_of(unit) {
                 return Ok(false);
             }
             let Self { path, open, stage, .. } = self;

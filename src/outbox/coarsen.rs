@@ -12,6 +12,7 @@ use crate::outbox::error::OutboxError;
 use crate::outbox::lane::Lane;
 use crate::outbox::outbox::Outbox;
 use crate::outbox::record::{Entry, FRAME_HEADER_BYTES, Record, Seq};
+use crate::outbox::segment::Segment;
 use crate::outbox::trouble::DiskState;
 use crate::tally::DropReason;
 
@@ -22,6 +23,10 @@ const READ_BYTES_MAX: usize = 64 << 10;
 /// What is left must be at most one part in this many of what was taken; else the same bytes would be written again and
 /// again for little.
 const GAIN_MIN: u64 = 2;
+
+/// A segment that gains too little alone is tried again with those behind it, so many in all: parts of the same day lie in
+/// several when it is not drawn together for the first time.
+const SEGMENTS_MAX: usize = 4;
 
 /// Draws records together into fewer and shorter ones. The outbox does not know what is in them.
 ///
@@ -62,19 +67,35 @@ struct Drawn {
 }
 
 impl<D: Disk> Outbox<D> {
-    /// Draws the oldest sealed segment of a lane together that has not been found too dense before.
+    /// Draws the oldest sealed segment of a lane together that has not been found short enough before.
     ///
     /// # Errors
     /// When the disk cannot be read or written. Whatever had been reached, every record is there once.
     pub fn coarsen(&mut self, lane: Lane, coarsen: &mut dyn Coarsen) -> Result<Coarsened, OutboxError> {
-        let dense = self.side(lane).dense_upto;
+        self.coarsen_beside(lane, &[], coarsen)
+    }
+
+    /// The same, leaving segments alone of which something is on its way: records from the first to the second number.
+    ///
+    /// # Errors
+    /// As for [`Outbox::coarsen`].
+    pub fn coarsen_beside(
+        &mut self,
+        lane: Lane,
+        in_flight: &[(Seq, Seq)],
+        coarsen: &mut dyn Coarsen,
+    ) -> Result<Coarsened, OutboxError> {
+        let tried = self.side(lane).short_upto;
         let log = self.log(lane);
         let sealed = log.segments.iter().take(log.segments.len() - usize::from(log.open));
-        let Some(segment) = sealed.into_iter().find(|segment| segment.last > dense && segment.unacked > 0)
-        else {
+        let on_its_way =
+            |first: u64, last: u64| in_flight.iter().any(|(from, upto)| from.0 <= last && first <= upto.0);
+        let fits = |segment: &&Segment| segment.unacked > 0 && !on_its_way(segment.first, segment.last);
+        let mut found = sealed.into_iter().skip_while(|segment| segment.last <= tried || !fits(segment));
+        let Some(first) = found.next().map(|segment| (segment.first, segment.last)) else {
             return Ok(Coarsened::Nothing);
         };
-        let (first, last) = (segment.first, segment.last);
+        let behind = found.take_while(fits).take(SEGMENTS_MAX - 1).last().map(|segment| segment.last);
         // One for the new records, one for the old.
         if self.state != DiskState::Ok
             || self.is_behind(lane)
@@ -83,11 +104,18 @@ impl<D: Disk> Outbox<D> {
             return Ok(Coarsened::Nothing);
         }
         self.sync_lane(lane)?;
-        let Some(drawn) = self.draw(lane, (first, last), coarsen)? else {
-            self.side_mut(lane).dense_upto = last;
-            return Ok(Coarsened::NoGain);
-        };
-        self.exchange(lane, &drawn)
+        let mut drawn = self.draw(lane, first, coarsen)?;
+        if drawn.is_none()
+            && let Some(last) = behind
+        {
+            drawn = self.draw(lane, (first.0, last), coarsen)?;
+        }
+        if let Some(drawn) = drawn {
+            self.exchange(lane, &drawn)
+        } else {
+            self.side_mut(lane).short_upto = first.1;
+            Ok(Coarsened::NoGain)
+        }
     }
 
     /// Has a segment drawn together; `None` when that gains too little.
@@ -134,10 +162,10 @@ impl<D: Disk> Outbox<D> {
         let log = Self::log_of(logs, lane);
         log.done.insert(from, upto);
         if let Err(error) = log.save_cursor(disk, log.acked) {
-            return self.withdraw(lane, (from, upto), error);
+            return self.withdraw(lane, upto, error);
         }
         if let Err(error) = self.append_drawn(lane, drawn, upto) {
-            return self.withdraw(lane, (from, upto), error);
+            return self.withdraw(lane, upto, error);
         }
         let Self { disk, logs, .. } = self;
         let log = Self::log_of(logs, lane);
@@ -145,21 +173,23 @@ impl<D: Disk> Outbox<D> {
         log.done.insert(drawn.first.max(log.acked + 1), drawn.last);
         if let Err(error) = log.save_cursor(disk, log.acked) {
             log.done = hidden;
-            return self.withdraw(lane, (from, upto), error);
+            return self.withdraw(lane, upto, error);
         }
+        log.show(from);
         let Self { disk, buffer, logs, tally, spares, .. } = self;
+        tally.received += count;
         let log = Self::log_of(logs, lane);
         let settled = log.settle(disk, buffer, drawn.first, drawn.last)?;
         tally.drop(DropReason::Coarsened, settled.records);
-        tally.received += count + settled.forgotten;
+        tally.received += settled.forgotten;
         let collected = log.collect(disk, spares);
-        self.noted(collected)?;
+        self.heeded(collected)?;
         Ok(Coarsened::Done { taken: settled.records, emitted: count })
     }
 
     fn append_drawn(&mut self, lane: Lane, drawn: &Drawn, upto: u64) -> Result<(), OutboxError> {
         for (payload, at) in &drawn.records {
-            let entry = Entry { payload, at: at.0, supersedes: None };
+            let entry = Entry { payload, at: at.0 };
             self.find_room(lane, &entry)?;
             self.write(lane, entry)?;
         }
@@ -169,19 +199,10 @@ impl<D: Disk> Outbox<D> {
     }
 
     /// Leaves the old records as they are. The numbers of the new ones are not used any more: the cursor may hide them.
-    fn withdraw(
-        &mut self,
-        lane: Lane,
-        (from, upto): (u64, u64),
-        error: OutboxError,
-    ) -> Result<Coarsened, OutboxError> {
-        self.note(&error);
-        let (log, side) = Self::lane_of(&mut self.logs, &mut self.sides, lane);
+    fn withdraw(&mut self, lane: Lane, upto: u64, error: OutboxError) -> Result<Coarsened, OutboxError> {
+        self.heed(&error);
+        let side = self.side_mut(lane);
         side.next = side.next.max(upto + 1);
-        for segment in log.segments.iter_mut().filter(|segment| segment.last >= from) {
-            // What of them was written is not held.
-            segment.unacked = segment.unacked.saturating_sub(segment.last + 1 - segment.first.max(from));
-        }
         drop(self.skip_to(lane, upto + 1));
         Err(error)
     }

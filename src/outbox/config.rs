@@ -48,7 +48,16 @@ pub const SEGMENT_BYTES_MIN: Bytes = Bytes(4 << 10);
 /// What is kept in memory of a segment, its name included, rounded up.
 const SEGMENT_MEMORY_BYTES: u64 = 192;
 
+/// Segments are as long as a whole number of these.
+const FLASH_PAGE_BYTES: u64 = 4 << 10;
+
 impl OutboxConfig {
+    /// The length of segments that goes with a size: a sixty-fourth of it, from 128 KiB to 1 MiB. With longer ones a small
+    /// outbox would be full of segments that three lanes keep open.
+    pub fn segment_bytes_for(size_max: Bytes) -> Bytes {
+        Bytes((size_max.0 / 64 / FLASH_PAGE_BYTES * FLASH_PAGE_BYTES).clamp(128 << 10, 1 << 20))
+    }
+
     /// Smallest `size_max` that goes with a segment length: two segments for each of the three lanes, the reserve of alarms
     /// and the small files.
     pub fn size_min(segment_bytes: Bytes) -> Bytes {

@@ -1,12 +1,16 @@
 //! Ranges of a lane that are done with although earlier records are not.
 //!
 //! # Invariants
-//! Ranges rise, neither overlap nor touch, and lie beyond the number up to which everything is done with. There are never
-//! more than fit into a cursor slot, so that what is known in memory is what survives.
+//! Ranges rise, neither overlap nor touch, and lie beyond the number up to which everything is done with. Their number is
+//! bounded, in memory and, closer, in a cursor slot.
 
-/// Ranges a cursor slot holds. One comes about with each connection that ends before the backlog is through; when there
-/// are more the smallest is forgotten and sent twice.
+/// Ranges a cursor slot holds: when there are more, the records of the smallest are sent again after a restart. One comes
+/// about with each connection that ends before the backlog is through.
 pub(crate) const DONE_RANGES_MAX: usize = 8;
+
+/// Ranges in memory: beyond that the smallest is forgotten at once. A link would have to come and go as often while one
+/// backlog waits.
+pub(crate) const KNOWN_RANGES_MAX: usize = 64;
 
 /// First and last number of a range.
 pub(crate) type Range = (u64, u64);
@@ -20,7 +24,7 @@ impl Done {
     pub(crate) fn new(acked: u64, ranges: impl IntoIterator<Item = Range>) -> Self {
         let mut done = Self::default();
         for (from, upto) in ranges {
-            if from > acked.saturating_add(1) && from <= upto && done.0.len() < DONE_RANGES_MAX {
+            if from > acked.saturating_add(1) {
                 done.insert(from, upto);
             }
         }
@@ -29,6 +33,9 @@ impl Done {
 
     /// Adds a range, joined with those it meets. When there are too many the smallest is forgotten and returned.
     pub(crate) fn insert(&mut self, mut from: u64, mut upto: u64) -> Option<Range> {
+        if from > upto {
+            return None;
+        }
         self.0.retain(|&(first, last)| {
             let apart = last.saturating_add(1) < from || upto.saturating_add(1) < first;
             if !apart {
@@ -38,16 +45,26 @@ impl Done {
         });
         let index = self.0.partition_point(|range| range.0 < from);
         self.0.insert(index, (from, upto));
-        if self.0.len() <= DONE_RANGES_MAX {
-            return None;
-        }
-        let smallest = (0..self.0.len()).min_by_key(|&i| self.0.get(i).map(|(f, u)| u - f))?;
-        Some(self.0.remove(smallest))
+        if self.0.len() > KNOWN_RANGES_MAX { self.forget_smallest() } else { None }
     }
 
-    /// Whether a range of this length would be kept.
+    /// Whether one more range is kept in any case.
     pub(crate) fn has_room(&self) -> bool {
-        self.0.len() < DONE_RANGES_MAX
+        self.0.len() < KNOWN_RANGES_MAX
+    }
+
+    /// As much of it as a slot holds: the largest.
+    pub(crate) fn to_slot(&self) -> Self {
+        let mut largest = self.clone();
+        while largest.0.len() > DONE_RANGES_MAX {
+            largest.forget_smallest();
+        }
+        largest
+    }
+
+    fn forget_smallest(&mut self) -> Option<Range> {
+        let smallest = (0..self.0.len()).min_by_key(|&i| self.0.get(i).map(|(from, upto)| upto - from))?;
+        Some(self.0.remove(smallest))
     }
 
     /// The last number of the range that holds `seq`.
@@ -93,11 +110,17 @@ mod tests {
     #[test]
     fn the_smallest_range_is_forgotten_when_there_are_too_many() {
         let mut done = Done::default();
-        for index in 0..=DONE_RANGES_MAX as u64 {
+        for index in 0..=KNOWN_RANGES_MAX as u64 {
             done.insert(100 * index + 10, 100 * index + 20 + index);
         }
-        assert_eq!(done.ranges().len(), DONE_RANGES_MAX);
+        assert_eq!(done.ranges().len(), KNOWN_RANGES_MAX);
         assert_eq!(done.ranges()[0], (110, 121), "the first was the shortest");
+        let saved = done.to_slot();
+        assert_eq!(
+            saved.ranges(),
+            &done.ranges()[KNOWN_RANGES_MAX - DONE_RANGES_MAX..],
+            "the last are the longest"
+        );
     }
 
     proptest! {

@@ -75,7 +75,13 @@ impl Log {
             return Ok(settled);
         }
         let before = (self.acked, self.done.clone());
-        let forgotten = self.done.insert(from, upto);
+        let forgotten = if from == self.acked + 1 {
+            // Moving the cursor needs no range, however many there are.
+            self.acked = upto;
+            None
+        } else {
+            self.done.insert(from, upto)
+        };
         self.acked = self.done.pass(self.acked);
         // All that changed, or may have.
         let (first, last) = forgotten.map_or((from, upto), |range| (from.min(range.0), upto.max(range.1)));
@@ -98,6 +104,15 @@ impl Log {
         self.unsaved += settled.records;
         self.slide();
         Ok(settled)
+    }
+
+    /// Counts the records from `from` on, which were marked as done with when they were appended and are not any more.
+    pub(crate) fn show(&mut self, from: u64) {
+        let counts: Vec<u64> =
+            self.segments.iter().map(|segment| self.span(segment.first.max(from), segment.last)).collect();
+        for (segment, count) in self.segments.iter_mut().zip(counts) {
+            segment.unacked += count;
+        }
     }
 
     /// Reads a segment again after damage was met in it, and returns how many records are gone. Their numbers are done with.
@@ -207,6 +222,7 @@ impl Log {
     pub(crate) fn mark(&self, acked: u64) -> Mark {
         let mut done = self.done.clone();
         let acked = done.pass(acked.max(self.acked));
+        let done = done.to_slot();
         Mark { acked, epoch: self.epoch, dropped: self.dropped, told: self.told, done }
     }
 

@@ -1,4 +1,4 @@
-//! Telling upstream what was lost: which losses are being told, and when they happened.
+//! What is lost on purpose or by the medium, and what upstream was told of it.
 //!
 //! # Invariants
 //! A loss counts as told only when the record that tells it is durable or delivered; if that record is lost itself, it is
@@ -6,9 +6,15 @@
 
 use std::collections::VecDeque;
 
-use crate::clock::EventTime;
+use crate::clock::{ClockQuality, EventTime, UtcTime};
 use crate::outbox::cursor::Losses;
+use crate::outbox::disk::Disk;
+use crate::outbox::error::OutboxError;
 use crate::outbox::finish::Loss;
+use crate::outbox::lane::Lane;
+use crate::outbox::outbox::Outbox;
+use crate::outbox::record::Seq;
+use crate::tally::DropReason;
 
 /// Losses of one lane that upstream has not been told of.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -80,6 +86,81 @@ impl Ledger {
     /// The record with this number is lost: what it was to tell is untold again.
     pub(crate) fn lost(&mut self, seq: u64) {
         self.telling.retain(|(telling, _)| *telling != seq);
+    }
+}
+
+impl<D: Disk> Outbox<D> {
+    /// Keeps a record aside that cannot be delivered, if there is room, and is done with it: it counts as undeliverable.
+    ///
+    /// # Errors
+    /// When the disk cannot be read or written: the record waits then as before, or is at least done with.
+    pub fn set_aside(&mut self, lane: Lane, seq: Seq) -> Result<(), OutboxError> {
+        let mut found = Vec::new();
+        self.read(lane, seq, seq, 1, usize::MAX, &mut found)?;
+        let Some(record) = found.pop() else { return Ok(()) };
+        let (at, growth) = (record.at, self.aside.growth(&record));
+        let kept = if self.used().0 + growth <= self.config.size_max.0 {
+            self.aside.keep(&mut self.disk, lane, record)
+        } else {
+            Ok(())
+        };
+        let Self { disk, buffer, logs, sides, tally, .. } = self;
+        let (log, side) = Self::lane_of(logs, sides, lane);
+        let settled = log.settle(disk, buffer, seq.0, seq.0)?;
+        let lost = settled.records + side.hold.settle(seq.0, seq.0);
+        log.lose(Loss::Undeliverable, lost);
+        side.ledger.see(Loss::Undeliverable, at, at);
+        tally.drop(DropReason::Undeliverable, lost);
+        tally.received += settled.forgotten;
+        self.heeded(kept)?;
+        self.collect(lane)
+    }
+
+    /// What upstream has not been told of: records of a lane that will never be acknowledged.
+    pub fn gaps(&self, lane: Lane) -> Gap {
+        let log = self.log(lane);
+        self.side(lane).ledger.untold(log.dropped, log.told)
+    }
+
+    /// The record `seq`, appended a moment ago, tells upstream of these losses. They count as told when it is durable or
+    /// delivered.
+    pub fn told(&mut self, lane: Lane, seq: Seq, counts: [u64; 4]) {
+        self.side_mut(lane).ledger.tell(seq.0, counts);
+    }
+
+    /// Drops durable records older than the age allowed. Does nothing while the wall clock is not set.
+    ///
+    /// # Errors
+    /// As for [`Outbox::advance`].
+    pub fn expire(&mut self, now: UtcTime) -> Result<(), OutboxError> {
+        if now.quality == ClockQuality::Unset {
+            return Ok(());
+        }
+        for lane in Lane::ALL {
+            let Self { disk, buffer, logs, tally, config, .. } = self;
+            let log = Self::log_of(logs, lane);
+            let from = log.oldest(disk, buffer)?;
+            let Some(upto) = log.expired(disk, buffer, now.into(), config.age_max)? else { continue };
+            let expired = log.pass(disk, buffer, upto)?;
+            log.lose(Loss::Expired, expired);
+            tally.drop(DropReason::Expired, expired);
+            let to = log.oldest(disk, buffer)?.or(log.newest.map(EventTime));
+            if let Some((from, to)) = from.zip(to) {
+                self.side_mut(lane).ledger.see(Loss::Expired, from, to);
+            }
+            self.collect(lane)?;
+        }
+        Ok(())
+    }
+
+    /// Counts a record that is lost for want of room.
+    pub(crate) fn lose(&mut self, lane: Lane, reason: DropReason, at: EventTime) {
+        self.tally.drop(reason, 1);
+        if matches!(reason, DropReason::OutboxFull | DropReason::OutboxReject) {
+            let (log, side) = Self::lane_of(&mut self.logs, &mut self.sides, lane);
+            log.lose(Loss::Full, 1);
+            side.ledger.see(Loss::Full, at, at);
+        }
     }
 }
 

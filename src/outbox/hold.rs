@@ -24,7 +24,6 @@ pub(crate) struct Held {
     pub(crate) seq: u64,
     pub(crate) at: i64,
     pub(crate) payload: Box<[u8]>,
-    pub(crate) supersedes: Option<u64>,
     /// Delivered already: only its number is left.
     pub(crate) done: bool,
 }
@@ -39,7 +38,7 @@ pub(crate) struct Hold {
 impl Held {
     /// As it is to be written.
     pub(crate) fn entry(&self) -> Entry<'_> {
-        Entry { payload: &self.payload, at: self.at, supersedes: self.supersedes }
+        Entry { payload: &self.payload, at: self.at }
     }
 
     fn cost(&self) -> u64 {
@@ -80,8 +79,8 @@ impl Hold {
 
     /// Adds the next record.
     pub(crate) fn push(&mut self, seq: u64, entry: &Entry<'_>) {
-        let Entry { payload, at, supersedes } = *entry;
-        let held = Held { seq, at, payload: payload.into(), supersedes, done: false };
+        let Entry { payload, at } = *entry;
+        let held = Held { seq, at, payload: payload.into(), done: false };
         self.bytes += held.cost();
         self.records.push_back(held);
     }
@@ -145,7 +144,7 @@ mod tests {
     fn what_is_done_with_is_counted_once_and_its_number_stays() {
         let mut hold = Hold::default();
         for seq in 5..=10 {
-            hold.push(seq, &Entry { payload: &[7; 100], at: 0, supersedes: None });
+            hold.push(seq, &Entry { payload: &[7; 100], at: 0 });
         }
         assert_eq!((hold.bytes(), hold.waiting()), (6 * 164, 6));
         assert_eq!((hold.settle(8, 9), hold.settle(7, 9)), (2, 1));

@@ -3,6 +3,7 @@
 use std::io;
 
 use crate::clock::EventTime;
+use crate::outbox::aside::aside;
 use crate::outbox::cursor::{EPOCH_FILE, Mark, SlotFile, cursor_name};
 use crate::outbox::disk::DiskRead;
 use crate::outbox::done::Done;
@@ -12,6 +13,7 @@ use crate::outbox::record::{Record, Seq};
 use crate::outbox::recover::read_header;
 use crate::outbox::scan::{Extent, ScanBuffer, survey};
 use crate::outbox::segment::{self, FORMAT, HeaderRead, parse_name};
+use crate::outbox::spare::is_spare;
 use crate::units::Bytes;
 
 /// What an outbox holds and how sound it is.
@@ -21,6 +23,10 @@ pub struct Inspection {
     pub epoch: Option<u32>,
     /// In the order of [`Lane::ALL`].
     pub lanes: Vec<LaneInspection>,
+    /// Files that wait to be written again.
+    pub spares: u64,
+    /// Records that could not be delivered and were set aside.
+    pub aside: u64,
 }
 
 /// One lane.
@@ -42,6 +48,14 @@ pub struct LaneInspection {
     pub newest: Option<EventTime>,
     /// Everything up to here is acknowledged or dropped, says the cursor; it may lag. `None` when it cannot be read.
     pub acked: Option<Seq>,
+    /// First and last number of each range beyond `acked` that is done with.
+    pub done: Vec<(Seq, Seq)>,
+    /// Records ever lost: for want of room, too old, by the medium, not to be delivered.
+    pub lost: [u64; 4],
+    /// Of these, told upstream.
+    pub told: [u64; 4],
+    /// Oldest format of a segment; `None` without one that can be read.
+    pub format: Option<u16>,
     /// Number of the last record.
     pub last: Seq,
     /// Places with damage.
@@ -69,7 +83,9 @@ pub fn inspect<D: DiskRead>(disk: &mut D) -> Result<Inspection, OutboxError> {
     for lane in Lane::ALL {
         lanes.push(walk(disk, lane, &mut |_| {})?);
     }
-    Ok(Inspection { epoch, lanes })
+    let names = disk.list().map_err(OutboxError::List)?;
+    let spares = names.iter().filter(|name| is_spare(name)).count() as u64;
+    Ok(Inspection { epoch, lanes, spares, aside: aside(disk)?.len() as u64 })
 }
 
 /// Shows the records of a lane that wait, oldest first, to `visit`.
@@ -91,7 +107,7 @@ fn walk<D: DiskRead>(
     firsts.sort_unstable();
     let mark = SlotFile::load(disk, cursor_name(lane))?.newest.as_ref().map(Mark::from_slot);
     let acked = mark.as_ref().map(|mark| Seq(mark.acked));
-    let done = mark.map(|mark| mark.done).unwrap_or_default();
+    let Mark { done, dropped, told, .. } = mark.unwrap_or_default();
     let mut report = LaneInspection {
         lane,
         segments: 0,
@@ -101,6 +117,10 @@ fn walk<D: DiskRead>(
         oldest: None,
         newest: None,
         acked,
+        done: done.ranges().iter().map(|&(from, upto)| (Seq(from), Seq(upto))).collect(),
+        lost: dropped,
+        told,
+        format: None,
         last: acked.unwrap_or_default(),
         damaged_ranges: 0,
         damaged_records: 0,
@@ -140,12 +160,15 @@ impl LaneInspection {
             HeaderRead::Unwritten | HeaderRead::Damaged => (None, 0),
         };
         self.segments += 1;
+        if format > 0 {
+            self.format = Some(self.format.map_or(format, |known| known.min(format)));
+        }
         self.disk_bytes.0 += segment::used(len);
         let last = follower.map_or(u64::MAX, |follower| follower.saturating_sub(1));
         let extent =
             Extent { name: &name, salt: salt.unwrap_or_default(), end: salt.map_or(0, |_| len), last };
         let mut waiting = 0;
-        let survey = survey(disk, buffer, extent, first, |found, (_, payload)| {
+        let survey = survey(disk, buffer, extent, first, |found, payload| {
             let (seq, at) = (Seq(found.header.seq), EventTime(found.header.at));
             self.newest = Some(at);
             if seq.0 > acked && done.end_of(seq.0).is_none() {

@@ -10,7 +10,7 @@ use crate::outbox::error::OutboxError;
 use crate::outbox::lane::Lane;
 use crate::outbox::record::Entry;
 use crate::outbox::scan::{Extent, ScanBuffer, survey};
-use crate::outbox::segment::{self, FORMAT, FRAMES_OFFSET, Salt, Segment, SegmentHeader};
+use crate::outbox::segment::{self, FORMAT, HEAD_BYTES, Salt, Segment, SegmentHeader};
 use crate::outbox::spare::Spares;
 use crate::outbox::tail::{TAIL_BYTES_MAX, Tail};
 
@@ -50,8 +50,6 @@ pub(crate) struct Log {
     pub(crate) saved: Mark,
     /// Records done with since then.
     pub(crate) unsaved: u64,
-    /// Greatest number that a record of this run supersedes.
-    pub(crate) superseded: u64,
     pub(crate) cursor: SlotFile,
     pub(crate) epoch: u32,
     /// Space of all segments.
@@ -89,7 +87,6 @@ impl Log {
             told: mark.told,
             saved: mark,
             unsaved: 0,
-            superseded: 0,
             cursor,
             epoch: 0,
             used: 0,
@@ -139,15 +136,14 @@ impl Log {
         if full || self.tail.pending() > 0 && self.tail.pending() + frame_bytes > TAIL_BYTES_MAX {
             self.sync_now(disk)?;
         }
-        if full {
-            self.seal(disk)?;
-        }
+        self.open &= !full;
         if !self.open
             && let Err(source) = self.start_segment(disk, spares, salt())
         {
             return Ok(Wrote::Refused(source));
         }
         let seq = self.next;
+        let held = u64::from(!self.is_done(seq));
         let Some(last) = self.segments.back_mut() else {
             return Ok(Wrote::Refused(io::Error::from(io::ErrorKind::NotFound)));
         };
@@ -158,8 +154,7 @@ impl Log {
         self.tail.push(salt, seq, &entry);
         last.len = self.tail.end();
         last.last = seq;
-        last.unacked += 1;
-        self.superseded = self.superseded.max(entry.supersedes.unwrap_or_default());
+        last.unacked += held;
         self.next += 1;
         self.newest = Some(entry.at);
         Ok(Wrote::Stored(seq))
@@ -204,20 +199,10 @@ impl Log {
         Ok(())
     }
 
-    /// Ends the open segment, all of which is durable: the next record starts a new one.
-    fn seal<D: Disk>(&mut self, disk: &mut D) -> Result<(), OutboxError> {
-        if self.superseded > self.saved.acked {
-            // Recovery looks for what is superseded in the last segment only.
-            self.save_cursor(disk, self.acked.max(self.superseded))?;
-        }
-        self.open = false;
-        Ok(())
-    }
-
     fn start_segment<D: Disk>(&mut self, disk: &mut D, spares: &mut Spares, salt: u64) -> io::Result<()> {
         let name = segment::name(self.lane, self.next);
         spares.take(disk, &name)?;
-        let segment = self.new_segment(name, self.next, salt, spares.file_bytes());
+        let segment = Segment::new(name, self.next, salt, spares.file_bytes());
         self.tail.start(disk.unit(), &self.header(salt, self.next), self.next);
         self.used += segment.used();
         self.segments.push_back(segment);
@@ -227,24 +212,8 @@ impl Log {
     }
 
     /// The head of a segment of this lane.
-    pub(crate) fn header(&self, salt: u64, first: u64) -> [u8; FRAMES_OFFSET as usize] {
+    pub(crate) fn header(&self, salt: u64, first: u64) -> [u8; HEAD_BYTES] {
         SegmentHeader { format: FORMAT, lane: self.lane, epoch: self.epoch, salt, first }.encode()
-    }
-
-    /// A segment without records.
-    pub(crate) fn new_segment(&self, name: String, first: u64, salt: u64, file_bytes: u64) -> Segment {
-        Segment {
-            name,
-            first,
-            last: first - 1,
-            salt: Salt::Known(salt),
-            len: FRAMES_OFFSET,
-            synced: FRAMES_OFFSET,
-            unacked: 0,
-            dense: true,
-            file_bytes,
-            reusable: true,
-        }
     }
 
     /// Numbers from `from` to `upto` that are not done with.

@@ -2,12 +2,13 @@
 //!
 //! # Invariants
 //! * A record at or below [`Outbox::durable`] survives a power cut at any instant, in any byte of any write, until it is
-//!   acknowledged or dropped by policy. Only durable records can be read, so nothing is ever sent that could be forgotten.
+//!   acknowledged or dropped by policy.
 //! * `acked <= durable <= appended` in each lane, and numbers rise by one. A number that was durable, acknowledged or dropped
 //!   is never given out again; the epoch rises with every opening, for ever.
-//! * A segment is removed only when the cursor that passes it is durable. Losing a cursor sends records again; nothing
+//! * A segment goes only when a durable cursor says that all of it is done with. Losing a cursor sends records again; nothing
 //!   that can be lost skips one.
-//! * The files together never take more than `size_max`. Memory does not grow with the number of records.
+//! * The files together never take more than `size_max`. Memory does not grow with the number of records, nor does the time
+//!   that opening takes.
 //! * Every record is accounted for, always: received = acknowledged + dropped by reason + held.
 //! * No content of the disk makes opening fail, except an intact file of a newer format.
 //!
@@ -15,40 +16,50 @@
 //! One directory, byte by byte in `docs/outbox.md`:
 //! ```text
 //! epoch                            two slots: number of this opening
-//! cursor-alarm  -normal  -bulk     two slots each: everything up to here is done with
+//! cursor-alarm  -normal  -bulk     two slots each: what is done with, what was lost, what upstream was told of that
+//! note                             two slots: opaque bytes of the caller
 //! normal-00000000000000000001.seg  header twice (lane, epoch, salt, first number), then frames
 //! normal-00000000000000004711.seg  [length][crc32c][number][time][payload] …
+//! spare-001.seg                    a file that waits to be written again
+//! aside-01                         a record that could not be delivered
 //! ```
-//! A segment is named by its first record, takes records until it is `segment_bytes` long, and is never written again. Each
-//! opening starts new ones.
+//! A segment is named by its first record and takes records until its file, which has its full length from the beginning, is
+//! full. A restart goes on where the last one ends.
 //!
 //! # Writing
-//! 1. Frame to the end of the last segment; a new segment where there is none or it is full. The old one is synced before.
-//! 2. [`Outbox::sync`]: file, then directory if the file is new. Only then does `durable` move.
-//! 3. No room on the disk: the torn frame is cut off, the record refused and counted, and the next one tried as if nothing had
-//!    happened. An alarm takes the place of a less urgent segment instead.
-//! 4. A sync failed: every later call fails. Which pages reached the medium is unknown, the kernel may have marked them clean,
-//!    and a second sync that succeeds proves nothing. The process ends and the next opening reads what is there.
+//! 1. [`Outbox::append`]: the frame goes to the tail of the lane, in memory. Where it does not fit, the tail is synced and a
+//!    new segment starts: a spare gets its name, or a new file is made and filled with zeros. The header waits in the tail.
+//! 2. [`Outbox::sync`]: whole sectors of the tail to the file, flush, then the directory if the name is new. Only then does
+//!    `durable` move. The last sector is filled with zeros, kept, and written again with the next records.
+//! 3. A write or a sync failed: the file is never touched again. Which pages reached the medium is unknown, the kernel may
+//!    have marked them clean, and a second sync that succeeds proves nothing. What was not durable, and every record that
+//!    shares a sector with it, is still in the tail: it goes into another file under a spare's name, is synced, and takes its
+//!    place by a rename. If that fails as well it waits in memory, in bounds, with what comes after it: [`Outbox::mend`].
+//! 4. No room: see [`WhenFull`]. A spare is kept for alarms, and cursors are written in place, so that both work on a full disk.
 //!
 //! # Reading and recovery
 //! Frames are checked at every reading. Behind an invalid one the next valid one is searched, byte by byte; since numbers rise
-//! by one, the gap says how many are lost. Recovery does the same once for everything, with a bounded buffer, then cuts the end
-//! of the last segment behind its last valid frame: that was never durable. It syncs what it found, because a process that died
-//! without a power cut leaves data in memory which looks durable and is not.
+//! by one, the gap says how many are lost. They are counted, and done with.
 //!
-//! # Acknowledging and dropping
-//! [`Outbox::advance`] moves the cursor in memory. It is written when a segment can go, every 256 records, and at
-//! [`Outbox::checkpoint`]: a cursor write costs a flash block, and a lagging one only sends twice. What is dropped (full,
-//! expired) goes the same way: cursor first, so that a missing segment is never taken for damage.
+//! Opening reads the slots and the last segment of each lane; the others are taken to hold every number up to the next
+//! one's first. The last segment is synced before it is read, because a process that died without a power cut leaves data
+//! in memory which looks durable and is not.
+//!
+//! # Done with
+//! [`Outbox::advance`] moves the cursor in memory, [`Outbox::settle`] adds a range beyond it. It is written when a segment can
+//! go, every 256 records, and at [`Outbox::checkpoint`]: a cursor write costs a sector and a flush, and a lagging one only
+//! sends twice. What is dropped (full, expired) goes the same way, cursor first and the count of the lost with it, so that a
+//! missing segment is always explained. Drawing old records together ([`Outbox::coarsen`]) is one write of the cursor: until
+//! then it hides the new records, from then on the old ones.
 //!
 //! # Why
-//! * *Segments, not a database*: 1.8 bytes written per payload byte (200-byte records, one sync per 32), where embedded
-//!   databases write 6 and more. Flash wears by the byte.
-//! * *A salt in every checksum*: what an older segment left at the same place of the medium, or a payload that looks like a
-//!   frame, does not pass for a record.
+//! * *Segments, not a database*: 1.5 bytes reach the device per payload byte (200-byte records, ten per sync), journal of the
+//!   file system included, where embedded databases write 6 and more. Flash wears by the byte.
+//! * *Files of full length, used again, written by the sector past the page cache*: a sync changes no metadata, so the
+//!   journal stays quiet, and ten records cost five sectors, not two pages.
+//! * *A salt in every checksum*: what an older segment left in the same file, or a payload that looks like a frame, does not
+//!   pass for a record.
 //! * *The header twice*: without the salt no record of the segment can be checked, so one bad sector must not take it.
-//! * *No preallocation yet*: with the file system's journal counted it saves two thirds of what small syncs write. The salt
-//!   already allows for recycled files.
 //! * *No memory map*: a bad sector would be a signal instead of an error.
 //! * *Whole segments are dropped*, not records: making room costs one cursor write, however small the records are.
 

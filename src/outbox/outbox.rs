@@ -8,8 +8,7 @@ use crate::outbox::cursor::{EPOCH_FILE, SMALL_FILES_BYTES, Slot, SlotFile};
 use crate::outbox::disk::{Disk, DiskRead as _};
 use crate::outbox::done::Range;
 use crate::outbox::error::OutboxError;
-use crate::outbox::finish::Loss;
-use crate::outbox::gaps::{Gap, Ledger};
+use crate::outbox::gaps::Ledger;
 use crate::outbox::hold::Hold;
 use crate::outbox::lane::Lane;
 use crate::outbox::log::Log;
@@ -34,7 +33,7 @@ pub struct Outbox<D> {
     pub(crate) sides: [Side; 3],
     pub(crate) spares: Spares,
     note: Note,
-    aside: AsideRing,
+    pub(crate) aside: AsideRing,
     epoch: u32,
     pub(crate) salts: u64,
     pub(crate) buffer: ScanBuffer,
@@ -55,7 +54,7 @@ pub(crate) struct Side {
     /// A write or sync of the open segment has failed and what it may have lost is not in another file yet.
     pub(crate) is_broken: bool,
     /// Segments up to here are as short as they get: found when they were to be drawn together.
-    pub(crate) dense_upto: u64,
+    pub(crate) short_upto: u64,
     pub(crate) ledger: Ledger,
 }
 
@@ -168,7 +167,7 @@ impl<D: Disk> Outbox<D> {
         };
         if let Err(error) = outbox.refill_reserve() {
             // What is stored can be sent all the same.
-            outbox.note(&error);
+            outbox.heed(&error);
         }
         Ok(Opened { outbox, recovered })
     }
@@ -184,7 +183,7 @@ impl<D: Disk> Outbox<D> {
     /// # Errors
     /// None at present: what a disk refuses is held, and what cannot be held is rejected.
     pub fn append(&mut self, lane: Lane, payload: &[u8], at: EventTime) -> Result<Appended, OutboxError> {
-        Ok(self.store(lane, Entry { payload, at: at.0, supersedes: None }))
+        Ok(self.store(lane, Entry { payload, at: at.0 }))
     }
 
     /// Makes everything appended durable. After a failure it is written into another file, once; if that fails as well it
@@ -255,7 +254,7 @@ impl<D: Disk> Outbox<D> {
     }
 
     /// Records that everything of a lane from `from` to `upto` was acknowledged, while earlier records wait. Of more than
-    /// eight such ranges the smallest are forgotten: their records are held, and sent, again.
+    /// eight such ranges a restart forgets the smallest: their records are sent again.
     ///
     /// # Errors
     /// As for [`Outbox::advance`].
@@ -282,50 +281,12 @@ impl<D: Disk> Outbox<D> {
     /// [`NOTE_BYTES_MAX`]: crate::outbox::NOTE_BYTES_MAX
     pub fn remember(&mut self, note: &[u8]) -> Result<(), OutboxError> {
         let saved = self.note.save(&mut self.disk, note);
-        self.noted(saved)
+        self.heeded(saved)
     }
 
     /// The note that was kept last, by this run or an earlier one; empty without.
     pub fn remembered(&self) -> &[u8] {
         self.note.bytes()
-    }
-
-    /// Keeps a record aside that cannot be delivered, if there is room, and is done with it: it counts as undeliverable.
-    ///
-    /// # Errors
-    /// When the disk cannot be read or written: the record waits then as before, or is at least done with.
-    pub fn set_aside(&mut self, lane: Lane, seq: Seq) -> Result<(), OutboxError> {
-        let mut found = Vec::new();
-        self.read(lane, seq, seq, 1, usize::MAX, &mut found)?;
-        let Some(record) = found.pop() else { return Ok(()) };
-        let (at, growth) = (record.at, self.aside.growth(&record));
-        let kept = if self.used().0 + growth <= self.config.size_max.0 {
-            self.aside.keep(&mut self.disk, lane, record)
-        } else {
-            Ok(())
-        };
-        let Self { disk, buffer, logs, sides, tally, .. } = self;
-        let (log, side) = Self::lane_of(logs, sides, lane);
-        let settled = log.settle(disk, buffer, seq.0, seq.0)?;
-        let lost = settled.records + side.hold.settle(seq.0, seq.0);
-        log.lose(Loss::Undeliverable, lost);
-        side.ledger.see(Loss::Undeliverable, at, at);
-        tally.drop(DropReason::Undeliverable, lost);
-        tally.received += settled.forgotten;
-        self.noted(kept)?;
-        self.collect(lane)
-    }
-
-    /// What upstream has not been told of: records of a lane that will never be acknowledged.
-    pub fn gaps(&self, lane: Lane) -> Gap {
-        let log = self.log(lane);
-        self.side(lane).ledger.untold(log.dropped, log.told)
-    }
-
-    /// The record `seq`, appended a moment ago, tells upstream of these losses. They count as told when it is durable or
-    /// delivered.
-    pub fn told(&mut self, lane: Lane, seq: Seq, counts: [u64; 4]) {
-        self.side_mut(lane).ledger.tell(seq.0, counts);
     }
 
     /// Writes all cursors durably: at the orderly end, or when idle.
@@ -338,32 +299,7 @@ impl<D: Disk> Outbox<D> {
             log.save_cursor(disk, log.acked)?;
             log.collect(disk, spares)
         });
-        self.noted(saved)
-    }
-
-    /// Drops durable records older than the age allowed. Does nothing while the wall clock is not set.
-    ///
-    /// # Errors
-    /// As for [`Outbox::advance`].
-    pub fn expire(&mut self, now: UtcTime) -> Result<(), OutboxError> {
-        if now.quality == ClockQuality::Unset {
-            return Ok(());
-        }
-        for lane in Lane::ALL {
-            let Self { disk, buffer, logs, tally, config, .. } = self;
-            let log = Self::log_of(logs, lane);
-            let from = log.oldest(disk, buffer)?;
-            let Some(upto) = log.expired(disk, buffer, now.into(), config.age_max)? else { continue };
-            let expired = log.pass(disk, buffer, upto)?;
-            log.lose(Loss::Expired, expired);
-            tally.drop(DropReason::Expired, expired);
-            let to = log.oldest(disk, buffer)?.or(log.newest.map(EventTime));
-            if let Some((from, to)) = from.zip(to) {
-                self.side_mut(lane).ledger.see(Loss::Expired, from, to);
-            }
-            self.collect(lane)?;
-        }
-        Ok(())
+        self.heeded(saved)
     }
 
     /// Everything of a lane up to here survives a power cut.
@@ -435,11 +371,11 @@ impl<D: Disk> Outbox<D> {
             None => match self.make_room(lane, &entry) {
                 Ok(Some(reason)) => Err(reason),
                 Ok(None) => self.write(lane, entry).or_else(|error| {
-                    self.note(&error);
+                    self.heed(&error);
                     self.keep(lane, &entry)
                 }),
                 Err(error) => {
-                    self.note(&error);
+                    self.heed(&error);
                     self.keep(lane, &entry)
                 }
             },
@@ -463,21 +399,11 @@ impl<D: Disk> Outbox<D> {
         is_long.then_some(DropReason::Oversize)
     }
 
-    /// Counts a record that is lost for want of room.
-    pub(crate) fn lose(&mut self, lane: Lane, reason: DropReason, at: EventTime) {
-        self.tally.drop(reason, 1);
-        if matches!(reason, DropReason::OutboxFull | DropReason::OutboxReject) {
-            let (log, side) = Self::lane_of(&mut self.logs, &mut self.sides, lane);
-            log.lose(Loss::Full, 1);
-            side.ledger.see(Loss::Full, at, at);
-        }
-    }
-
     /// Takes segments out of use that are done with.
-    fn collect(&mut self, lane: Lane) -> Result<(), OutboxError> {
+    pub(crate) fn collect(&mut self, lane: Lane) -> Result<(), OutboxError> {
         let Self { disk, logs, spares, .. } = self;
         let collected = Self::log_of(logs, lane).collect(disk, spares);
-        self.noted(collected)
+        self.heeded(collected)
     }
 
     pub(crate) fn log(&self, lane: Lane) -> &Log {

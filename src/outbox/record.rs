@@ -1,9 +1,8 @@
-//! One record and its frame on disk: `[length u24][kind u8][crc32c u32][seq u64][time i64][mark u64]?[payload]`.
+//! One record and its frame on disk: `[len u32][crc32c u32][seq u64][time i64][payload]`, little-endian, in formats 1 and 2.
 //!
 //! # Why
 //! The checksum covers the salt of the segment as well, so that bytes which an older segment left in the same place on the
-//! medium, or a payload made to look like a frame, never pass for a record. The kind stands where format 1 had the highest
-//! byte of the length, always 0: a frame of format 1 is a frame of kind 0.
+//! medium, or a payload made to look like a frame, never pass for a record.
 
 use crate::clock::EventTime;
 
@@ -36,23 +35,17 @@ pub(crate) struct Entry<'a> {
     pub(crate) payload: &'a [u8],
     /// Microseconds since 1970.
     pub(crate) at: i64,
-    /// Once the record is durable, everything of its lane up to this number is done with.
-    pub(crate) supersedes: Option<u64>,
 }
 
 impl Entry<'_> {
     /// Length of its frame.
     pub(crate) fn frame_bytes(&self) -> u64 {
-        let mark = if self.supersedes.is_some() { MARK_BYTES } else { 0 };
-        FRAME_HEADER_BYTES + mark + self.payload.len() as u64
+        FRAME_HEADER_BYTES + self.payload.len() as u64
     }
 }
 
-/// Length of a frame before its mark or payload.
+/// Length of a frame before its payload.
 pub(crate) const FRAME_HEADER_BYTES: u64 = 24;
-
-/// Length of the number up to which a frame of kind 1 supersedes.
-pub(crate) const MARK_BYTES: u64 = 8;
 
 /// Shortest frame: payloads are not empty.
 pub(crate) const FRAME_BYTES_MIN: u64 = FRAME_HEADER_BYTES + 1;
@@ -60,20 +53,10 @@ pub(crate) const FRAME_BYTES_MIN: u64 = FRAME_HEADER_BYTES + 1;
 /// Longest payload. The wire packs events into batches of a few KiB; a length beyond this is damage, not a record.
 pub const PAYLOAD_BYTES_MAX: u32 = 256 << 10;
 
-/// The kind of a frame is the highest byte of its first word, the length of its payload the rest.
-const KIND_SHIFT: u32 = 24;
-
-/// Kind of a plain record.
-const PLAIN: u32 = 0;
-
-/// Kind of a record that supersedes earlier ones.
-const SUPERSEDING: u32 = 1;
-
 /// What a frame says before its payload; to be believed only after [`FrameHeader::matches`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct FrameHeader {
-    /// Length of the payload, and the kind.
-    word: u32,
+    pub(crate) payload_bytes: u32,
     crc: u32,
     pub(crate) seq: u64,
     pub(crate) at: i64,
@@ -82,46 +65,27 @@ pub(crate) struct FrameHeader {
 impl FrameHeader {
     /// Reads the first bytes of a frame; `None` when they cannot be one.
     pub(crate) fn parse(bytes: &[u8]) -> Option<Self> {
-        let (word, rest) = bytes.split_first_chunk()?;
+        let (payload_bytes, rest) = bytes.split_first_chunk()?;
         let (crc, rest) = rest.split_first_chunk()?;
         let (seq, rest) = rest.split_first_chunk()?;
         let (at, _) = rest.split_first_chunk()?;
         let header = Self {
-            word: u32::from_le_bytes(*word),
+            payload_bytes: u32::from_le_bytes(*payload_bytes),
             crc: u32::from_le_bytes(*crc),
             seq: u64::from_le_bytes(*seq),
             at: i64::from_le_bytes(*at),
         };
-        let known = matches!(header.word >> KIND_SHIFT, PLAIN | SUPERSEDING);
-        (known && (1..=PAYLOAD_BYTES_MAX).contains(&header.payload_bytes())).then_some(header)
+        (1..=PAYLOAD_BYTES_MAX).contains(&header.payload_bytes).then_some(header)
     }
 
-    /// Whether the header, and the bytes behind it, are as they were written in a segment with this salt.
-    pub(crate) fn matches(&self, salt: u64, body: &[u8]) -> bool {
-        self.crc == checksum(salt, self.word, self.seq, self.at, &[body])
-    }
-
-    /// Length of the payload.
-    pub(crate) fn payload_bytes(&self) -> u32 {
-        self.word & ((1 << KIND_SHIFT) - 1)
-    }
-
-    /// Length of the mark between header and payload.
-    pub(crate) fn mark_bytes(&self) -> u64 {
-        if self.word >> KIND_SHIFT == SUPERSEDING { MARK_BYTES } else { 0 }
+    /// Whether header and payload are as they were written in a segment with this salt.
+    pub(crate) fn matches(&self, salt: u64, payload: &[u8]) -> bool {
+        self.crc == checksum(salt, self.payload_bytes, self.seq, self.at, payload)
     }
 
     /// Length of the whole frame.
     pub(crate) fn frame_bytes(&self) -> u64 {
-        FRAME_HEADER_BYTES + self.mark_bytes() + u64::from(self.payload_bytes())
-    }
-
-    /// Splits what stands behind the header into what it supersedes, and the payload.
-    pub(crate) fn split<'a>(&self, body: &'a [u8]) -> (Option<u64>, &'a [u8]) {
-        match body.split_first_chunk() {
-            Some((mark, payload)) if self.mark_bytes() > 0 => (Some(u64::from_le_bytes(*mark)), payload),
-            Some(_) | None => (None, body),
-        }
+        FRAME_HEADER_BYTES + u64::from(self.payload_bytes)
     }
 }
 
@@ -129,32 +93,28 @@ impl FrameHeader {
 pub(crate) fn encode(out: &mut Vec<u8>, salt: u64, seq: u64, entry: &Entry<'_>) {
     let payload_bytes = u32::try_from(entry.payload.len()).unwrap_or(u32::MAX);
     assert!((1..=PAYLOAD_BYTES_MAX).contains(&payload_bytes), "payload length is checked before");
-    let kind = if entry.supersedes.is_some() { SUPERSEDING } else { PLAIN };
-    let word = kind << KIND_SHIFT | payload_bytes;
-    let mark = entry.supersedes.map(u64::to_le_bytes);
-    let mark = mark.as_ref().map_or(&[][..], |mark| mark);
-    out.extend_from_slice(&word.to_le_bytes());
-    out.extend_from_slice(&checksum(salt, word, seq, entry.at, &[mark, entry.payload]).to_le_bytes());
+    let crc = checksum(salt, payload_bytes, seq, entry.at, entry.payload);
+    out.extend_from_slice(&payload_bytes.to_le_bytes());
+    out.extend_from_slice(&crc.to_le_bytes());
     out.extend_from_slice(&seq.to_le_bytes());
     out.extend_from_slice(&entry.at.to_le_bytes());
-    out.extend_from_slice(mark);
     out.extend_from_slice(entry.payload);
 }
 
-fn checksum(salt: u64, word: u32, seq: u64, at: i64, body: &[&[u8]]) -> u32 {
+fn checksum(salt: u64, payload_bytes: u32, seq: u64, at: i64, payload: &[u8]) -> u32 {
     let mut crc = crc32c::crc32c(&salt.to_le_bytes());
-    crc = crc32c::crc32c_append(crc, &word.to_le_bytes());
+    crc = crc32c::crc32c_append(crc, &payload_bytes.to_le_bytes());
     crc = crc32c::crc32c_append(crc, &seq.to_le_bytes());
     crc = crc32c::crc32c_append(crc, &at.to_le_bytes());
-    body.iter().fold(crc, |crc, part| crc32c::crc32c_append(crc, part))
+    crc32c::crc32c_append(crc, payload)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn frame(salt: u64, seq: u64, at: i64, supersedes: Option<u64>, payload: &[u8]) -> Vec<u8> {
-        let (mut out, entry) = (Vec::new(), Entry { payload, at, supersedes });
+    fn frame(salt: u64, seq: u64, at: i64, payload: &[u8]) -> Vec<u8> {
+        let (mut out, entry) = (Vec::new(), Entry { payload, at });
         encode(&mut out, salt, seq, &entry);
         assert_eq!(out.len() as u64, entry.frame_bytes());
         out
@@ -169,7 +129,7 @@ mod tests {
 
     #[test]
     fn a_frame_is_the_same_bytes_for_ever() {
-        let frame = frame(0x0102_0304_0506_0708, 7, 1_767_225_600_000_000, None, b"ok");
+        let frame = frame(0x0102_0304_0506_0708, 7, 1_767_225_600_000_000, b"ok");
         let crc = u32::from_le_bytes(frame[4..8].try_into().unwrap());
         assert_eq!(frame[..4], [2, 0, 0, 0]);
         assert_eq!(frame[8..16], [7, 0, 0, 0, 0, 0, 0, 0]);
@@ -178,26 +138,14 @@ mod tests {
     }
 
     #[test]
-    fn a_frame_that_supersedes_says_up_to_where_before_its_payload() {
-        let frame = frame(5, 9, 0, Some(6), b"sum");
-        assert_eq!(frame[..4], [3, 0, 0, 1]);
-        assert_eq!(frame[24..], *b"\x06\0\0\0\0\0\0\0sum");
-        let header = FrameHeader::parse(&frame).unwrap();
-        assert!(header.matches(5, &frame[24..]));
-        assert_eq!(header.split(&frame[24..]), (Some(6), &b"sum"[..]));
-    }
-
-    #[test]
     fn no_changed_bit_and_no_other_salt_passes() {
-        for supersedes in [None, Some(2)] {
-            let frame = frame(99, 3, -5, supersedes, b"payload and more");
-            assert!(passes(&frame, 99));
-            assert!(!passes(&frame, 98));
-            for bit in 0..frame.len() * 8 {
-                let mut damaged = frame.clone();
-                damaged[bit / 8] ^= 1 << (bit % 8);
-                assert!(!passes(&damaged, 99), "bit {bit}");
-            }
+        let frame = frame(99, 3, -5, b"payload");
+        assert!(passes(&frame, 99));
+        assert!(!passes(&frame, 98));
+        for bit in 0..frame.len() * 8 {
+            let mut damaged = frame.clone();
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            assert!(!passes(&damaged, 99), "bit {bit}");
         }
         assert!(!passes(&[0; 64], 99), "zeros are no record");
     }

@@ -14,7 +14,7 @@ use crate::outbox::lane::Lane;
 use crate::outbox::log::Log;
 use crate::outbox::record::FRAME_BYTES_MIN;
 use crate::outbox::scan::{Extent, ScanBuffer, Survey, survey};
-use crate::outbox::segment::{self, FORMAT, FRAMES_OFFSET, HeaderRead, Salt, Segment, SegmentHeader};
+use crate::outbox::segment::{self, FORMAT, HEAD_BYTES, HeaderRead, Salt, Segment, SegmentHeader};
 use crate::outbox::spare::Spares;
 
 /// What opening has found.
@@ -116,11 +116,9 @@ impl Log {
         let mut end = End { current: head.is_current(), ..End::default() };
         end.current &= last.file_bytes == spares.file_bytes();
         let End { frames, newest, .. } = &mut end;
-        let mut superseded = 0;
         let extent = Extent { last: u64::MAX, ..Extent::of(&last) };
-        end.survey = survey(disk, buffer, extent, last.first, |found, (mark, _)| {
+        end.survey = survey(disk, buffer, extent, last.first, |found, _| {
             let header = found.header;
-            superseded = superseded.max(mark.filter(|&mark| mark < header.seq).unwrap_or_default());
             *newest = Some(header.at);
             frames.push_back((found.offset, header.seq, found.end()));
             frames.retain(|frame| frame.2 > found.end() - found.end() % unit);
@@ -139,8 +137,7 @@ impl Log {
             last.last = last.last.saturating_add(records_max.max(1));
             self.done.insert(end.survey.last + 1, last.last);
         }
-        self.superseded = superseded;
-        self.acked = self.done.pass(self.acked.max(superseded));
+        self.acked = self.done.pass(self.acked);
         self.newest = end.newest;
         self.segments.push_back(last);
         Ok(Some(end))
@@ -261,7 +258,7 @@ pub(crate) fn read_header<D: DiskRead>(
     lane: Lane,
     first: u64,
 ) -> Result<HeaderRead, OutboxError> {
-    let mut head = [0; FRAMES_OFFSET as usize];
+    let mut head = [0; HEAD_BYTES];
     match disk.read_at(name, 0, &mut head) {
         Ok(read) => Ok(SegmentHeader::parse(head.get(..read).unwrap_or_default(), lane, first)),
         Err(e) if e.kind() == std::io::ErrorKind::InvalidData => Ok(HeaderRead::Damaged),

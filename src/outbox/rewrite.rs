@@ -7,7 +7,7 @@
 use crate::outbox::disk::Disk;
 use crate::outbox::error::OutboxError;
 use crate::outbox::log::{Log, Position};
-use crate::outbox::segment;
+use crate::outbox::segment::{self, Segment};
 use crate::outbox::spare::Spares;
 use crate::outbox::tail::Tail;
 
@@ -45,7 +45,7 @@ impl Log {
         }
         disk.sync_dir().map_err(OutboxError::sync("."))?;
         tail.settle();
-        let mut segment = self.new_segment(name, first, salt, spares.file_bytes());
+        let mut segment = Segment::new(name, first, salt, spares.file_bytes());
         segment.last = self.next - 1;
         segment.len = tail.end();
         segment.synced = tail.end();

@@ -77,13 +77,8 @@ impl ScanBuffer {
 
     /// The payload of the frame found last.
     pub(crate) fn payload(&self, found: &Found) -> &[u8] {
-        self.body(found).1
-    }
-
-    /// What the frame found last supersedes, and its payload.
-    pub(crate) fn body(&self, found: &Found) -> (Option<u64>, &[u8]) {
-        let bytes = found.header.frame_bytes() - FRAME_HEADER_BYTES;
-        found.header.split(self.held(found.offset + FRAME_HEADER_BYTES, bytes).unwrap_or_default())
+        let from = found.offset + FRAME_HEADER_BYTES;
+        self.held(from, u64::from(found.header.payload_bytes)).unwrap_or_default()
     }
 
     /// First valid frame at or behind `from`, in which `after` is the number of the record before `from`.
@@ -211,7 +206,7 @@ pub(crate) fn survey<D: DiskRead>(
     buffer: &mut ScanBuffer,
     extent: Extent<'_>,
     first: u64,
-    mut visit: impl FnMut(&Found, (Option<u64>, &[u8])),
+    mut visit: impl FnMut(&Found, &[u8]),
 ) -> Result<Survey, OutboxError> {
     buffer.unreadable = false;
     let mut survey = Survey { last: first.saturating_sub(1), end: FRAMES_OFFSET, ..Survey::default() };
@@ -221,7 +216,7 @@ pub(crate) fn survey<D: DiskRead>(
         }
         survey.last = found.header.seq;
         survey.end = found.end();
-        visit(&found, buffer.body(&found));
+        visit(&found, buffer.payload(&found));
     }
     survey.unreadable = buffer.unreadable;
     Ok(survey)

@@ -7,7 +7,10 @@ pub const FORMAT: u16 = 2;
 
 /// Where frames start. The header stands at 0 and again at 512, in another sector, so that one bad byte or sector does
 /// not take the salt and with it every record away.
-pub(crate) const FRAMES_OFFSET: u64 = 1024;
+pub(crate) const FRAMES_OFFSET: u64 = HEAD_BYTES as u64;
+
+/// What stands before the first frame.
+pub(crate) const HEAD_BYTES: usize = 1024;
 
 /// Distance of the second copy of the header.
 const COPY_OFFSET: usize = 512;
@@ -61,8 +64,8 @@ enum Copy {
 
 impl SegmentHeader {
     /// Everything that stands before the first frame.
-    pub(crate) fn encode(&self) -> [u8; FRAMES_OFFSET as usize] {
-        let mut head = [0; FRAMES_OFFSET as usize];
+    pub(crate) fn encode(&self) -> [u8; HEAD_BYTES] {
+        let mut head = [0; HEAD_BYTES];
         let mut copy = Vec::with_capacity(HEADER_BYTES);
         copy.extend_from_slice(&MAGIC);
         copy.extend_from_slice(&self.format.to_le_bytes());
@@ -188,6 +191,22 @@ pub(crate) struct Segment {
 }
 
 impl Segment {
+    /// One without records.
+    pub(crate) fn new(name: String, first: u64, salt: u64, file_bytes: u64) -> Self {
+        Self {
+            name,
+            first,
+            last: first - 1,
+            salt: Salt::Known(salt),
+            len: FRAMES_OFFSET,
+            synced: FRAMES_OFFSET,
+            unacked: 0,
+            dense: true,
+            file_bytes,
+            reusable: true,
+        }
+    }
+
     /// Space it takes.
     pub(crate) fn used(&self) -> u64 {
         used(self.file_bytes)

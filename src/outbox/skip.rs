@@ -1,6 +1,5 @@
 //! One lane: numbers that no file will ever hold, and a cursor that is written whatever it says.
 
-use crate::outbox::cursor::Mark;
 use crate::outbox::disk::Disk;
 use crate::outbox::error::OutboxError;
 use crate::outbox::finish::Settled;
@@ -16,10 +15,6 @@ impl Log {
         buffer: &mut ScanBuffer,
         next: u64,
     ) -> Result<Settled, OutboxError> {
-        if self.superseded > self.saved.acked {
-            // Recovery looks for what is superseded in the last segment only.
-            self.save_cursor(disk, self.acked.max(self.superseded))?;
-        }
         let from = self.next;
         self.open = false;
         self.next = next;
@@ -29,8 +24,7 @@ impl Log {
 
     /// Writes the cursor even if the file says the same already: the disk failed, and what it has is not known.
     pub(crate) fn rewrite_cursor<D: Disk>(&mut self, disk: &mut D) -> Result<(), OutboxError> {
-        let (acked, epoch, done) = (self.acked, self.epoch, self.done.clone());
-        let mark = Mark { acked, epoch, dropped: self.dropped, told: self.told, done };
+        let mark = self.mark(self.acked);
         self.cursor.save(disk, &mark.to_slot())?;
         self.saved = mark;
         self.unsaved = 0;

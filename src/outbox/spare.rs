@@ -12,11 +12,14 @@ use std::io;
 
 use crate::outbox::disk::Disk;
 use crate::outbox::lane::Lane;
-use crate::outbox::segment::{self, FRAMES_OFFSET, Segment, SegmentHeader};
+use crate::outbox::segment::{self, HEAD_BYTES, Segment, SegmentHeader};
 
 /// Files kept at most: one for each lane that fills up, the next alarm segment, and two for a lane that drains faster than
 /// another fills.
 pub(crate) const SPARES_MAX: usize = 6;
+
+/// Greatest number in a name: three digits.
+const NUMBER_MAX: u16 = 999;
 
 /// The files that can be taken.
 #[derive(Debug)]
@@ -50,7 +53,7 @@ impl Spares {
     ) -> io::Result<()> {
         let mut kept = Vec::with_capacity(SPARES_MAX);
         for number in std::mem::take(&mut self.numbers) {
-            let mut head = [0; FRAMES_OFFSET as usize];
+            let mut head = [0; HEAD_BYTES];
             let is_past = match disk.read_at(&name(number), 0, &mut head) {
                 Ok(_) => SegmentHeader::any(&head).all(|header| header.first < next(header.lane)),
                 Err(e) if e.kind() == io::ErrorKind::InvalidData => false,
@@ -129,7 +132,7 @@ impl Spares {
     }
 
     fn free_number(&self) -> u16 {
-        (1..).find(|number| !self.numbers.contains(number)).unwrap_or_default()
+        (1..=NUMBER_MAX).find(|number| !self.numbers.contains(number)).unwrap_or_default()
     }
 }
 
@@ -150,6 +153,11 @@ fn make<D: Disk>(disk: &mut D, name: &str, file_bytes: u64) -> io::Result<()> {
 
 fn name(number: u16) -> String {
     format!("spare-{number:03}.seg")
+}
+
+/// Whether a file is one of these.
+pub(crate) fn is_spare(name: &str) -> bool {
+    parse_name(name).is_some()
 }
 
 fn parse_name(name: &str) -> Option<u16> {

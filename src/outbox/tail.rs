@@ -109,9 +109,9 @@ impl Tail {
         std::iter::from_fn(move || {
             let header = self.header(offset)?;
             let body = self.index(offset + FRAME_HEADER_BYTES)..self.index(offset + header.frame_bytes());
-            let (supersedes, payload) = header.split(self.bytes.get(body)?);
+            let payload = self.bytes.get(body)?;
             offset += header.frame_bytes();
-            Some(Kept { seq: header.seq, entry: Entry { payload, at: header.at, supersedes } })
+            Some(Kept { seq: header.seq, entry: Entry { payload, at: header.at } })
         })
     }
 
@@ -145,7 +145,7 @@ mod tests {
     fn every_record_that_shares_a_sector_with_the_next_write_is_kept() {
         let (mut tail, mut file) = (Tail::default(), Vec::new());
         tail.start(512, &[7; 1024], 40);
-        let entry = |payload| Entry { payload, at: 5, supersedes: None };
+        let entry = |payload| Entry { payload, at: 5 };
         let lengths = [100, 300, 88, 1, 1_000, 462, 3, 900];
         for (seq, length) in (40..).zip(lengths) {
             tail.push(9, seq, &entry(&[1; 1_000][..length]));
@@ -162,7 +162,7 @@ mod tests {
         let mut offset = 1024;
         for (seq, length) in (40..).zip(lengths) {
             let header = FrameHeader::parse(&file[offset..]).unwrap();
-            assert_eq!((header.seq, header.payload_bytes() as usize), (seq, length));
+            assert_eq!((header.seq, header.payload_bytes as usize), (seq, length));
             offset += 24 + length;
         }
         assert!(file[offset..].iter().all(|&byte| byte == 0), "filled with zeros");
@@ -172,7 +172,7 @@ mod tests {
     fn a_segment_goes_on_where_it_ended() {
         let (mut tail, mut file) = (Tail::default(), Vec::new());
         tail.start(512, &[7; 1024], 1);
-        let entry = Entry { payload: &[3; 200], at: 5, supersedes: Some(0) };
+        let entry = Entry { payload: &[3; 200], at: 5 };
         for seq in 1..=4 {
             tail.push(9, seq, &entry);
         }

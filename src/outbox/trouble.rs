@@ -109,21 +109,21 @@ impl<D: Disk> Outbox<D> {
             Lane::ALL.into_iter().try_for_each(|lane| self.write_back(lane)).and_then(|()| self.probe());
         match mended {
             Ok(()) => self.state = DiskState::Ok,
-            Err(error) => self.note(&error),
+            Err(error) => self.heed(&error),
         }
         !self.needs_mending()
     }
 
     /// Remembers what an error says about the disk.
-    pub(crate) fn note(&mut self, error: &OutboxError) {
+    pub(crate) fn heed(&mut self, error: &OutboxError) {
         if let Some(source) = error.disk_error() {
             self.state = DiskState::of(source);
         }
     }
 
     /// The same, passing the result on.
-    pub(crate) fn noted<T>(&mut self, result: Result<T, OutboxError>) -> Result<T, OutboxError> {
-        result.inspect_err(|error| self.note(error))
+    pub(crate) fn heeded<T>(&mut self, result: Result<T, OutboxError>) -> Result<T, OutboxError> {
+        result.inspect_err(|error| self.heed(error))
     }
 
     /// Whether a lane has records that no sound file has.
@@ -226,7 +226,7 @@ impl<D: Disk> Outbox<D> {
         let rewritten = log.rewrite(disk, spares, next_salt(salts));
         buffer.forget();
         side.is_broken = rewritten.is_err();
-        self.noted(rewritten)?;
+        self.heeded(rewritten)?;
         self.safe(lane);
         Ok(())
     }
@@ -313,7 +313,7 @@ impl<D: Disk> Outbox<D> {
         let before = self.held_bytes();
         if self.state == DiskState::Full && self.give_way(lane).unwrap_or(false) {
             let written = Lane::ALL.into_iter().try_for_each(|lane| self.write_back(lane));
-            drop(self.noted(written));
+            drop(self.heeded(written));
             if self.held_bytes() < before {
                 return true;
             }

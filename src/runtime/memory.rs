@@ -80,6 +80,7 @@ pub fn memory_plan(config: &Config, models: &Models) -> Vec<MemoryPart> {
         INPUTS_MAX as u64 * config.limits.packet.0.min(PACKET_ASSUMED),
     ));
     parts.push(part("records on their way to the outbox", (REQUESTS_MAX + URGENT_MAX) as u64 * RECORD_BYTES));
+    parts.push(part("outbox, and what a disk does not take", config.outbox.memory_max().0));
     if config.outbox.when_full == WhenFull::Coarsen {
         parts.push(part("stored events being drawn together", COARSENING_BYTES_MAX as u64));
     }

@@ -30,6 +30,7 @@ mod known_time;
 mod limits;
 mod link_report;
 #[cfg(test)]
+#[path = "link/tests.rs"]
 mod link_tests;
 mod memory;
 mod models;
@@ -39,6 +40,9 @@ mod plan;
 mod plant;
 mod reading;
 mod retry;
+mod room;
+#[cfg(test)]
+mod stall_tests;
 mod status;
 mod summary_ids;
 mod supervisor;
@@ -60,6 +64,7 @@ pub use models::{ADMISSION_MEMORY, ADMISSION_SECONDS, ModelFault, Models, load_m
 pub use options::{Options, Pace};
 pub use plan::{Plan, plan};
 pub use reading::{Reading, ReadingError, TextInput, word_config};
+pub use room::Room;
 pub use summary_ids::{SUMMARY_NUMBERS_FROM, SummaryIds};
 pub use supervisor::{DRAIN_TOTAL, RunError, run};
 pub use text_row::text_row;

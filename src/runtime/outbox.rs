@@ -11,7 +11,7 @@ use crate::clock::{Clock, EventTime, SystemClock, Uptime};
 use crate::outbox::{Appended, Disk, DiskState, Lane, LaneStat, Outbox, OutboxError, Record, Seq};
 use crate::runtime::gaps::GapTeller;
 use crate::runtime::retry::{IDLE_TURN, best_effort};
-use crate::runtime::summary_ids::SummaryIds;
+use crate::runtime::room::Room;
 use crate::tally::{DropReason, Stage};
 use crate::telemetry::{Metric, Metrics, Progress, Task};
 use crate::units::Bytes;
@@ -126,8 +126,8 @@ pub(in crate::runtime) struct OutboxWorker<D> {
     pub(in crate::runtime) requests: mpsc::Receiver<OutboxRequest>,
     /// How far each lane can be read.
     pub(in crate::runtime) durable: watch::Sender<[u64; 3]>,
-    /// Ids of the events that tell of losses.
-    pub(in crate::runtime) ids: SummaryIds,
+    /// Draws old events together; has the ids of events that tell of losses.
+    pub(in crate::runtime) room: Room,
     pub(in crate::runtime) report: watch::Sender<OutboxReport>,
     pub(in crate::runtime) clock: SystemClock,
     pub(in crate::runtime) metrics: Arc<Metrics>,
@@ -182,7 +182,7 @@ impl<D: Disk> OutboxWorker<D> {
                 () = tokio::time::sleep_until(wake) => {
                     if turn.pending == 0 {
                         // Idle: the cursors catch up, so that a restart sends little twice.
-                        turn.tolerate(now, self.outbox.checkpoint(), "save the cursors");
+                        turn.tolerate(now, &self.outbox.checkpoint(), "save the cursors");
                     }
                 }
             }
@@ -192,8 +192,9 @@ impl<D: Disk> OutboxWorker<D> {
                 self.sync(&mut turn);
             }
             self.mend(now, &mut turn);
+            self.make_room(now, &mut turn);
             if now.since(turn.reported) >= IDLE_TURN {
-                turn.tolerate(now, self.outbox.expire(self.clock.utc()), "drop what is too old");
+                turn.tolerate(now, &self.outbox.expire(self.clock.utc()), "drop what is too old");
                 self.tell_gaps(now, &mut turn);
                 self.tell_report(now, &mut turn);
             }
@@ -204,7 +205,7 @@ impl<D: Disk> OutboxWorker<D> {
         self.sync(&mut turn);
         // Without the cursors some records are sent twice, that is all.
         let now = self.clock.uptime();
-        turn.tolerate(now, self.outbox.checkpoint(), "save the cursors");
+        turn.tolerate(now, &self.outbox.checkpoint(), "save the cursors");
         self.tell_report(now, &mut turn);
         info!("closed the outbox");
         self.outbox.sync()
@@ -217,22 +218,23 @@ impl<D: Disk> OutboxWorker<D> {
             OutboxRequest::Read { lane, from, upto, records_max, bytes_max, reply } => {
                 let mut records = Vec::new();
                 let read = self.outbox.read(lane, from, upto, records_max, bytes_max, &mut records);
-                if turn.tolerate(now, read, "read records") {
+                if turn.tolerate(now, &read, "read records") {
+                    self.room.handed_out(lane, &records, now);
                     // The forwarder may have lost its connection meanwhile and dropped the question.
                     best_effort(reply.send(Reading { records }));
                 }
             }
             OutboxRequest::Advance { lane, upto } => {
-                turn.tolerate(now, self.outbox.advance(lane, upto), "move a cursor");
+                turn.tolerate(now, &self.outbox.advance(lane, upto), "move a cursor");
             }
             OutboxRequest::Settle { lane, from, upto } => {
-                turn.tolerate(now, self.outbox.settle(lane, from, upto), "move a cursor");
+                turn.tolerate(now, &self.outbox.settle(lane, from, upto), "move a cursor");
             }
             OutboxRequest::SetAside { lane, seq } => {
-                turn.tolerate(now, self.outbox.set_aside(lane, seq), "set a record aside");
+                turn.tolerate(now, &self.outbox.set_aside(lane, seq), "set a record aside");
             }
             OutboxRequest::Remember { note, reply } => {
-                let is_durable = turn.tolerate(now, self.outbox.remember(&note), "keep a note");
+                let is_durable = turn.tolerate(now, &self.outbox.remember(&note), "keep a note");
                 best_effort(reply.send(is_durable));
             }
             OutboxRequest::Sync(done) => {
@@ -261,7 +263,7 @@ impl<D: Disk> OutboxWorker<D> {
             return true;
         }
         let synced = self.outbox.sync();
-        let is_durable = turn.tolerate(self.clock.uptime(), synced, "make records durable");
+        let is_durable = turn.tolerate(self.clock.uptime(), &synced, "make records durable");
         if is_durable {
             self.metrics.add(Metric::DurableRecords, appended);
             self.metrics.add(Metric::Commits, 1);
@@ -292,6 +294,17 @@ impl<D: Disk> OutboxWorker<D> {
         }
     }
 
+    /// Draws one old segment together if space runs short: the next turn takes the next one, so that nobody waits long.
+    fn make_room(&mut self, now: Uptime, turn: &mut Turn) {
+        match self.room.make(&mut self.outbox, now) {
+            Ok(true) => self.tell_durable(),
+            Ok(false) => {}
+            Err(error) => {
+                turn.tolerate(now, &Err(error), "draw old events together");
+            }
+        }
+    }
+
     /// Stores an event for each lane that has lost something upstream does not know of.
     fn tell_gaps(&mut self, now: Uptime, turn: &mut Turn) {
         for lane in Lane::ALL {
@@ -300,7 +313,9 @@ impl<D: Disk> OutboxWorker<D> {
                 continue;
             }
             let wall = self.clock.utc();
-            let Some(telling) = turn.gaps.tell((lane, &untold), &mut self.ids, (now, wall)) else { continue };
+            let Some(telling) = turn.gaps.tell((lane, &untold), self.room.ids(), (now, wall)) else {
+                continue;
+            };
             let mut payload = Vec::new();
             if let Err(error) = encode_record(&telling.event, &mut payload) {
                 error!(%error, "could not encode a gap");
@@ -349,6 +364,7 @@ impl<D: Disk> OutboxWorker<D> {
         ] {
             self.metrics.set(metric, value);
         }
+        self.room.report(&self.metrics);
         let amplification = (turn.payload_bytes > 0).then(|| written.0 as f64 / turn.payload_bytes as f64);
         let a_day = written.0 as f64 / life.max(MEND_EVERY.as_secs_f64()) * 86_400.0;
         self.report.send_replace(OutboxReport {
@@ -384,8 +400,8 @@ pub(in crate::runtime) fn remedy(disk: DiskState) -> &'static str {
 
 impl Turn {
     /// Whether it worked. What did not is said now and then: nothing is lost by it, and it is tried again.
-    fn tolerate(&mut self, now: Uptime, result: Result<(), OutboxError>, doing: &'static str) -> bool {
-        if let Err(error) = &result
+    fn tolerate(&mut self, now: Uptime, result: &Result<(), OutboxError>, doing: &'static str) -> bool {
+        if let Err(error) = result
             && self.warned.is_none_or(|warned| now.since(warned) >= WARN_EVERY)
         {
             self.warned = Some(now);
@@ -420,7 +436,10 @@ mod tests {
     use std::rc::Rc;
 
     use super::*;
+    use crate::egress::Door;
     use crate::outbox::{DiskRead, OutboxConfig, SEGMENT_BYTES_MIN};
+    use crate::runtime::coarsening::Coarsening;
+    use crate::runtime::summary_ids::SummaryIds;
 
     /// A disk in memory that can fail; clones share it.
     #[derive(Clone, Default)]
@@ -553,7 +572,10 @@ mod tests {
         let (durable, durable_seen) = watch::channel([0; 3]);
         let metrics = Arc::new(Metrics::new());
         let worker = OutboxWorker {
-            ids: SummaryIds::new(outbox.epoch()),
+            room: Room::new(Coarsening::new(
+                Door::new(Vec::new(), Vec::new()),
+                SummaryIds::new(outbox.epoch()),
+            )),
             outbox,
             urgent: mpsc::channel(1).1,
             requests: receiver,

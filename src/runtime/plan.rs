@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::config::{Config, Fault, ModelEntry, StreamSettings};
 use crate::distill::{DistillConfig, ModelNames, StreamPolicy, TaskNames};
-use crate::egress::{Declared, ModelWords, Policy, TaskWords};
+use crate::egress::{Declared, Door, ModelWords, Policy, TaskWords};
 use crate::features::FeatureLayout;
 use crate::flow::{ModelId, StreamId, StreamKind};
 use crate::infer::Manifest;
@@ -209,6 +209,15 @@ fn egress_policy(stream: &StreamSettings) -> Policy {
         entities: stream.forward.entities,
         scores: stream.forward.scores,
     }
+}
+
+/// The door, for those who meet events after they have passed it.
+pub(in crate::runtime) fn door(
+    config: &Config,
+    manifests: &[Option<Arc<Manifest>>],
+    readings: &[Option<Reading>],
+) -> Door {
+    Door::new(config.streams.iter().map(egress_policy).collect(), words(config, manifests, readings))
 }
 
 /// Closed words by `ModelId`; the last entry is for streams without a model.

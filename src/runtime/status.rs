@@ -283,7 +283,8 @@ impl StatusReport {
     }
 
     fn link_json(&self) -> Value {
-        link_json(*self.sources.link.borrow(), self.clock.uptime())
+        let days = self.certificates.days_left();
+        link_json(*self.sources.link.borrow(), self.clock.uptime(), days)
     }
 
     fn models_json(&self) -> Value {
@@ -527,12 +528,12 @@ mod tests {
             used: Bytes(500),
             size_max: Bytes(36_500),
             fill_rate: 2.0,
-            amplification: Some(1.4142),
+            amplification: Some(1.534),
             written_a_day: Bytes(5_000_000),
             ..OutboxReport::default()
         };
         let json = report(Vec::new(), Budget::NOMINAL, stored).outbox_json();
-        assert_eq!((&json["disk"], &json["write_amplification"]), (&json!("ok"), &json!(1.41)));
+        assert_eq!((&json["disk"], &json["write_amplification"]), (&json!("ok"), &json!(1.53)));
         assert_eq!(json["written_bytes_per_day"], json!(5_000_000));
         assert_eq!(json["lanes"]["normal"], json!({"records": 5, "bytes": 500, "oldest": 1_800_000_000}));
         assert_eq!(json["lanes"]["alarm"]["oldest"], Value::Null);

@@ -15,8 +15,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tracing::{error, info};
 
-use crate::clock::{Clock, SystemClock, Uptime};
+use crate::clock::{Clock, EventTime, SystemClock, Uptime};
 use crate::config::{Config, LinkSettings};
+use crate::egress::Door;
 use crate::flow::Budget;
 use crate::forward::{ForwardConfig, LaneStart, Moment, Session, Status};
 use crate::infer::{ModelStatus, Registry};
@@ -29,6 +30,7 @@ use crate::pipeline::Pipeline;
 use crate::runtime::analyze::{Analyze, WORK_IN_FLIGHT};
 use crate::runtime::arrivals::Arrivals;
 use crate::runtime::certificates::Certificates;
+use crate::runtime::coarsening::Coarsening;
 use crate::runtime::common::{Common, WiringError};
 use crate::runtime::complaints::Complaints;
 use crate::runtime::crowd::Crowd;
@@ -41,9 +43,10 @@ use crate::runtime::limits::{INPUTS_MAX, REQUESTS_MAX, URGENT_MAX};
 use crate::runtime::models::{Models, load_models};
 use crate::runtime::options::{Options, Pace};
 use crate::runtime::outbox::{OutboxReport, OutboxRequest, OutboxWorker};
-use crate::runtime::plan::{Plan, plan};
+use crate::runtime::plan::{Plan, door, plan};
 use crate::runtime::plant::{PlantInput, PlantLink};
 use crate::runtime::reading::Reading;
+use crate::runtime::room::Room;
 use crate::runtime::status::{Sources, StatusReport, Topics};
 use crate::runtime::summary_ids::SummaryIds;
 use crate::runtime::target::Target;
@@ -81,17 +84,8 @@ pub(in crate::runtime) struct Service {
 
 /// Opens and spawns everything, back to front. Needs a running executor.
 pub(in crate::runtime) fn wire(config: &Config, options: &Options) -> Result<Service, WiringError> {
-    let clock = SystemClock::start();
     let known_time = KnownTime::in_folder(&config.gateway.state_dir);
-    let common = Common {
-        known: known_time.read(),
-        metrics: Arc::clone(&options.metrics),
-        pace: options.pace,
-        progress: Arc::new(Progress::new(clock.uptime())),
-        topics: topics(config),
-        origin: Origin { site: Arc::clone(&config.gateway.site), gateway: Arc::clone(&config.gateway.id) },
-        clock,
-    };
+    let common = common(config, options, known_time.read());
     let (stopping, stopping_seen) = watch::channel(false);
     let (grace, grace_seen) = watch::channel(None);
     let (health, health_seen) = watch::channel(Arc::from(""));
@@ -99,7 +93,7 @@ pub(in crate::runtime) fn wire(config: &Config, options: &Options) -> Result<Ser
 
     let governor = prepare_governor(config, &options.root, stopping_seen.clone(), &common)?;
     let models = admitted_models(config)?;
-    let outbox = start_outbox(config, &common)?;
+    let outbox = start_outbox(config, door(config, &models.manifests, &models.readings), &common)?;
     let plan = plan(config, &models.manifests, &models.readings, outbox.epoch)
         .map_err(|faults| WiringError::Plan { faults })?;
     let (forward, link) = start_forward(config, &common, &outbox, grace_seen, health_seen)?;
@@ -159,6 +153,20 @@ pub(in crate::runtime) fn wire(config: &Config, options: &Options) -> Result<Ser
     })
 }
 
+/// What every shell gets.
+fn common(config: &Config, options: &Options, known: Option<EventTime>) -> Common {
+    let clock = SystemClock::start();
+    Common {
+        known,
+        metrics: Arc::clone(&options.metrics),
+        pace: options.pace,
+        progress: Arc::new(Progress::new(clock.uptime())),
+        topics: topics(config),
+        origin: Origin { site: Arc::clone(&config.gateway.site), gateway: Arc::clone(&config.gateway.id) },
+        clock,
+    }
+}
+
 /// The models; those that are refused are logged.
 fn admitted_models(config: &Config) -> Result<Models, WiringError> {
     let models = load_models(&config.models).map_err(WiringError::Thread)?;
@@ -181,7 +189,7 @@ struct OutboxSide {
     done: oneshot::Receiver<Result<(), OutboxError>>,
 }
 
-fn start_outbox(config: &Config, common: &Common) -> Result<OutboxSide, WiringError> {
+fn start_outbox(config: &Config, door: Door, common: &Common) -> Result<OutboxSide, WiringError> {
     let path = config.gateway.state_dir.join("outbox");
     let directory = Directory::open(&path)?;
     // The salt needs to differ from run to run, not to be secret.
@@ -197,7 +205,7 @@ fn start_outbox(config: &Config, common: &Common) -> Result<OutboxSide, WiringEr
     let start = |lane| LaneStart { acked: outbox.acked(lane).0, done: outbox.done(lane).to_vec() };
     let (epoch, starts, note) = (outbox.epoch(), Lane::ALL.map(start), outbox.remembered().to_vec());
     let worker = OutboxWorker {
-        ids: SummaryIds::new(outbox.epoch()),
+        room: Room::new(Coarsening::new(door, SummaryIds::new(outbox.epoch()))),
         outbox,
         urgent: urgent_seen,
         requests: requests_seen,

@@ -71,6 +71,12 @@ metrics! {
     FailedSyncs = "tidegate_outbox_failed_syncs_total",
     /// Records that wait in memory because the disk takes nothing.
     OutboxHeld = "tidegate_outbox_memory_records",
+    /// Segments drawn together to make room.
+    CoarsenedSegments = "tidegate_outbox_coarsened_segments_total",
+    /// Events that could not be drawn together and are told as lost.
+    CoarseningLosses = "tidegate_outbox_coarsening_losses_total",
+    /// Times drawing together met a limit and told less than it could have.
+    CoarseningLimits = "tidegate_outbox_coarsening_limits_total",
     /// Bytes stored and not yet acknowledged.
     OutboxBytes = "tidegate_outbox_stored_bytes",
     /// Batches published upstream.

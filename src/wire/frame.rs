@@ -42,7 +42,7 @@ const ZSTD_1: u8 = 1;
 const ZSTD_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 
 /// The highest level before memory and time rise faster than bytes fall; `benches/wire.rs` prints the others.
-const LEVEL: i32 = 5;
+const LEVEL: i32 = 4;
 
 /// Reach of the compressor, 128 KiB: more than a usual body, and all a reader that unpacks piece by piece has to
 /// hold.

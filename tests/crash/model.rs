@@ -4,11 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use tidegate::clock::{ClockQuality, EARLIEST_PLAUSIBLE, EventTime, UtcTime};
-use tidegate::outbox::{Appended, Lane, Outbox, OutboxConfig, OutboxError, Record, Seq, WhenFull};
+use tidegate::outbox::{
+    Appended, Coarsen, Coarsened, Lane, Outbox, OutboxConfig, OutboxError, Record, Seq, WhenFull,
+};
 use tidegate::tally::DropReason;
 use tidegate::units::Bytes;
 
-use crate::crash_disk::{Coin, CrashDisk, Remains};
+use crate::crash_disk::{Coin, CrashDisk, Lie, Remains};
 
 /// A board without a clock: the epochs of a test count from 1.
 pub(crate) const NO_CLOCK: UtcTime = UtcTime { micros: 0, quality: ClockQuality::Unset };
@@ -16,7 +18,7 @@ pub(crate) const NO_CLOCK: UtcTime = UtcTime { micros: 0, quality: ClockQuality:
 /// One call of the outbox.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Op {
-    /// A record with a payload of this length.
+    /// A record with a payload of this length, or 4 if that is more.
     Append(Lane, usize),
     Sync,
     /// Acknowledges all but this many of the durable records.
@@ -27,8 +29,55 @@ pub(crate) enum Op {
     /// Keeps a note of this length.
     Remember(usize),
     Expire,
+    /// Draws an old segment together.
+    Coarsen(Lane),
     /// The process dies and comes back; the power stays.
     Restart,
+}
+
+/// What records drawn together begin with; their numbers in the script follow.
+const SUMMARY: &[u8; 4] = b"SUMM";
+
+/// Draws all records of a segment together into one that lists them.
+#[derive(Debug, Default)]
+struct Draw {
+    taken: Vec<u32>,
+    emitted: Vec<Vec<u8>>,
+}
+
+impl Coarsen for Draw {
+    fn take(&mut self, payload: &[u8], _at: EventTime) {
+        self.taken.extend(told(payload));
+    }
+
+    fn finish(&mut self, emit: &mut dyn FnMut(&[u8], EventTime)) {
+        let taken = std::mem::take(&mut self.taken);
+        for part in taken.chunks(9) {
+            let payload =
+                [&SUMMARY[..], &part.iter().flat_map(|id| id.to_le_bytes()).collect::<Vec<_>>()].concat();
+            emit(&payload, EARLIEST_PLAUSIBLE);
+            self.emitted.push(payload);
+        }
+    }
+}
+
+/// The numbers in the script of the records that a record stands for.
+fn told(payload: &[u8]) -> Vec<u32> {
+    let words = |bytes: &[u8]| {
+        bytes.chunks_exact(4).map(|word| u32::from_le_bytes(word.try_into().unwrap())).collect()
+    };
+    if let Some(number) = number_of_format_1(payload) {
+        return vec![number];
+    }
+    payload.strip_prefix(SUMMARY).map_or_else(|| words(&payload[..4]), words)
+}
+
+/// The directory of format 1 has records that say `LANE NUMBER xxx`.
+fn number_of_format_1(payload: &[u8]) -> Option<u32> {
+    let mut words = std::str::from_utf8(payload).ok()?.split(' ');
+    let lane = words.next()?;
+    let lane = Lane::ALL.iter().position(|known| known.as_str() == lane)?;
+    Some(u32::try_from(lane + 1).ok()? << 24 | words.next()?.parse::<u32>().ok()?)
 }
 
 /// What must be true of one lane.
@@ -55,7 +104,8 @@ pub(crate) struct Model {
     pub(crate) payloads: u64,
     /// What was remembered, and what may be remembered instead.
     note: (Vec<u8>, Vec<u8>),
-    /// An operation that may drop whole segments was under way when the power went.
+    /// Records of each lane that had been dropped for space or age before the last operation, and whether that may drop.
+    dropped: [u64; 3],
     may_drop: bool,
     /// There may be holes.
     mixed: bool,
@@ -77,11 +127,39 @@ fn index(lane: Lane) -> usize {
     Lane::ALL.iter().position(|&known| known == lane).unwrap()
 }
 
+/// An empty disk.
+pub(crate) fn empty(lie: Lie) -> (CrashDisk, Model) {
+    (CrashDisk::new(lie), Model::default())
+}
+
+/// A disk with the directory that the last program of format 1 has left.
+pub(crate) fn format_1(lie: Lie) -> (CrashDisk, Model) {
+    let (disk, mut model) = empty(lie);
+    let golden = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/outbox-1");
+    for entry in std::fs::read_dir(golden).unwrap() {
+        let entry = entry.unwrap();
+        disk.put(entry.file_name().to_str().unwrap(), &std::fs::read(entry.path()).unwrap());
+    }
+    model.epoch = 2;
+    for (lane, first, last) in [(Lane::Alarm, 2, 3), (Lane::Normal, 56, 120), (Lane::Bulk, 1, 60)] {
+        let payload = |number: u64| {
+            let filling = usize::try_from(number * 7 % 90).unwrap();
+            format!("{} {number} {}", lane.as_str(), "x".repeat(filling)).into_bytes()
+        };
+        let appended = (first..=last).map(|number| (number, payload(number))).collect();
+        let (durable, done) = (last, first - 1);
+        model.lanes[index(lane)] = LaneModel { appended, durable, done, saved: done, ..LaneModel::default() };
+    }
+    (disk, model)
+}
+
 impl Model {
     fn payload(&mut self, len: usize) -> Vec<u8> {
         self.payloads += 1;
         let mut coin = Coin(self.payloads);
-        (0..len).map(|_| u8::try_from(coin.below(256)).unwrap()).collect()
+        let mut payload = u32::try_from(self.payloads).unwrap().to_le_bytes().to_vec();
+        payload.extend((4..len).map(|_| u8::try_from(coin.below(256)).unwrap()));
+        payload
     }
 
     fn time(&self) -> EventTime {
@@ -119,7 +197,9 @@ impl Model {
         op: Op,
     ) -> Result<(), OutboxError> {
         let nearly_full = outbox.used().0 + 2 * 4096 > config().size_max.0;
-        self.may_drop = matches!(op, Op::Expire) || nearly_full && matches!(op, Op::Append(..));
+        self.may_drop =
+            matches!(op, Op::Expire) || nearly_full && matches!(op, Op::Append(..) | Op::Coarsen(_));
+        self.dropped = Lane::ALL.map(|lane| dropped(outbox, lane));
         match op {
             Op::Append(lane, len) => self.append(outbox, disk, lane, len)?,
             Op::Sync => outbox.sync()?,
@@ -149,6 +229,7 @@ impl Model {
                 outbox.remember(&self.note.1)?;
                 self.note.0.clone_from(&self.note.1);
             }
+            Op::Coarsen(lane) => self.coarsen(outbox, lane)?,
             Op::Restart => {
                 *outbox = self.open(disk, 0xcafe ^ self.payloads << 8)?;
                 self.epoch = outbox.epoch();
@@ -181,6 +262,23 @@ impl Model {
         Ok(())
     }
 
+    fn coarsen(&mut self, outbox: &mut Outbox<CrashDisk>, lane: Lane) -> Result<(), OutboxError> {
+        let mut draw = Draw::default();
+        let from = outbox.stat(lane)?.appended.0 + 1;
+        let coarsened = outbox.coarsen(lane, &mut draw);
+        let model = &mut self.lanes[index(lane)];
+        let (numbers, emitted) = (from.., draw.emitted);
+        let gone: BTreeSet<u32> = emitted.iter().flat_map(|payload| told(payload)).collect();
+        if let Ok(Coarsened::Done { .. }) = coarsened {
+            model.appended.retain(|_, payload| !gone.contains(&told(payload)[0]));
+        }
+        if !matches!(coarsened, Ok(Coarsened::NoGain | Coarsened::Nothing)) {
+            // Also after an error: they may have been written.
+            model.appended.extend(numbers.zip(emitted));
+        }
+        coarsened.map(drop)
+    }
+
     /// Takes over what the outbox says it has promised.
     fn follow(&mut self, outbox: &Outbox<CrashDisk>) {
         for lane in Lane::ALL {
@@ -188,8 +286,14 @@ impl Model {
             assert!(outbox.durable(lane).0 >= model.durable, "{lane:?}: durable falls");
             model.durable = outbox.durable(lane).0;
             model.done = model.done.max(outbox.acked(lane).0);
-            let is_done = |seq: u64| outbox.done(lane).iter().any(|range| (range.0..=range.1).contains(&seq));
-            // A range that was forgotten comes again.
+            // Of more than eight ranges the smallest may be forgotten.
+            let mut lengths: Vec<u64> = outbox.done(lane).iter().map(|range| range.1 - range.0 + 1).collect();
+            lengths.sort_unstable_by(|a, b| b.cmp(a));
+            let longer_than = lengths.get(8).copied().unwrap_or(0);
+            let is_done = |seq: u64| {
+                let mut kept = outbox.done(lane).iter().filter(|range| range.1 - range.0 >= longer_than);
+                kept.any(|range| (range.0..=range.1).contains(&seq))
+            };
             model.saved_beyond.retain(|&seq| seq <= outbox.acked(lane).0 || is_done(seq));
         }
         assert!(outbox.tally().balances(outbox.held()), "{:?} held {}", outbox.tally(), outbox.held());
@@ -244,13 +348,19 @@ impl Model {
         if !records.is_sorted_by(|a, b| a.seq < b.seq) {
             return Err(format!("{lane:?}: numbers do not rise"));
         }
-        let oldest = records.first().map_or(u64::MAX, |record| record.seq.0);
-        let dropped = |seq: u64| self.may_drop && seq < oldest;
-        let promised = model.appended.range(model.done + 1..=model.durable.max(model.done + 1)).map(|x| *x.0);
-        let mut due =
-            promised.filter(|&seq| seq <= model.durable && !model.settled.contains(&seq) && !dropped(seq));
-        let found = |seq: &u64| records.binary_search_by_key(seq, |record| record.seq.0).is_ok();
-        if let Some(lost) = due.find(|seq| !found(seq)) {
+        let mut told_of = BTreeSet::new();
+        for id in records.iter().flat_map(|record| told(&record.payload)) {
+            if !told_of.insert(id) {
+                return Err(format!("{lane:?}: {id} is told of twice"));
+            }
+        }
+        let promised = model.appended.range(model.done + 1..=model.durable.max(model.done + 1));
+        let due = promised.filter(|(seq, _)| **seq <= model.durable && !model.settled.contains(seq));
+        let mut lost = due.filter(|(_, payload)| told(payload).iter().any(|id| !told_of.contains(id)));
+        // Counts of what was never taken may be lost with the power; those of what was durable are not.
+        let newly = dropped(outbox, lane).saturating_sub(self.dropped[index(lane)]);
+        let may_lose = if self.may_drop { newly } else { 0 };
+        if let Some((lost, _)) = lost.nth(usize::try_from(may_lose).unwrap()) {
             return Err(format!("{lane:?}: durable record {lost} is lost"));
         }
         if outbox.acked(lane).0 < model.saved {
@@ -265,6 +375,11 @@ impl Model {
         }
         Ok(())
     }
+}
+
+/// Records of a lane that were dropped for space or age.
+fn dropped(outbox: &Outbox<CrashDisk>, lane: Lane) -> u64 {
+    outbox.gaps(lane).counts[..2].iter().sum()
 }
 
 fn read_all(outbox: &mut Outbox<CrashDisk>, lane: Lane) -> Vec<Record> {

@@ -41,6 +41,8 @@ pub(crate) enum Expect {
     Ends(Fault),
     /// The connection is lost after so many messages and acknowledgements were told: all that had come before the end.
     LostAfter { messages: u64, acked: u64 },
+    /// The connection is lost before so many messages were taken.
+    LostBefore { messages: u64 },
     /// Whatever comes of it is right, as long as nothing is wrong.
     Anything,
 }

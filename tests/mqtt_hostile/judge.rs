@@ -37,6 +37,7 @@ fn expected(case: &Case, outcome: &Outcome) -> Result<(), String> {
     let right = match case.expect {
         Expect::Anything => true,
         Expect::Ends(fault) => ended == Some(fault),
+        Expect::LostBefore { messages } => ended == Some(Fault::Lost) && outcome.messages < messages,
         Expect::LostAfter { messages, acked } => {
             ended == Some(Fault::Lost) && (outcome.messages, outcome.acked.len() as u64) == (messages, acked)
         }

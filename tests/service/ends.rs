@@ -28,12 +28,16 @@ fn everything_durable_arrives_although_the_gateway_is_killed() {
             let feeder = std::thread::spawn(move || feed(port, good(values)));
             // In the middle of the feeding, and from the second round on in the middle of the sending.
             world.decided(round * 200..round * 200 + 100);
+            // What is not yet synced is not yet written: the first group commit comes after the first decisions.
+            world.metrics(0, "something durable", |json| {
+                json["metrics"]["tidegate_outbox_durable_records_total"]
+                    .as_u64()
+                    .filter(|durable| *durable > 0)
+            });
             let mark = world.ear.mark();
             world.gateway.kill();
             feeder.join().unwrap();
-            let durable = waiting(&outbox);
-            assert!(round > 0 || !durable.is_empty(), "nothing was durable");
-            expected.extend(durable);
+            expected.extend(waiting(&outbox));
             world.ear.wait(mark, "the last will", |seen| {
                 last(seen, "status/available").filter(|seen| seen.text() == "offline").map(|_| ())
             });
@@ -48,8 +52,8 @@ fn everything_durable_arrives_although_the_gateway_is_killed() {
             let arrived: BTreeSet<_> = events(seen).iter().map(id_of).collect();
             expected.is_subset(&arrived).then_some(())
         });
-        let last = events(&world.shore.all()).iter().map(id_of).max().unwrap();
-        assert_eq!(last.0, 4, "each start has an epoch of its own");
+        let epochs: BTreeSet<u32> = events(&world.shore.all()).iter().map(|event| id_of(event).0).collect();
+        assert_eq!(epochs.len(), 4, "each start has an epoch of its own: {epochs:?}");
         world.finish();
     }
 }

@@ -59,6 +59,8 @@ pub(crate) struct Settings {
     pub(crate) rate: Option<u32>,
     /// The broker dies at every so many-th event.
     pub(crate) poison: Option<u64>,
+    /// It refuses it instead.
+    pub(crate) says_no: bool,
 }
 
 impl Settings {
@@ -91,6 +93,7 @@ impl Settings {
             every: Duration::from_secs([10, 30, 120][random.usize(..3)]),
             rate: random.bool().then(|| random.u32(20..400)),
             poison: (random.u8(..3) == 0).then(|| random.u64(20..80)),
+            says_no: random.bool(),
         }
     }
 }

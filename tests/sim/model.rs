@@ -30,6 +30,16 @@ pub(crate) struct LaneModel {
     pub(crate) acked: u64,
 }
 
+impl LaneModel {
+    /// The cursor of the outbox passes what is done with already.
+    fn catch_up(&mut self) {
+        let passes = |record: &Stored| record.settled || record.dropped;
+        while self.acked < self.durable && self.records.get(&(self.acked + 1)).is_none_or(passes) {
+            self.acked += 1;
+        }
+    }
+}
+
 /// What must be true.
 #[derive(Default)]
 pub(crate) struct Reference {
@@ -43,6 +53,8 @@ pub(crate) struct Reference {
     /// How often each was found.
     pub(crate) found: BTreeMap<EventId, u32>,
     pub(crate) epoch: u32,
+    /// Something went before what was stored earlier.
+    pub(crate) settled: bool,
 }
 
 impl Reference {
@@ -98,6 +110,7 @@ impl Reference {
             count += 1;
         }
         lane.acked = lane.acked.max(upto);
+        lane.catch_up();
         count
     }
 
@@ -137,17 +150,20 @@ impl Reference {
             ));
         }
         lane.acked = lane.acked.max(upto);
+        lane.catch_up();
         Ok(())
     }
 
     /// The outbox is told that a stretch beyond the cursor is done with.
     pub(crate) fn settle(&mut self, lane: usize, from: u64, upto: u64) -> Checked {
+        self.settled = true;
         for (seq, record) in self.lanes[lane].records.range_mut(from..=upto) {
             if !record.answered && !record.dropped {
                 return Err(format!("record {seq} counts as done with, and nobody has acknowledged it"));
             }
             record.settled = true;
         }
+        self.lanes[lane].catch_up();
         Ok(())
     }
 
@@ -159,8 +175,9 @@ impl Reference {
         if !poison.is_some_and(|every| record.id.number.is_multiple_of(every)) {
             return Err(format!("record {seq} was set aside although the broker takes it"));
         }
-        record.dropped = true;
+        (record.dropped, record.settled) = (true, true);
         self.must.remove(&record.id);
+        self.lanes[lane].catch_up();
         Ok(())
     }
 
@@ -224,6 +241,17 @@ impl Reference {
         }
         *self.found.entry(facts.id).or_default() += 1;
         Ok(())
+    }
+
+    /// Whether nothing is missing but records at which the broker dies; they count as held then.
+    pub(crate) fn waits_for_poison(&mut self, poison: Option<u64>) -> bool {
+        let Some(every) = poison else { return false };
+        let missing = |id: &EventId| !self.found.contains_key(id);
+        let innocent = self.must.iter().any(|id| missing(id) && !id.number.is_multiple_of(every));
+        if !innocent {
+            self.must.retain(|id| self.found.contains_key(id));
+        }
+        !innocent
     }
 
     /// At the end: everything that must be upstream is.

@@ -30,8 +30,8 @@ pub(crate) enum Happening {
     Arrive { boot: u32, connection: u32, token: u64 },
     /// An acknowledgement arrives at the gateway, perhaps on a later connection than it belongs to.
     Ack { boot: u32, token: u64 },
-    /// The broker does not take a batch.
-    Refuse { connection: u32, token: u64 },
+    /// The broker does not take a batch, perhaps because of what is in it.
+    Refuse { connection: u32, token: u64, content: bool },
     /// A fault of the plan begins or ends.
     Fault { index: usize, begins: bool },
     /// The plant falls silent.

@@ -52,6 +52,11 @@ impl World {
             });
             gateway.pipeline.set_budget(budget);
         }
+        if self.ticks.is_multiple_of(2) && gateway.outbox.needs_mending() {
+            let mend = |gateway: &mut Gateway| Ok(gateway.outbox.mend());
+            self.dropping(mend, DropReason::OutboxFull, |_| false)?;
+            self.synced()?;
+        }
         if self.ticks.is_multiple_of(30) {
             self.dropping(|gateway| gateway.outbox.expire(wall), DropReason::Expired, |()| false)?;
         }
@@ -162,9 +167,8 @@ impl World {
             let seq = seq.saturating_sub(wrong).max(1);
             self.may_drop = true;
             let stored = gateway.outbox.set_aside(Lane::ALL[index], Seq(seq));
-            if self.tolerate(stored)?.is_none() {
-                return Ok(());
-            }
+            // Where the disk does not take it, it is dropped all the same, and counted.
+            self.tolerate(stored)?;
             self.may_drop = false;
             self.reference.set_aside(index, seq, self.settings.poison)?;
             self.summary.aside += 1;
@@ -282,9 +286,13 @@ impl World {
         }
         gateway.unsynced = 0;
         let synced = gateway.outbox.sync();
-        if self.tolerate(synced)?.is_none() {
-            return Ok(());
-        }
+        // One lane may have failed, and the others not.
+        self.tolerate(synced)?;
+        self.synced()
+    }
+
+    /// More is durable than before.
+    fn synced(&mut self) -> Result<(), Stop> {
         let Some(gateway) = &mut self.gateway else { return Ok(()) };
         for (index, lane) in Lane::ALL.into_iter().enumerate() {
             self.reference.synced(index, gateway.outbox.durable(lane).0)?;
@@ -295,12 +303,15 @@ impl World {
         Ok(())
     }
 
-    pub(crate) fn told(&mut self) {
-        let Some(gateway) = &mut self.gateway else { return };
+    pub(crate) fn told(&mut self) -> Result<(), Stop> {
+        let Some(gateway) = &mut self.gateway else { return Ok(()) };
         gateway.untold = false;
         for (number, lane) in (0_u8..).zip(Lane::ALL) {
-            gateway.session.durable(number, gateway.outbox.durable(lane).0);
+            let durable = gateway.outbox.durable(lane).0;
+            self.reference.synced(usize::from(number), durable)?;
+            gateway.session.durable(number, durable);
         }
+        Ok(())
     }
 
     /// Sorts the errors of the outbox as its shell does.
@@ -330,7 +341,10 @@ impl World {
         let bytes_max = usize::try_from(fetch.bytes_max).unwrap_or(usize::MAX);
         let records_max = usize::try_from(fetch.records_max).unwrap_or(usize::MAX);
         let ignored = self.planted == Planted::UptoIgnored;
-        let (from, upto) = (Seq(fetch.from), Seq(if ignored { u64::MAX } else { fetch.upto }));
+        // On a disk that takes nothing more could be read, and sent; the reference knows what is durable.
+        let durable = gateway.outbox.durable(Lane::ALL[lane]).0;
+        let upto = if ignored { durable } else { durable.min(fetch.upto) };
+        let (from, upto) = (Seq(fetch.from), Seq(upto));
         let read = gateway.outbox.read(Lane::ALL[lane], from, upto, records_max, bytes_max, &mut records);
         if self.tolerate(read)?.is_none() {
             if let Some(gateway) = &mut self.gateway {
@@ -385,7 +399,10 @@ impl World {
             return Ok(());
         }
         if self.broker.dies(key, self.settings.poison)? {
-            if !broken {
+            if !broken && self.settings.says_no {
+                let refusal = Happening::Refuse { connection, token, content: true };
+                self.schedule.after(self.random.u64(5..1_500), refusal);
+            } else if !broken {
                 self.summary.deaths += 1;
                 self.lose_link(Loss::Closed);
             }
@@ -396,7 +413,8 @@ impl World {
             return Ok(self.broker.take(key, self.planted, &mut self.reference)?);
         }
         if self.has(Kind::Refusals) && self.random.bool() {
-            self.schedule.after(self.random.u64(5..1_500), Happening::Refuse { connection, token });
+            self.schedule
+                .after(self.random.u64(5..1_500), Happening::Refuse { connection, token, content: false });
             return Ok(());
         }
         self.broker.take(key, self.planted, &mut self.reference)?;

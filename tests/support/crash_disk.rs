@@ -34,8 +34,8 @@ pub(crate) enum Lie {
     Checksum,
     /// A segment is used again before the cursor that passes it is durable.
     Cursor,
-    /// What is superseded goes before the record that supersedes it is durable.
-    Supersede,
+    /// Records are drawn together, and gone, before what stands for them is durable.
+    Draw,
 }
 
 /// What of the unsynced state a power cut leaves.
@@ -141,7 +141,12 @@ impl CrashDisk {
         let (seed, unit) = match remains {
             Remains::Sectors(seed) => (seed, SECTOR),
             Remains::Pages(seed) => (seed, PAGE),
-            _ => (0, SECTOR),
+            Remains::Durable
+            | Remains::Live
+            | Remains::Torn(_)
+            | Remains::NamesLost
+            | Remains::ContentsLost
+            | Remains::Zeros => (0, SECTOR),
         };
         let mut coin = Coin(seed);
         let names = match remains {
@@ -356,8 +361,8 @@ impl Disk for CrashDisk {
         let skipped = match state.lie {
             Lie::Sync => is_segment(name),
             Lie::Cursor => name.starts_with("cursor"),
-            Lie::Supersede => {
-                state.inodes[inode].pending.iter().any(|Change(_, bytes)| planted::supersedes(bytes))
+            Lie::Draw => {
+                state.inodes[inode].pending.iter().any(|Change(_, bytes)| planted::stands_for_others(bytes))
             }
             Lie::None | Lie::SyncDir | Lie::Salt | Lie::Checksum => false,
         };
@@ -519,18 +524,9 @@ mod planted {
         bytes.starts_with(b"TGOUTSEG").then(|| u64::from_le_bytes(bytes[16..24].try_into().unwrap()))
     }
 
-    /// Whether a write brings a record that supersedes others.
-    pub(crate) fn supersedes(bytes: &[u8]) -> bool {
-        let mut offset = if bytes.starts_with(b"TGOUTSEG") { FRAMES_OFFSET } else { 0 };
-        // A write starts with a sector, perhaps within a frame: frames are looked for everywhere.
-        while offset + FRAME_HEADER <= bytes.len() {
-            let (kind, len) = (bytes[offset + 3], word(bytes, offset) & 0xff_ffff);
-            if kind == 1 && (1..2048).contains(&len) && bytes[offset + 13..offset + 16] == [0; 3] {
-                return true;
-            }
-            offset += 1;
-        }
-        false
+    /// Whether a write brings a record that stands for others.
+    pub(crate) fn stands_for_others(bytes: &[u8]) -> bool {
+        bytes.windows(4).any(|word| word == b"SUMM")
     }
 
     /// Makes frames pass that a product with the bug would let pass.
@@ -548,7 +544,7 @@ mod planted {
                 && match lie {
                     Lie::Checksum => true,
                     Lie::Salt => salts.iter().any(|&salt| crc == checksum(salt, &content[offset..end])),
-                    Lie::None | Lie::Sync | Lie::SyncDir | Lie::Cursor | Lie::Supersede => false,
+                    Lie::None | Lie::Sync | Lie::SyncDir | Lie::Cursor | Lie::Draw => false,
                 };
             if !passes {
                 return;

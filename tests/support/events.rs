@@ -425,14 +425,15 @@ impl Stream {
         });
         let tasks = tasks.collect();
         let features = self.features.iter().map(|(name, decimals, value)| {
-            let at = |share: i64| named(name, *decimals, value + value / 100 * share).value;
+            let mut near =
+                |share: i64| named(name, *decimals, value + value / 100 * share + random.i64(-1..2)).value;
             FeatureSummary {
                 name: Arc::clone(name),
                 count: events,
-                min: at(-3),
-                max: at(4),
-                mean: at(0),
-                quantiles: [at(-2), at(0), at(2)],
+                min: near(-3),
+                max: near(4),
+                mean: near(0),
+                quantiles: [near(-2), near(0), near(2)],
                 sketch: Arc::default(),
             }
         });

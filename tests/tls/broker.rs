@@ -125,9 +125,9 @@ impl Read for Counted {
 
 impl Write for Counted {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        let written = self.socket.write(bytes)?;
-        self.bytes += written;
-        Ok(written)
+        self.socket.write_all(bytes)?;
+        self.bytes += bytes.len();
+        Ok(bytes.len())
     }
 
     fn flush(&mut self) -> std::io::Result<()> {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::forward::cost::Tariff;
 use crate::forward::ledger::{Afford, Share};
 use crate::forward::note::Note;
 use crate::forward::poison::Weight;
@@ -40,7 +41,7 @@ impl Session {
         if !self.link.due(now.up) {
             return false;
         }
-        let cost = self.tariff.handshake(self.handshake) + self.tariff.standing();
+        let cost = self.tariff.handshake(self.handshake) + Tariff::standing();
         let hello = self.tariff.publish(HELLO_BYTES);
         let mut afford = self.ledger.afford(Share::Ordinary, cost + hello, 0);
         if afford == Afford::No && self.alarm_waits(now) {
@@ -59,7 +60,7 @@ impl Session {
         self.ledger.turn(now);
         self.link.connecting(now.up);
         self.reserved = self.tariff.handshake(self.handshake);
-        self.ledger.begin(self.reserved + self.tariff.standing());
+        self.ledger.begin(self.reserved + Tariff::standing());
         self.carried = Carried { heard: now.up, moved: now.up, ..Carried::default() };
         self.spent = None;
     }
@@ -101,7 +102,9 @@ impl Session {
     pub fn disconnected(&mut self, now: Moment, random: f64, loss: Loss) {
         let under_way = self.in_flight() > 0;
         let proven = self.link.is_proven();
+        let hunting = proven && self.lanes.iter().any(|lane| lane.suspect.is_some_and(|it| it.is_fresh()));
         match loss {
+            Loss::Closed if hunting && under_way => self.link.hunted(now.up, random),
             Loss::Refused => self.link.refused(now.up, random),
             Loss::Budget | Loss::Ours => self.link.left(now.up),
             Loss::Unreachable | Loss::Closed | Loss::NoAcknowledgement | Loss::HalfOpen => {

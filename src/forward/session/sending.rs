@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::forward::lane::{Flight, Stretch};
+use crate::forward::lane::{Flight, Lane, Stretch};
 use crate::forward::ledger::{Afford, Share};
 use crate::forward::session::{ALARM, DAY_CHECK, Extra, LANES, Session};
 use crate::forward::{Fetch, Moment, Settled, Token, Withheld};
@@ -28,6 +28,8 @@ impl Session {
     pub fn next(&mut self, now: Moment) -> Option<Fetch> {
         self.wake = None;
         self.ledger.turn(now);
+        // A new day forgets what the old one has asked for.
+        self.waits_for_grant &= self.ledger.asks() || self.writing.is_some();
         if !self.link.is_up() || self.pending.is_some() || self.waits_for_grant {
             return None;
         }
@@ -35,7 +37,7 @@ impl Session {
             return None;
         }
         for index in self.order() {
-            let Some(stretch) = self.lanes.get(index).and_then(|lane| lane.head()) else { continue };
+            let Some(stretch) = self.lanes.get(index).and_then(Lane::head) else { continue };
             if !self.pace.allows(now.up) {
                 self.wake_at(self.pace.ready());
                 return None;
@@ -128,7 +130,10 @@ impl Session {
         let full = self.in_flight() >= usize::from(self.in_flight_max);
         let cost = self.tariff.publish(bytes);
         let may = self.link.is_up() && !alone && !full && self.pace.allows(now.up);
-        if !may || self.ledger.afford(Share::Ordinary, cost, 0) != Afford::Yes {
+        // Where a record is hunted, a connection must prove itself first: that is worth the share of the alarms behind it.
+        let hunting = self.lanes.iter().any(|lane| lane.suspect.is_some());
+        let share = if hunting { Share::Alarm } else { Share::Ordinary };
+        if !may || self.ledger.afford(share, cost, 0) != Afford::Yes {
             return None;
         }
         let token = self.token();

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::clock::{ClockQuality, UtcTime};
 use crate::forward::session::sending::PACKET_OVERHEAD;
-use crate::forward::{Day, Settled, Withheld};
+use crate::forward::{Settled, Withheld};
 use crate::units::{BitRate, Ratio};
 
 const DAY: i64 = 20_000;
@@ -72,10 +72,12 @@ fn tokens(session: &mut Session, records: u64, now: Moment) -> Vec<Token> {
     std::iter::from_fn(|| send(session, records, now)).map(|(_, token)| token).collect()
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "compared with what the session answers")]
 fn advance(lane: u8, upto: u64) -> Option<Settled> {
     Some(Settled::Advance { lane, upto })
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "compared with what the session answers")]
 fn stretch(lane: u8, from: u64, upto: u64) -> Option<Settled> {
     Some(Settled::Stretch { lane, from, upto })
 }
@@ -158,13 +160,13 @@ fn a_lane_that_never_rests_does_not_silence_the_last_one() {
     let mut session = up(ForwardConfig { in_flight: 1, ..config() });
     session.durable(1, 1_000);
     session.durable(2, 1_000);
-    let mut lanes = Vec::new();
+    let mut bulk = 0;
     for _ in 0..24 {
         let (lane, token) = send(&mut session, 1, at(0)).unwrap();
         session.acked(token, at(0));
-        lanes.push(lane);
+        bulk += u32::from(lane == 2);
     }
-    assert_eq!(lanes.iter().filter(|lane| **lane == 2).count(), 3, "{lanes:?}");
+    assert_eq!(bulk, 3);
 }
 
 #[test]
@@ -394,7 +396,7 @@ fn a_record_at_which_the_broker_refuses_is_found_and_set_aside() {
     }
     println!("set aside after {tries} refusals, {now} ms");
     assert_eq!(delivered.len(), 9);
-    assert!(now <= 10_000 && tries <= 6);
+    assert!(now <= 10_000 && tries <= 6, "{now} {tries}");
 }
 
 mod model;

@@ -10,6 +10,7 @@ use crate::io::mqtt::handshake::{Plan, connect};
 use crate::io::mqtt::link::{Link, Told};
 use crate::io::mqtt::outgoing::Outgoing;
 use crate::io::mqtt::socket::{Socket, Tls};
+use crate::io::mqtt::window::Window;
 use crate::io::mqtt::{Endpoint, Inbound, MqttError, Publisher, Token, Traffic};
 
 /// One connection. Dropping it breaks the connection off, and the broker publishes the last will.
@@ -133,7 +134,8 @@ impl Connection {
         }
     }
 
-    /// What a packet stands for. An answer to nothing is a fault: whose answer it is, is not known.
+    /// What a packet stands for. An answer to what was never asked is a fault; an acknowledgement that comes again is
+    /// only a sign of life: packet ids go round, so it meets no other publish.
     fn arrival(&self, packet: Packet) -> Result<Arrival, Failure> {
         match packet {
             Packet::Message(mut message) => {
@@ -141,8 +143,13 @@ impl Connection {
                 Ok(Arrival::Message(message))
             }
             Packet::Answered(id, refused) => {
-                let token = self.outgoing.with_window(|window| window.answered(id));
-                let token = token.ok_or_else(|| unasked("an acknowledgement", id))?;
+                let answered = |window: &mut Window| window.answered(id).ok_or_else(|| window.repeats(id));
+                let token = match self.outgoing.with_window(answered) {
+                    Ok(token) => token,
+                    // To break off would make a broker that tells everything twice unusable.
+                    Err(true) => return Ok(Arrival::Alive),
+                    Err(false) => return Err(unasked("an acknowledgement", id)),
+                };
                 Ok(refused.map_or(Arrival::Acked(token), |reason| Arrival::Refused(token, reason)))
             }
             Packet::Granted(id, refused) => {

@@ -109,7 +109,7 @@ impl Link {
             if self.left {
                 return Poll::Ready(Turn::Left);
             }
-            if !outgoing.is_backlogged(self.writing.len() - self.written) {
+            if !outgoing.is_backlogged() {
                 match self.reader.poll_fill(cx, &mut *self.socket) {
                     Poll::Ready(Ok(0)) => self.fail(Failure::Closed),
                     Poll::Ready(Ok(_)) => {

@@ -10,9 +10,9 @@
 //!
 //! # What a broker may do
 //! Whoever breaks the protocol loses the connection and gets no DISCONNECT, so that the last will is published: packets
-//! no broker sends or that belong to QoS 2, topic aliases, answers to what is not under way, two answers to one
-//! question. A message that comes again, with the mark of a duplicate or without, is handed on again; its readers
-//! compare. More unacknowledged messages than we allowed are taken: the pace of the reader bounds them. A topic that
+//! no broker sends or that belong to QoS 2, topic aliases, answers to what was never asked. An
+//! acknowledgement that comes again is passed over, a few times. A message that comes again, with the mark of a
+//! duplicate or without, is handed on again; its readers compare. More unacknowledged messages than we allowed are taken: the pace of the reader bounds them. A topic that
 //! is empty or not UTF-8 is handed on, to be rejected and acknowledged: it would end every connection to come.
 //! Nothing rests on whether the session is said to be present.
 //!

@@ -13,9 +13,9 @@ use crate::io::mqtt::{Delivery, Protocol, Qos, Unsent};
 /// any size may always wait. Acknowledgements are never turned away.
 const QUEUED_MAX: usize = 1 << 20;
 
-/// Bytes that may wait while more is received: acknowledgements of a flood whose sender does not read them. Publishes
-/// alone do not come near.
-const BACKLOG_MAX: usize = 4 << 20;
+/// Bytes of acknowledgements that may wait while more is received: 16,384 of them, many times what a broker sends
+/// ahead. Only a flood whose sender does not read them comes there.
+const ACKNOWLEDGEMENTS_MAX: usize = 64 << 10;
 
 /// Capacity that is kept for the next packets.
 const KEPT_BYTES: usize = 256 << 10;
@@ -32,6 +32,8 @@ pub(in crate::io::mqtt) struct Outgoing {
 struct Queue {
     state: State,
     packets: Vec<u8>,
+    /// Bytes of acknowledgements in it.
+    acknowledgements: usize,
     window: Window,
     packet_max: u32,
     retains: bool,
@@ -55,6 +57,7 @@ impl Outgoing {
         let queue = Queue {
             state: State::Opening,
             packets: Vec::new(),
+            acknowledgements: 0,
             window: Window::new(in_flight),
             packet_max: SIZE_MAX,
             retains: true,
@@ -127,7 +130,9 @@ impl Outgoing {
     pub(in crate::io::mqtt) fn acknowledge(&self, packet_id: u16) -> Result<(), Unsent> {
         let mut queue = self.lock();
         queue.connected()?;
-        queue.packets.extend_from_slice(&puback(packet_id));
+        let packet = puback(packet_id);
+        queue.packets.extend_from_slice(&packet);
+        queue.acknowledgements += packet.len();
         drop(queue);
         self.wake.notify_one();
         Ok(())
@@ -150,12 +155,14 @@ impl Outgoing {
         if written.capacity() > KEPT_BYTES {
             *written = Vec::new();
         }
-        std::mem::swap(&mut self.lock().packets, written);
+        let mut queue = self.lock();
+        std::mem::swap(&mut queue.packets, written);
+        queue.acknowledgements = 0;
     }
 
-    /// Whether so much waits, together with what is being written, that nothing more is received for now.
-    pub(in crate::io::mqtt) fn is_backlogged(&self, writing: usize) -> bool {
-        self.lock().packets.len() + writing > BACKLOG_MAX
+    /// Whether so many acknowledgements wait that nothing more is received for now.
+    pub(in crate::io::mqtt) fn is_backlogged(&self) -> bool {
+        self.lock().acknowledgements > ACKNOWLEDGEMENTS_MAX
     }
 
     /// Whether the good-bye has been queued and taken.

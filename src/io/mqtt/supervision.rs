@@ -122,8 +122,8 @@ fn transfer(bytes: usize) -> Duration {
 mod tests {
     use super::*;
 
-    const KEEP_ALIVE: Duration = Duration::from_secs(120);
-    const GRACE: Duration = Duration::from_secs(60);
+    const KEEP_ALIVE: Duration = Duration::from_mins(2);
+    const GRACE: Duration = Duration::from_mins(1);
 
     fn secs(seconds: u64) -> Duration {
         Duration::from_secs(seconds)

@@ -127,14 +127,7 @@ impl<'a> Material<'a> {
         let mut config = match (&self.client, &self.files.client) {
             (Some((chain, key)), Some((certificate, key_file))) => builder
                 .with_client_auth_cert(chain.clone(), key.clone_key())
-                .map_err(|fault| match fault {
-                    Rustls::InconsistentKeys(_) => (
-                        "key_file",
-                        key_file.clone(),
-                        PemFault::Mismatch { certificate: certificate.clone() },
-                    ),
-                    fault => ("cert_file", certificate.clone(), unusable(fault)),
-                })?,
+                .map_err(|fault| unlike(&fault, certificate, key_file))?,
             (_, _) => builder.with_no_client_auth(),
         };
         config.resumption = Resumption::in_memory_sessions(SESSIONS_KEPT);
@@ -153,5 +146,15 @@ impl<'a> Material<'a> {
             }
         }
         if roots.is_empty() { Err(PemFault::Expired { last: day_text(last) }) } else { Ok(roots) }
+    }
+}
+
+/// Why certificate and key cannot be used together.
+fn unlike(fault: &Rustls, certificate: &Path, key_file: &Path) -> FileFault {
+    if matches!(fault, Rustls::InconsistentKeys(_)) {
+        let certificate = certificate.to_owned();
+        ("key_file", key_file.to_owned(), PemFault::Mismatch { certificate })
+    } else {
+        ("cert_file", certificate.to_owned(), PemFault::Unusable(fault.to_string()))
     }
 }

@@ -11,11 +11,17 @@ use crate::io::mqtt::Token;
 /// Subscriptions that may wait for an answer: one for each stream of the largest configuration, 1,024, and some.
 const SUBSCRIPTIONS_MAX: usize = 1_280;
 
+/// Acknowledgements that may come again for each packet id given out: some brokers tell things twice, none ten times.
+const REPEATS_MAX: u64 = 4;
+
 /// Unanswered publishes and subscriptions of one connection.
 #[derive(Debug)]
 pub(in crate::io::mqtt) struct Window {
     in_flight: u16,
     last: u16,
+    /// Packet ids given out, and acknowledgements that came again.
+    issued: u64,
+    repeated: u64,
     publishes: BTreeMap<u16, (Token, usize)>,
     subscriptions: BTreeMap<u16, String>,
     bytes: usize,
@@ -23,7 +29,15 @@ pub(in crate::io::mqtt) struct Window {
 
 impl Window {
     pub(in crate::io::mqtt) fn new(in_flight: u16) -> Self {
-        Self { in_flight, last: 0, publishes: BTreeMap::new(), subscriptions: BTreeMap::new(), bytes: 0 }
+        Self {
+            in_flight,
+            last: 0,
+            issued: 0,
+            repeated: 0,
+            publishes: BTreeMap::new(),
+            subscriptions: BTreeMap::new(),
+            bytes: 0,
+        }
     }
 
     /// Lowers the number of publishes under way to what the broker allows, but never to none: that would be for ever.
@@ -59,6 +73,14 @@ impl Window {
         Some(token)
     }
 
+    /// Whether an acknowledgement of nothing under way is one that came again: its packet id has been used on this
+    /// connection, no subscription has it now, and it is not one of a flood.
+    pub(in crate::io::mqtt) fn repeats(&mut self, id: u16) -> bool {
+        let is_used = id != 0 && u64::from(id) <= self.issued && !self.subscriptions.contains_key(&id);
+        self.repeated += u64::from(is_used);
+        is_used && self.repeated <= self.issued.saturating_mul(REPEATS_MAX)
+    }
+
     /// The broker has answered a subscription; its filter if it was under way.
     pub(in crate::io::mqtt) fn granted(&mut self, id: u16) -> Option<String> {
         self.subscriptions.remove(&id)
@@ -73,6 +95,7 @@ impl Window {
         for _ in 0..=u16::MAX {
             self.last = self.last.checked_add(1).unwrap_or(1);
             if !self.publishes.contains_key(&self.last) && !self.subscriptions.contains_key(&self.last) {
+                self.issued += 1;
                 return Some(self.last);
             }
         }
@@ -93,6 +116,10 @@ mod tests {
         assert_eq!(window.answered(ids[1]), Some(Token(71)), "out of order");
         assert_eq!(window.answered(ids[1]), None, "answered twice");
         assert_eq!(window.answered(999), None, "never sent");
+        assert!(window.repeats(ids[1]), "answered before");
+        assert!(!window.repeats(999) && !window.repeats(ids[3] + 1) && !window.repeats(0), "never used");
+        let told = (0..100).filter(|_| window.repeats(ids[1])).count();
+        assert_eq!(told, 15, "4 ids, one told again already; more is a flood");
         let again = window.publish(Token(75), 5).unwrap();
         assert!(!ids.contains(&again), "a second answer to an old one must not meet a new one");
         assert_eq!(window.bytes(), 35);
@@ -109,6 +136,7 @@ mod tests {
             assert!(id != 0 && id != standing && id != asked);
             assert_eq!(window.answered(id), Some(Token(token)));
         }
+        assert!(window.repeats(u16::MAX) && !window.repeats(0) && !window.repeats(asked));
         assert_eq!(window.granted(asked).as_deref(), Some("a/b"));
         assert_eq!(window.granted(asked), None);
         assert_eq!(window.answered(asked), None);

@@ -1,6 +1,6 @@
 //! The session against a careful bookkeeper, under random happenings.
 
-use super::*;
+use crate::forward::session::tests::*;
 
 #[derive(Clone, Debug)]
 enum Step {

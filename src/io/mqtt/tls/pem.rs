@@ -65,7 +65,7 @@ pub enum PemFault {
 pub(in crate::io::mqtt) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, PemFault> {
     let bytes = read(path)?;
     let found = CertificateDer::pem_slice_iter(&bytes).collect::<Result<Vec<_>, _>>();
-    let found = found.map_err(damaged)?;
+    let found = found.map_err(|fault| damaged(&fault))?;
     if found.is_empty() {
         let remedy = "give the file of the certificate, not that of its key or request";
         return Err(PemFault::Other { wanted: "certificate", remedy });
@@ -83,7 +83,7 @@ pub(in crate::io::mqtt) fn private_key(path: &Path) -> Result<PrivateKeyDer<'sta
     }
     match PrivateKeyDer::pem_slice_iter(&bytes).next() {
         Some(Ok(key)) => Ok(key),
-        Some(Err(fault)) => Err(damaged(fault)),
+        Some(Err(fault)) => Err(damaged(&fault)),
         None => Err(PemFault::Other {
             wanted: "private key",
             remedy: "give the file of the key, not that of its certificate",
@@ -91,11 +91,10 @@ pub(in crate::io::mqtt) fn private_key(path: &Path) -> Result<PrivateKeyDer<'sta
     }
 }
 
-fn damaged(fault: PemError) -> PemFault {
-    PemFault::Damaged(match fault {
-        PemError::MissingSectionEnd { .. } => "it ends before its END line".to_owned(),
-        fault => fault.to_string(),
-    })
+fn damaged(fault: &PemError) -> PemFault {
+    // The library would print the missing line as a list of bytes.
+    let is_cut = matches!(fault, PemError::MissingSectionEnd { .. });
+    PemFault::Damaged(if is_cut { "it ends before its END line".to_owned() } else { fault.to_string() })
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, PemFault> {

@@ -1,0 +1,144 @@
+//! A disk that stalls: who waits, and who does not.
+
+use std::io;
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
+
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{mpsc, watch};
+
+use crate::clock::{Clock, EventTime, SystemClock};
+use crate::egress::Door;
+use crate::io::disk::Directory;
+use crate::outbox::{Disk, DiskRead, Lane, Outbox, OutboxConfig};
+use crate::runtime::coarsening::Coarsening;
+use crate::runtime::limits::{REQUESTS_MAX, URGENT_MAX};
+use crate::runtime::outbox::{OutboxReport, OutboxRequest, OutboxWorker};
+use crate::runtime::room::Room;
+use crate::runtime::summary_ids::SummaryIds;
+use crate::runtime::threads::thread;
+use crate::telemetry::{Metrics, Progress};
+
+/// Whether syncs pass, how many wait, and the files that were synced.
+#[derive(Default)]
+struct Gate {
+    closed: bool,
+    waiting: usize,
+    synced: Vec<String>,
+}
+
+/// A disk whose syncs wait for a gate.
+struct Stalling {
+    disk: Directory,
+    gate: Arc<(Mutex<Gate>, Condvar)>,
+}
+
+impl DiskRead for Stalling {
+    fn list(&mut self) -> io::Result<Vec<String>> {
+        self.disk.list()
+    }
+    fn len(&mut self, name: &str) -> io::Result<u64> {
+        self.disk.len(name)
+    }
+    fn read_at(&mut self, name: &str, offset: u64, into: &mut [u8]) -> io::Result<usize> {
+        self.disk.read_at(name, offset, into)
+    }
+}
+
+impl Disk for Stalling {
+    fn create(&mut self, name: &str) -> io::Result<()> {
+        self.disk.create(name)
+    }
+    fn write_at(&mut self, name: &str, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.disk.write_at(name, offset, bytes)
+    }
+    fn allocate(&mut self, name: &str, len: u64) -> io::Result<()> {
+        self.disk.allocate(name, len)
+    }
+    fn unit(&mut self) -> u64 {
+        self.disk.unit()
+    }
+    fn sync(&mut self, name: &str) -> io::Result<()> {
+        let (gate, turn) = &*self.gate;
+        let mut gate = gate.lock().unwrap();
+        gate.waiting += 1;
+        turn.notify_all();
+        while gate.closed {
+            gate = turn.wait(gate).unwrap();
+        }
+        gate.waiting -= 1;
+        gate.synced.push(name.to_owned());
+        self.disk.sync(name)
+    }
+    fn sync_dir(&mut self) -> io::Result<()> {
+        self.disk.sync_dir()
+    }
+    fn rename(&mut self, from: &str, to: &str) -> io::Result<()> {
+        self.disk.rename(from, to)
+    }
+    fn free_bytes(&mut self) -> io::Result<u64> {
+        Ok(u64::MAX)
+    }
+    fn remove(&mut self, name: &str) -> io::Result<()> {
+        self.disk.remove(name)
+    }
+}
+
+fn append(lane: Lane) -> OutboxRequest {
+    OutboxRequest::Append { lane, payload: vec![7; 200], at: EventTime(0) }
+}
+
+/// A disk may stall for seconds. What is not urgent waits, first in the channel and then at its source: memory does not
+/// grow. Alarms have a way of their own, and are the first on the disk when it goes on.
+#[tokio::test]
+async fn alarms_pass_a_channel_that_a_stalling_disk_has_filled() {
+    let temporary = tempfile::tempdir().unwrap();
+    let gate = Arc::new((Mutex::new(Gate::default()), Condvar::new()));
+    let disk = Stalling { disk: Directory::open(temporary.path()).unwrap(), gate: Arc::clone(&gate) };
+    let sync_interval = Duration::from_millis(1);
+    let config = OutboxConfig { sync_interval, batch_records_max: 16, ..OutboxConfig::default() };
+    let clock = SystemClock::start();
+    let outbox = Outbox::open(disk, config, 1, clock.utc()).unwrap().outbox;
+    let (urgent, urgent_seen) = mpsc::channel(URGENT_MAX);
+    let (requests, requests_seen) = mpsc::channel(REQUESTS_MAX);
+    let door = Door::new(Vec::new(), Vec::new());
+    let worker = OutboxWorker {
+        room: Room::new(Coarsening::new(door, SummaryIds::new(outbox.epoch()))),
+        outbox,
+        urgent: urgent_seen,
+        requests: requests_seen,
+        durable: watch::channel([0; 3]).0,
+        report: watch::channel(OutboxReport::default()).0,
+        metrics: Arc::new(Metrics::new()),
+        progress: Arc::new(Progress::new(clock.uptime())),
+        clock,
+    };
+    {
+        let mut state = gate.0.lock().unwrap();
+        (state.closed, state.synced) = (true, Vec::new());
+    }
+    let ended = thread("tg-test", worker.run()).unwrap();
+    requests.send(append(Lane::Bulk)).await.unwrap();
+    drop(gate.1.wait_while(gate.0.lock().unwrap(), |state| state.waiting == 0).unwrap());
+    let mut waiting = 0;
+    while requests.try_send(append(Lane::Bulk)).is_ok() {
+        waiting += 1;
+    }
+    assert_eq!(waiting, REQUESTS_MAX, "then whoever has more waits");
+    let behind = requests.try_send(append(Lane::Alarm));
+    assert!(matches!(behind, Err(TrySendError::Full(_))), "on the way of the others an alarm would wait");
+    for _ in 0..URGENT_MAX {
+        assert!(urgent.try_send(append(Lane::Alarm)).is_ok());
+    }
+    gate.0.lock().unwrap().closed = false;
+    gate.1.notify_all();
+    drop((urgent, requests));
+    ended.await.unwrap().unwrap();
+    let synced = std::mem::take(&mut gate.0.lock().unwrap().synced);
+    let lanes: Vec<_> = synced.iter().filter(|name| name.contains(".seg")).map(|name| &name[..5]).collect();
+    let alarms = lanes.iter().filter(|lane| **lane == "alarm").count();
+    println!("STALLS: {waiting} waited, {URGENT_MAX} alarms in {alarms} syncs behind the one that stalled");
+    assert_eq!(alarms, URGENT_MAX / 16, "{lanes:?}");
+    assert!(lanes[1..=alarms].iter().all(|lane| *lane == "alarm"), "{lanes:?}");
+    assert!(lanes[alarms + 1..].iter().all(|lane| *lane == "bulk-"), "{lanes:?}");
+}
