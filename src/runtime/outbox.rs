@@ -31,6 +31,9 @@ const WARN_EVERY: Duration = Duration::from_mins(1);
 /// A disk that fails is tried again this often: what waits in memory is on it at most 5 s after it works.
 const MEND_EVERY: Duration = Duration::from_secs(2);
 
+/// The cursors are saved at least so often while records are done with: what a power cut sends twice. Each costs a flush.
+const CURSORS_EVERY: Duration = Duration::from_secs(5);
+
 /// What the thread is asked.
 pub(in crate::runtime) enum OutboxRequest {
     /// Store a record; durable after at most the sync interval.
@@ -157,6 +160,8 @@ struct Turn {
     warned: Option<Uptime>,
     disk: DiskState,
     mended: Uptime,
+    /// When the cursors were last saved.
+    saved: Uptime,
     gaps: GapTeller,
 }
 
@@ -185,7 +190,7 @@ impl<D: Disk> OutboxWorker<D> {
                 () = tokio::time::sleep_until(wake) => {
                     if turn.pending == 0 {
                         // Idle: the cursors catch up, so that a restart sends little twice.
-                        turn.tolerate(now, &self.outbox.checkpoint(), "save the cursors");
+                        self.save_cursors(now, &mut turn);
                     }
                 }
             }
@@ -201,6 +206,9 @@ impl<D: Disk> OutboxWorker<D> {
                 self.tell_gaps(now, &mut turn);
                 self.tell_report(now, &mut turn);
             }
+            if now.since(turn.saved) >= CURSORS_EVERY {
+                self.save_cursors(now, &mut turn);
+            }
         }
         while let Ok(request) = self.urgent.try_recv() {
             self.serve(request, &mut turn);
@@ -208,10 +216,15 @@ impl<D: Disk> OutboxWorker<D> {
         self.sync(&mut turn);
         // Without the cursors some records are sent twice, that is all.
         let now = self.clock.uptime();
-        turn.tolerate(now, &self.outbox.checkpoint(), "save the cursors");
+        self.save_cursors(now, &mut turn);
         self.tell_report(now, &mut turn);
         info!("closed the outbox");
         self.outbox.sync()
+    }
+
+    fn save_cursors(&mut self, now: Uptime, turn: &mut Turn) {
+        turn.saved = now;
+        turn.tolerate(now, &self.outbox.checkpoint(), "save the cursors");
     }
 
     fn serve(&mut self, request: OutboxRequest, turn: &mut Turn) {
