@@ -256,6 +256,54 @@ fn a_segment_between_others_goes_when_all_of_it_is_settled() {
     assert_eq!(opened.outbox.tally().dropped(DropReason::Damaged), 0, "nothing is missed");
 }
 
+/// Somebody tidied up under a running service: each new segment was refused because its spare was gone, for ever, and all
+/// records waited in memory.
+#[test]
+fn a_spare_that_somebody_has_deleted_is_done_without() {
+    for deleted in 1..=3 {
+        let disk = CrashDisk::default();
+        let mut outbox = open(disk.clone(), 2048).outbox;
+        fill(&mut outbox, Lane::Normal, 1, 90);
+        outbox.advance(Lane::Normal, Seq(90)).unwrap();
+        let spares: Vec<_> = disk.names().into_iter().filter(|name| name.starts_with("spare-")).collect();
+        assert!(spares.len() >= 3, "{spares:?}");
+        for spare in spares.iter().rev().take(deleted) {
+            disk.clone().remove(spare).unwrap();
+        }
+        fill(&mut outbox, Lane::Normal, 91, 180);
+        outbox.sync().unwrap();
+        assert_eq!((outbox.durable(Lane::Normal), outbox.held_records()), (Seq(180), 0));
+        assert_eq!(seqs(&mut outbox, Lane::Normal), (91..=180).collect::<Vec<_>>());
+    }
+}
+
+/// A segment deleted under a running service: every reading failed from then on, and the lane stood still for ever.
+#[test]
+fn a_segment_that_somebody_has_deleted_is_damage_and_no_end_of_the_lane() {
+    for deleted in 0..3 {
+        let disk = CrashDisk::default();
+        let mut outbox = open(disk.clone(), 2048).outbox;
+        fill(&mut outbox, Lane::Normal, 1, 30);
+        let mut names: Vec<_> =
+            disk.names().into_iter().filter(|name| name.starts_with("normal-0")).collect();
+        assert_eq!(names.len(), 3, "13 records in each");
+        disk.clone().remove(&names.remove(deleted)).unwrap();
+        let lost = [1..=13, 14..=26, 27..=30][deleted].clone();
+        let left: Vec<u64> = (1..=30).filter(|seq| !lost.contains(seq)).collect();
+        assert_eq!(seqs(&mut outbox, Lane::Normal), left);
+        // In the segment that is written to, what shares a sector with new records comes back from memory.
+        fill(&mut outbox, Lane::Normal, 31, 40);
+        outbox.sync().unwrap();
+        let found = seqs(&mut outbox, Lane::Normal);
+        assert!(found.ends_with(&(31..=40).collect::<Vec<_>>()), "{found:?}");
+        let tally = outbox.tally();
+        assert_eq!(tally.dropped(DropReason::Damaged), lost.count() as u64);
+        assert_eq!(tally.received, tally.passed + tally.dropped_total() + outbox.held());
+        outbox.advance(Lane::Normal, Seq(40)).unwrap();
+        assert_eq!(outbox.held(), 0);
+    }
+}
+
 #[test]
 fn of_too_many_ranges_the_smallest_is_sent_twice() {
     let disk = CrashDisk::default();

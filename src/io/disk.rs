@@ -1,8 +1,9 @@
 //! A directory of the file system as the disk of the outbox.
 //!
 //! # Invariants
-//! A file that was written and not synced stays open: the kernel reports a failed write-back only to handles that were open
-//! when it happened.
+//! * A file that was written and not synced stays open: the kernel reports a failed write-back only to handles that were
+//!   open when it happened.
+//! * Nothing counts as synced that the next start would not find: a file that is not in its place any more is a failure.
 //!
 //! # Why
 //! Writes go past the page cache (`O_DIRECT`) where the file system takes that: a sync then writes the sectors that changed
@@ -11,7 +12,7 @@
 use std::collections::BTreeMap;
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FallocateFlags, FlockOperation, OFlags, fallocate, flock, fstatvfs};
@@ -71,6 +72,7 @@ pub struct Directory {
 #[derive(Debug)]
 struct OpenFile {
     file: File,
+    path: PathBuf,
     /// The same file, past the page cache; opened for the first write.
     direct: Option<File>,
     /// Written and not synced.
@@ -93,7 +95,9 @@ impl Directory {
         let mut options = OpenOptions::new();
         options.write(true).create(true).truncate(false).mode(0o600);
         let lock = open_plain(&mut options, &path.join(LOCK_FILE)).map_err(failed)?;
-        match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+        let locked =
+            flock(&lock, FlockOperation::NonBlockingLockExclusive).and_then(|()| lock_directory(&handle));
+        match locked {
             Ok(()) => Ok(Self {
                 path: path.to_owned(),
                 handle,
@@ -122,7 +126,8 @@ impl Directory {
                 self.open.remove(&clean);
             }
         }
-        self.open.insert(name.to_owned(), OpenFile { file, direct: None, dirty: false });
+        let path = self.path.join(name);
+        self.open.insert(name.to_owned(), OpenFile { file, path, direct: None, dirty: false });
     }
 
     /// Writes past the page cache. `false` when that cannot be done with this range or this file system.
@@ -131,9 +136,9 @@ impl Directory {
             if !offset.is_multiple_of(unit) || !(bytes.len() as u64).is_multiple_of(unit) {
                 return Ok(false);
             }
-            let Self { path, open, stage, .. } = self;
+            let Self { open, stage, .. } = self;
             let Some(open) = open.get_mut(name) else { return Ok(false) };
-            match open.write_direct(stage, || path.join(name), offset, bytes) {
+            match open.write_direct(stage, offset, bytes) {
                 Err(e) if is_unsupported(&e) => self.unit += 1,
                 written => return written.and(Ok(true)),
             }
@@ -143,18 +148,12 @@ impl Directory {
 }
 
 impl OpenFile {
-    fn write_direct(
-        &mut self,
-        stage: &mut Stage,
-        path: impl FnOnce() -> PathBuf,
-        offset: u64,
-        bytes: &[u8],
-    ) -> io::Result<()> {
+    fn write_direct(&mut self, stage: &mut Stage, offset: u64, bytes: &[u8]) -> io::Result<()> {
         let file = match &mut self.direct {
             Some(file) => file,
             none => {
                 let flags = OFlags::DIRECT.bits().cast_signed();
-                none.insert(OpenOptions::new().write(true).custom_flags(flags).open(path())?)
+                none.insert(OpenOptions::new().write(true).custom_flags(flags).open(&self.path)?)
             }
         };
         for (chunk, offset) in bytes.chunks(STAGE_BYTES).zip((offset..).step_by(STAGE_BYTES)) {
@@ -197,7 +196,14 @@ impl DiskRead for Directory {
     }
 
     fn read_at(&mut self, name: &str, offset: u64, into: &mut [u8]) -> io::Result<usize> {
-        read_at(&self.file(name)?.file, offset, into)
+        match self.file(name) {
+            Ok(open) => read_at(&open.file, offset, into),
+            // Of a directory that was moved away nothing is lost: it may come back.
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                check_place(&self.handle, &self.path).and(Err(e))
+            }
+            Err(e) => Err(e),
+        }
     }
 }
 
@@ -240,19 +246,22 @@ impl Disk for Directory {
     fn sync(&mut self, name: &str) -> io::Result<()> {
         let open = self.file(name)?;
         open.file.sync_data()?;
+        check_place(&open.file, &open.path)?;
         open.dirty = false;
         Ok(())
     }
 
     fn sync_dir(&mut self) -> io::Result<()> {
-        self.handle.sync_all()
+        self.handle.sync_all()?;
+        check_place(&self.handle, &self.path)
     }
 
     fn rename(&mut self, from: &str, to: &str) -> io::Result<()> {
         std::fs::rename(self.path.join(from), self.path.join(to))?;
         self.open.remove(to);
         if let Some(open) = self.open.remove(from) {
-            self.open.insert(to.to_owned(), open);
+            let path = self.path.join(to);
+            self.open.insert(to.to_owned(), OpenFile { path, ..open });
         }
         Ok(())
     }
@@ -350,6 +359,26 @@ fn read_at(file: &File, offset: u64, into: &mut [u8]) -> io::Result<usize> {
     Ok(filled)
 }
 
+/// Locks the directory itself as well, so that whoever deletes the file with the lock does not let a second process in. File
+/// systems that cannot do it have the lock of the file.
+fn lock_directory(handle: &File) -> Result<(), Errno> {
+    match flock(handle, FlockOperation::NonBlockingLockExclusive) {
+        Err(Errno::WOULDBLOCK) => Err(Errno::WOULDBLOCK),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+/// Whether an open file is still the one that its path leads to.
+fn check_place(file: &File, path: &Path) -> io::Result<()> {
+    let place = |metadata: std::fs::Metadata| (metadata.dev(), metadata.ino());
+    let found = std::fs::metadata(path).map(place);
+    if found.is_ok_and(|found| file.metadata().map(place).is_ok_and(|open| open == found)) {
+        return Ok(());
+    }
+    let why = "it was moved, deleted or replaced while in use";
+    Err(io::Error::other(why))
+}
+
 /// Makes the name of a new directory durable.
 fn sync_parent(path: &Path) -> io::Result<()> {
     match path.parent() {
@@ -378,8 +407,48 @@ mod tests {
             second.to_string().starts_with(&format!("another tidegate uses {}:", path.display())),
             "{second}"
         );
+        // Deleted as a stale one: a second gateway came in, and both wrote the same segments.
+        std::fs::remove_file(path.join(LOCK_FILE)).unwrap();
+        assert!(matches!(Directory::open(&path), Err(DirectoryError::Busy { .. })));
         drop(first);
         Directory::open(&path).unwrap();
+    }
+
+    /// Files of the outbox deleted, or all of it moved away, under a running service: it went on in files that no start
+    /// would find, and called that durable.
+    #[test]
+    fn what_no_start_would_find_is_not_durable() {
+        let temporary = tempfile::tempdir().unwrap();
+        let (path, moved) = (temporary.path().join("outbox"), temporary.path().join("moved"));
+        let open =
+            || Outbox::open(Directory::open(&path).unwrap(), OutboxConfig::default(), 1, NO_CLOCK).unwrap();
+        let segments = || {
+            let files = std::fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path());
+            files.filter(|file| file.extension().is_some()).collect::<Vec<_>>()
+        };
+        let mut outbox = open().outbox;
+        let store = |outbox: &mut Outbox<Directory>| {
+            assert!(matches!(outbox.append(Lane::Normal, b"hello", EventTime(5)), Ok(Appended::Stored(_))));
+            outbox.sync()
+        };
+        store(&mut outbox).unwrap();
+        for file in segments() {
+            std::fs::remove_file(file).unwrap();
+        }
+        store(&mut outbox).unwrap_or_else(|_| assert!(outbox.mend(), "it goes into another file"));
+        assert_eq!(outbox.durable(Lane::Normal), Seq(2));
+
+        std::fs::rename(&path, &moved).unwrap();
+        store(&mut outbox).unwrap_err();
+        std::fs::create_dir(&path).unwrap();
+        assert!(!outbox.mend(), "in a directory that is not locked nothing counts");
+        assert_eq!(outbox.durable(Lane::Normal), Seq(2));
+        std::fs::remove_dir_all(&path).unwrap();
+        std::fs::rename(&moved, &path).unwrap();
+        assert!(outbox.mend());
+        assert_eq!(outbox.durable(Lane::Normal), Seq(3));
+        drop(outbox);
+        assert!((2..=3).contains(&open().recovered.records), "the first was deleted, maybe");
     }
 
     /// A pipe in the place of a file of the outbox: `tidegate run` waited for ever at the lock and `tidegate outbox

@@ -14,8 +14,9 @@ use crate::outbox::segment::{Salt, Segment};
 use crate::outbox::spare::Spares;
 
 /// Records done with that the durable cursor may lag behind: what is sent twice after a power cut. Each cursor write costs a
-/// sector and a flush.
-const CURSOR_LAG_RECORDS_MAX: u64 = 256;
+/// sector and a flush, and four group commits of a full outbox are as many records; at a calm rate the checkpoints of the
+/// caller come first.
+const CURSOR_LAG_RECORDS_MAX: u64 = 4_096;
 
 /// Why stored records never reach upstream, in the order of `flow::GapReason`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -193,7 +194,8 @@ impl Log {
             }
             match spares.give(disk, segment) {
                 Ok(()) => {}
-                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+                // Somebody has taken it away, or put something else there, which is left alone.
+                Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::IsADirectory) => {}
                 // What cannot be removed now is tried again with the next acknowledgement.
                 Err(_) => break,
             }

@@ -47,7 +47,7 @@
 //!
 //! # Done with
 //! [`Outbox::advance`] moves the cursor in memory, [`Outbox::settle`] adds a range beyond it. It is written when a segment can
-//! go, every 256 records, and at [`Outbox::checkpoint`]: a cursor write costs a sector and a flush, and a lagging one only
+//! go, every 4,096 records, and at [`Outbox::checkpoint`]: a cursor write costs a sector and a flush, and a lagging one only
 //! sends twice. What is dropped (full, expired) goes the same way, cursor first and the count of the lost with it, so that a
 //! missing segment is always explained. Drawing old records together ([`Outbox::coarsen`]) is one write of the cursor: until
 //! then it hides the new records, from then on the old ones.

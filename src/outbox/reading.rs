@@ -1,10 +1,12 @@
 //! One lane: reading what is durable, in order, over damage.
 
+use std::io;
 use std::time::Duration;
 
 use crate::clock::{EARLIEST_PLAUSIBLE, EventTime};
 use crate::outbox::disk::DiskRead;
 use crate::outbox::error::OutboxError;
+use crate::outbox::lane::Lane;
 use crate::outbox::log::{Log, Position};
 use crate::outbox::record::{Record, Seq};
 use crate::outbox::recover::read_salt;
@@ -132,24 +134,37 @@ impl Log {
         position: &mut Position,
     ) -> Result<Option<Found>, OutboxError> {
         let mut index = self.segments.partition_point(|segment| segment.first < position.first);
-        let lane = self.lane;
         while let Some(segment) = self.segments.get_mut(index) {
-            if segment.salt == Salt::Unread {
-                segment.salt = read_salt(disk, &segment.name, lane, segment.first)?;
-            }
             if segment.first != position.first {
                 *position = start_of(segment);
             }
-            if let Some(found) =
-                buffer.next_frame(disk, Extent::of(segment), position.offset, position.after)?
-            {
-                position.offset = found.end();
-                position.after = found.header.seq;
-                return Ok(Some(found));
+            match look(disk, buffer, segment, self.lane, position) {
+                Ok(Some(found)) => {
+                    position.offset = found.end();
+                    position.after = found.header.seq;
+                    return Ok(Some(found));
+                }
+                Ok(None) => index += 1,
+                Err(error) if is_gone(&error) && self.do_without(index) => {}
+                Err(error) => return Err(error),
             }
-            index += 1;
         }
         Ok(None)
+    }
+
+    /// A segment whose file somebody has taken away is damaged throughout. Returns `false` while its end is in memory: the
+    /// next sync puts that into another file.
+    fn do_without(&mut self, index: usize) -> bool {
+        let is_open = self.open && index + 1 == self.segments.len();
+        if is_open && self.tail.pending() > 0 {
+            return false;
+        }
+        self.open &= !is_open;
+        if let Some(segment) = self.segments.get_mut(index) {
+            segment.salt = Salt::Lost;
+            segment.reusable = false;
+        }
+        true
     }
 
     fn recount_range<D: DiskRead>(
@@ -167,6 +182,26 @@ impl Log {
         }
         Ok(gone)
     }
+}
+
+/// The next frame of a segment.
+fn look<D: DiskRead>(
+    disk: &mut D,
+    buffer: &mut ScanBuffer,
+    segment: &mut Segment,
+    lane: Lane,
+    position: &Position,
+) -> Result<Option<Found>, OutboxError> {
+    if segment.salt == Salt::Unread {
+        segment.salt = read_salt(disk, &segment.name, lane, segment.first)?;
+    }
+    buffer.next_frame(disk, Extent::of(segment), position.offset, position.after)
+}
+
+/// Whether an error says that a file is not there, or something else is in its place: waiting brings nothing back.
+fn is_gone(error: &OutboxError) -> bool {
+    let kinds = [io::ErrorKind::NotFound, io::ErrorKind::IsADirectory, io::ErrorKind::InvalidInput];
+    matches!(error, OutboxError::Read { source, .. } if kinds.contains(&source.kind()))
 }
 
 fn start_of(segment: &Segment) -> Position {

@@ -2,7 +2,7 @@
 //!
 //! # Invariants
 //! A file is taken only under its own name and given back only when a durable cursor has passed what it holds. What is in it
-//! does not matter: the next segment has another salt.
+//! does not matter: the next segment has another salt. One that is not there any more is done without.
 //!
 //! # Why
 //! A file that is as long as it will be, and written throughout, costs nothing but its content when it is written again: no
@@ -86,18 +86,29 @@ impl Spares {
 
     /// Gives a spare the name of a new segment; without a spare a new file is made. The name is not durable yet.
     pub(crate) fn take<D: Disk>(&mut self, disk: &mut D, name: &str) -> io::Result<()> {
-        if let Some(&number) = self.numbers.last() {
-            disk.rename(&self::name(number), name)?;
+        while let Some(&number) = self.numbers.last() {
+            match disk.rename(&self::name(number), name) {
+                // Somebody has deleted it.
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+                Err(source) => return Err(source),
+                Ok(()) => {
+                    self.numbers.pop();
+                    return Ok(());
+                }
+            }
             self.numbers.pop();
-            return Ok(());
         }
         make(disk, name, self.file_bytes)
     }
 
     /// A file to write under a name that nothing is read from yet. The caller renames it, or takes it away.
     pub(crate) fn borrow<D: Disk>(&mut self, disk: &mut D) -> io::Result<String> {
-        if let Some(number) = self.numbers.pop() {
-            return Ok(name(number));
+        while let Some(number) = self.numbers.pop() {
+            match disk.len(&name(number)) {
+                // Somebody has deleted it.
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+                known => return known.map(|_| name(number)),
+            }
         }
         let name = name(self.free_number());
         make(disk, &name, self.file_bytes)?;
@@ -126,7 +137,11 @@ impl Spares {
     /// Removes one, for the space. Returns whether there was one.
     pub(crate) fn remove<D: Disk>(&mut self, disk: &mut D) -> io::Result<bool> {
         let Some(&number) = self.numbers.last() else { return Ok(false) };
-        disk.remove(&name(number))?;
+        match disk.remove(&name(number)) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+            // Or somebody has deleted it.
+            Ok(()) | Err(_) => {}
+        }
         self.numbers.pop();
         Ok(true)
     }

@@ -14,7 +14,7 @@ use crate::runtime::summary_ids::SummaryIds;
 /// A lane that loses goes on losing: its losses of a minute are told together.
 const TELL_EVERY: Duration = Duration::from_mins(1);
 
-/// When each lane was last told of, and whose turn it is among its reasons.
+/// When each lane was last told of.
 #[derive(Debug, Default)]
 pub(in crate::runtime) struct GapTeller {
     told: [Option<Uptime>; 3],

@@ -31,6 +31,9 @@ const WARN_EVERY: Duration = Duration::from_mins(1);
 /// A disk that fails is tried again this often: what waits in memory is on it at most 5 s after it works.
 const MEND_EVERY: Duration = Duration::from_secs(2);
 
+/// The cursors are saved at least so often while records are done with: what a power cut sends twice. Each costs a flush.
+const CURSORS_EVERY: Duration = Duration::from_secs(5);
+
 /// What the thread is asked.
 pub(in crate::runtime) enum OutboxRequest {
     /// Store a record; durable after at most the sync interval.
@@ -150,10 +153,15 @@ struct Turn {
     /// and leaving only.
     lost: u64,
     lost_at: Option<Uptime>,
+    /// The same of records that could not be read.
+    damaged: u64,
+    damage_told: Option<Uptime>,
     /// When it was last said that the disk fails, and what it did when last looked at.
     warned: Option<Uptime>,
     disk: DiskState,
     mended: Uptime,
+    /// When the cursors were last saved.
+    saved: Uptime,
     gaps: GapTeller,
 }
 
@@ -182,7 +190,7 @@ impl<D: Disk> OutboxWorker<D> {
                 () = tokio::time::sleep_until(wake) => {
                     if turn.pending == 0 {
                         // Idle: the cursors catch up, so that a restart sends little twice.
-                        turn.tolerate(now, &self.outbox.checkpoint(), "save the cursors");
+                        self.save_cursors(now, &mut turn);
                     }
                 }
             }
@@ -198,6 +206,9 @@ impl<D: Disk> OutboxWorker<D> {
                 self.tell_gaps(now, &mut turn);
                 self.tell_report(now, &mut turn);
             }
+            if now.since(turn.saved) >= CURSORS_EVERY {
+                self.save_cursors(now, &mut turn);
+            }
         }
         while let Ok(request) = self.urgent.try_recv() {
             self.serve(request, &mut turn);
@@ -205,10 +216,15 @@ impl<D: Disk> OutboxWorker<D> {
         self.sync(&mut turn);
         // Without the cursors some records are sent twice, that is all.
         let now = self.clock.uptime();
-        turn.tolerate(now, &self.outbox.checkpoint(), "save the cursors");
+        self.save_cursors(now, &mut turn);
         self.tell_report(now, &mut turn);
         info!("closed the outbox");
         self.outbox.sync()
+    }
+
+    fn save_cursors(&mut self, now: Uptime, turn: &mut Turn) {
+        turn.saved = now;
+        turn.tolerate(now, &self.outbox.checkpoint(), "save the cursors");
     }
 
     fn serve(&mut self, request: OutboxRequest, turn: &mut Turn) {
@@ -354,6 +370,7 @@ impl<D: Disk> OutboxWorker<D> {
         let (used, written) = (self.outbox.used(), self.outbox.written());
         let tally = self.outbox.tally().clone();
         turn.note_lost(now, tally.dropped(DropReason::OutboxFull) + tally.dropped(DropReason::OutboxReject));
+        turn.note_damaged(now, tally.dropped(DropReason::Damaged));
         self.metrics.record(Stage::Outbox, tally, self.outbox.held());
         for (metric, value) in [
             (Metric::OutboxBytes, used.0),
@@ -394,7 +411,9 @@ pub(in crate::runtime) fn remedy(disk: DiskState) -> &'static str {
         DiskState::ReadOnly => {
             "look at dmesg, check the file system of gateway.state_dir, remount it read-write"
         }
-        DiskState::Failing => "look at dmesg, replace the medium of gateway.state_dir",
+        DiskState::Failing => {
+            "look at dmesg, replace the medium of gateway.state_dir; if somebody moved or deleted it, restart"
+        }
     }
 }
 
@@ -408,6 +427,18 @@ impl Turn {
             warn!(%error, cause = error.source().map(ToString::to_string), doing, "outbox met an error and goes on");
         }
         result.is_ok()
+    }
+
+    /// Logs that records were unreadable, now and then.
+    fn note_damaged(&mut self, now: Uptime, damaged: u64) {
+        if damaged > self.damaged && self.damage_told.is_none_or(|told| now.since(told) >= WARN_EVERY) {
+            self.damage_told = Some(now);
+            self.damaged = damaged;
+            warn!(
+                damaged,
+                "records of the outbox are unreadable or gone: look at tidegate outbox verify and dmesg"
+            );
+        }
     }
 
     /// Logs entering and leaving the loss of records, not each of them.
