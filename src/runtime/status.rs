@@ -272,7 +272,13 @@ impl StatusReport {
             .collect();
         let free = report.size_max.0.saturating_sub(report.used.0) as f64;
         // A tenth of an hour is as exact as an average of the past can be.
-        let hours = (report.fill_rate > 0.0).then(|| (free / report.fill_rate / 360.0).round() / 10.0);
+        let hours = match report.disk {
+            DiskState::Ok => {
+                (report.fill_rate > 0.0).then(|| (free / report.fill_rate / 360.0).round() / 10.0)
+            }
+            // Whatever room the quota leaves, it cannot be used.
+            _ => Some(0.0),
+        };
         json!({
             "lanes": lanes, "bytes": report.used.0, "limit": report.size_max.0,
             "fill_bytes_per_second": report.fill_rate.round(), "hours_of_autonomy": hours,
@@ -501,6 +507,7 @@ mod tests {
             assert_eq!(health["status"], "degraded");
             assert!(reason.contains(remedy) && reason.contains("7 records wait in memory"), "{reason}");
             assert_eq!((&outbox["disk"], &outbox["memory"]["records"]), (&json!(disk.as_str()), &json!(7)));
+            assert_eq!(outbox["hours_of_autonomy"], json!(0.0));
         }
     }
 
