@@ -277,7 +277,7 @@ impl StatusReport {
                 (report.fill_rate > 0.0).then(|| (free / report.fill_rate / 360.0).round() / 10.0)
             }
             // Whatever room the quota leaves, it cannot be used.
-            _ => Some(0.0),
+            DiskState::Full | DiskState::ReadOnly | DiskState::Failing => Some(0.0),
         };
         json!({
             "lanes": lanes, "bytes": report.used.0, "limit": report.size_max.0,
