@@ -93,15 +93,16 @@ fn a_flood_of_alarms_uses_the_last_byte_and_not_one_more() {
             used * 100.0
         );
         assert!(bytes <= DAILY, "FORWARD_SEED={seed}: {bytes} bytes on day {dearest}");
-        assert!(bytes > DAILY - 5_000 && used > 0.95, "FORWARD_SEED={seed}: {bytes}, {used}");
+        assert!(bytes > DAILY - 5_000 && used > 0.94, "FORWARD_SEED={seed}: {bytes}, {used}");
     }
 }
 
 #[test]
 fn a_month_with_a_planted_bug_exceeds_the_budget() {
     for bug in [Bug::NoteForgotten, Bug::ReceivedUncounted, Bug::HandshakeUncounted, Bug::LocalTime] {
-        let found = (0..3).find_map(|seed| {
-            let (day, bytes) = month(seed, bug).dearest_day();
+        let found = (0..6).find_map(|run| {
+            let (seed, is_flooded) = (run / 2, run % 2 == 1);
+            let (day, bytes) = run_month(seed, bug, is_flooded).dearest_day();
             (bytes > DAILY).then_some((seed, day, bytes))
         });
         let (seed, day, bytes) = found.unwrap_or_else(|| panic!("{bug:?} was not noticed"));

@@ -226,9 +226,10 @@ impl Session {
         usize::from(self.in_flight_max - kept)
     }
 
-    /// Whether as much is under way as the link holds. Alarms do not wait for that.
+    /// Whether as much is under way as the link holds, or as a power cut may cost. Alarms do not wait for that.
     fn is_window_full(&self, index: usize) -> bool {
-        index != ALARM && self.in_flight() > 0 && self.bytes_under_way() >= self.estimate.window()
+        let window = self.estimate.window().min(self.ledger.stake());
+        index != ALARM && self.in_flight() > 0 && self.bytes_under_way() >= window
     }
 
     /// Bytes ordinary traffic leaves for the pings of the rest of the day.
@@ -253,7 +254,8 @@ impl Session {
         } else if lane.spent == Some(now.day()) || room == 0 {
             now.up.after(DAY_CHECK.min(now.rest_of_day()))
         } else {
-            let packet = self.packet_max.saturating_sub(PACKET_OVERHEAD).max(1).min(room);
+            let packet =
+                self.packet_max.saturating_sub(PACKET_OVERHEAD).max(1).min(room).min(self.ledger.stake());
             let target = self.estimate.batch(self.config.batch_bytes_max.0).min(packet);
             let fitting = self.estimate.records(target);
             let cap = lane.records_cap.unwrap_or(u32::MAX).max(1);

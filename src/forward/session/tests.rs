@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::clock::{ClockQuality, UtcTime};
 use crate::forward::session::sending::PACKET_OVERHEAD;
-use crate::forward::{Day, Settled, Withheld};
+use crate::forward::{Settled, Withheld};
 use crate::units::{BitRate, Ratio};
 
 const DAY: i64 = 20_000;
@@ -112,6 +112,36 @@ fn a_broken_connection_rewinds_to_what_is_missing_and_old_acknowledgements_are_v
     assert_eq!(session.acked(sent[1], later), None, "its packet id belongs to somebody else now");
     let fetch = session.next(later).unwrap();
     assert_eq!((fetch.from, fetch.upto, fetch.live), (11, 20, false));
+}
+
+/// Found with a real broker: with 100 kB a day three power cuts under load were the end of the day, because each batch asked
+/// for as much as the largest one could need.
+#[test]
+fn a_power_cut_costs_a_small_budget_little_more_than_a_grant() {
+    const DAILY: u64 = 100_000;
+    let config = || ForwardConfig { daily: Some(Bytes(DAILY)), alarm_reserve: Ratio::of(1, 10), ..config() };
+    let mut session = up(config());
+    session.durable(1, 1_000);
+    let (mut sent, mut note, mut seen) = (0, Vec::new(), 0);
+    for _ in 0..40 {
+        let Some(fetch) = session.next(at(0)) else {
+            while let Some(written) = session.note() {
+                note = written;
+                session.noted(true);
+            }
+            continue;
+        };
+        let token = session.send(&fetch, fetch.from, 1, 200, at(0));
+        let Ok(token) = token else { continue };
+        (sent, seen) = (sent + 204, seen + 204);
+        session.traffic(seen, 0, at(0));
+        session.acked(token, at(0));
+    }
+    assert!(sent > 2_000, "{sent}");
+    let mut later = Session::new(config(), &Default::default(), &note, at(0), 0.5);
+    assert!(!later.due(at(0)) || later.note().is_none());
+    let used = DAILY - later.status().daily_left.unwrap().0;
+    assert!(used <= sent + 512 + 256 + 3 * 4_096, "{used} after {sent}");
 }
 
 #[test]
@@ -312,13 +342,14 @@ fn a_spent_share_lets_only_alarms_through_then_ends_the_connection_until_the_nex
     }
     assert!((88_000..=90_000).contains(&carried), "{carried}");
     session.durable(0, 1);
-    let fetch = session.next(at(2)).or_else(|| {
+    // The alarm is larger than what is granted ahead of need.
+    let token = (0..3).find_map(|_| {
         write_notes(&mut session);
-        session.next(at(2))
+        let fetch = session.next(at(2))?;
+        assert_eq!(fetch.lane, 0);
+        session.send(&fetch, 1, 1, 5_000, at(2)).ok()
     });
-    let fetch = fetch.unwrap();
-    assert_eq!(fetch.lane, 0);
-    let token = session.send(&fetch, 1, 1, 5_000, at(2)).unwrap();
+    let token = token.unwrap();
     assert_eq!(session.extra(5_000, at(3)), None, "status is ordinary traffic");
     session.traffic(carried + 5_004, 0, at(3));
     session.acked(token, at(3));
