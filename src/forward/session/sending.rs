@@ -42,7 +42,8 @@ impl Session {
                 self.wake_at(self.pace.ready());
                 return None;
             }
-            if self.must_wait(index, stretch) {
+            let held = self.lanes.get(index).is_some_and(|lane| lane.is_held(now.up));
+            if !held && self.must_wait(index, stretch) {
                 return None;
             }
             if self.in_flight() >= self.places(index) || self.is_window_full(index) {

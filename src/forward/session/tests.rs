@@ -144,6 +144,43 @@ fn a_power_cut_costs_a_small_budget_little_more_than_a_grant() {
     assert!(used <= sent + 512 + 256 + 3 * 4_096, "{used} after {sent}");
 }
 
+/// Found with a broker that hangs up on everything in the alarm lane, as some do for want of the right to publish there:
+/// three connections a second without end, and nothing of the other lanes ever arrived.
+#[test]
+fn a_broker_that_hangs_up_on_a_whole_lane_is_not_hammered_and_gets_the_others() {
+    let mut session = fresh(config());
+    let (mut now, mut connections, mut carried) = (0, 0, 0);
+    let hour = 3_600_000;
+    session.durable(1, 1_000);
+    while now < hour {
+        // An alarm every ten seconds: the hunt always finds another.
+        session.durable(0, 1 + now / 10_000);
+        if !session.due(at(now)) {
+            now += 100;
+            continue;
+        }
+        connections += 1;
+        session.connecting(at(now));
+        session.connected(at(now), None, None);
+        let word = session.extra(60, at(now)).unwrap();
+        session.acked(word, at(now));
+        loop {
+            match send(&mut session, 10, at(now)) {
+                Some((0, _)) => break session.disconnected(at(now), 0.5, Loss::Closed),
+                Some((_, token)) => carried += u32::from(session.acked(token, at(now)).is_some()),
+                None if now >= hour => break,
+                None => {
+                    now += 100;
+                    session.durable(0, 1 + now / 10_000);
+                }
+            }
+        }
+    }
+    assert!(carried >= 100, "{carried} batches of the other lane");
+    assert!((17..60).contains(&connections), "{connections} connections in an hour");
+    assert_eq!(session.status().counts.set_aside, 0, "no record is to blame");
+}
+
 #[test]
 fn live_records_go_before_the_backlog_which_moves_all_the_same() {
     let mut session = up_with(ForwardConfig { in_flight: 1, ..config() }, [0, 100, 0]);
