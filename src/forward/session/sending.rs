@@ -255,8 +255,8 @@ impl Session {
         } else if lane.spent == Some(now.day()) || room == 0 {
             now.up.after(DAY_CHECK.min(now.rest_of_day()))
         } else {
-            let packet =
-                self.packet_max.saturating_sub(PACKET_OVERHEAD).max(1).min(room).min(self.ledger.stake());
+            let packet = self.packet_max.saturating_sub(PACKET_OVERHEAD).max(1).min(room);
+            let packet = packet.min(self.ledger.stake()).min(self.pace.batch());
             let target = self.estimate.batch(self.config.batch_bytes_max.0).min(packet);
             let fitting = self.estimate.records(target);
             let cap = lane.records_cap.unwrap_or(u32::MAX).max(1);

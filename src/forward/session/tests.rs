@@ -181,6 +181,27 @@ fn a_broker_that_hangs_up_on_a_whole_lane_is_not_hammered_and_gets_the_others() 
     assert_eq!(session.status().counts.set_aside, 0, "no record is to blame");
 }
 
+/// Found at a far end with `rate = "9600 bit/s"`: a batch sized for the fast link under the ceiling took 27 s of it, and the
+/// alarm behind it waited as long.
+#[test]
+fn an_alarm_does_not_wait_for_the_debt_of_a_batch_larger_than_the_rate() {
+    let mut session = up(ForwardConfig { rate: Some(BitRate(9_600)), batch_records_max: 10_000, ..config() });
+    session.durable(1, 10_000);
+    // Twenty records, until it is known what they become in a packet.
+    let mut now = 0;
+    for batch in 0..20 {
+        let records = if batch == 0 { 20 } else { 10_000 };
+        while let Some((_, token)) = send(&mut session, records, at(now)) {
+            session.acked(token, at(now + 1));
+        }
+        now += 500;
+    }
+    session.durable(0, 1);
+    let sent =
+        (now..).step_by(10).find(|now| matches!(send(&mut session, 1, at(*now)), Some((0, _)))).unwrap();
+    assert!(sent - now <= 2_000, "{} ms", sent - now);
+}
+
 #[test]
 fn live_records_go_before_the_backlog_which_moves_all_the_same() {
     let mut session = up_with(ForwardConfig { in_flight: 1, ..config() }, [0, 100, 0]);
