@@ -27,6 +27,8 @@ pub(in crate::forward) struct Lane {
     live_turns: u32,
     flights: Vec<Flight>,
     pub suspect: Option<Suspect>,
+    /// Connections the broker has closed while batches of it were under way, since anything of it arrived.
+    pub deaths: u8,
     /// Records in a batch, lowered after one was too large.
     pub records_cap: Option<u32>,
     /// Sends nothing before.
@@ -66,6 +68,9 @@ pub(in crate::forward) struct Stretch {
 /// moves all the same.
 pub(in crate::forward) const LIVE_PER_BACKLOG: u32 = 3;
 
+/// Connections closed at a lane of which nothing arrives before it has to wait: a record among a thousand is found by then.
+const DEATHS_MAX: u8 = 16;
+
 impl Lane {
     pub(in crate::forward) fn new(number: u8, acked: u64, done: &[(u64, u64)], backoff: Backoff) -> Self {
         let mut lane = Self {
@@ -80,6 +85,7 @@ impl Lane {
             live_turns: 0,
             flights: Vec::new(),
             suspect: None,
+            deaths: 0,
             records_cap: None,
             hold: None,
             spent: None,
@@ -147,6 +153,28 @@ impl Lane {
         self.durable.saturating_sub(self.acked).saturating_sub(self.done.count(self.acked, self.durable))
     }
 
+    /// Whether it is worth hurrying to find the record at which connections die.
+    pub(in crate::forward) fn is_hunted(&self) -> bool {
+        self.deaths < DEATHS_MAX && self.suspect.is_some_and(|suspect| suspect.is_fresh())
+    }
+
+    /// The broker closed a connection on which batches of this lane were under way; `random` is uniform in 0 to 1. Where that
+    /// goes on and nothing of the lane arrives, it is the lane that is not taken: it waits, and the others have their turn.
+    pub(in crate::forward) fn died(&mut self, now: Uptime, random: f64) {
+        if self.flights.is_empty() {
+            return;
+        }
+        self.deaths = self.deaths.saturating_add(1);
+        if self.deaths >= DEATHS_MAX {
+            self.hold = Some(now.after(self.backoff.fail(random)));
+        }
+    }
+
+    /// Whether it sends nothing for now.
+    pub(in crate::forward) fn is_held(&self, now: Uptime) -> bool {
+        self.hold.is_some_and(|hold| hold > now)
+    }
+
     /// Whether records must go alone now, because connections died at them.
     pub(in crate::forward) fn goes_alone(&self, from: u64) -> bool {
         self.suspect.is_some_and(|suspect| suspect.goes_alone() && suspect.holds(from))
@@ -178,6 +206,7 @@ impl Lane {
     /// Records are done with; what that means for the cursor.
     pub(in crate::forward) fn settle(&mut self, first: u64, last: u64) -> Settled {
         self.suspect = self.suspect.and_then(|suspect| suspect.after_arrival((first, last)));
+        self.deaths = 0;
         self.done.insert(first, last);
         let lane = self.number;
         if self.catch_up() {

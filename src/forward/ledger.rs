@@ -4,7 +4,7 @@
 //! * Counted bytes and the worst case of what is under way stay within the budget; so does whatever becomes of it.
 //! * Nothing is used that is not granted, and a grant is on the disk before it counts. After a power cut the whole grant
 //!   counts as used.
-//! * Ordinary traffic leaves the last share to alarms.
+//! * Ordinary traffic leaves the last share to alarms, and so do the grants it asks for: power cuts do not spend it.
 //! * A wall clock that jumps buys nothing: within 23 hours of uptime two new days get a budget, every further one takes over
 //!   what was used; one that stands still gets one every 25 hours. While the date is unknown its bytes count for the day
 //!   that is found in the end.
@@ -212,6 +212,11 @@ impl Ledger {
         self.ordinary
     }
 
+    /// What ordinary traffic may put at stake at once: a grant, so that a power cut costs little more than that.
+    pub(in crate::forward) fn stake(&self) -> u64 {
+        if self.is_limited() { self.step } else { u64::MAX }
+    }
+
     /// Whether a grant waits to be written.
     pub(in crate::forward) fn asks(&self) -> bool {
         self.asked.is_some()
@@ -250,9 +255,11 @@ impl Ledger {
         let Some(daily) = self.daily else { return false };
         let [current, ..] = self.accounts;
         let (needed, floating) = (self.used() + cost, self.under_way + cost);
-        let is_short = |margin: u64| needed.saturating_add(margin).min(daily) > current.granted;
+        // Ahead of need only within the same share: a restart counts the grant as used, and alarms keep what is theirs.
+        let limit = if needed <= self.ordinary { self.ordinary } else { daily };
+        let is_short = |margin: u64| needed.saturating_add(margin).min(limit) > current.granted;
         if is_short(self.step / 2) || floating > self.float {
-            let granted = needed.saturating_add(self.step).min(daily).max(current.granted);
+            let granted = needed.saturating_add(self.step).min(limit).max(current.granted);
             let float =
                 if floating > self.float { (floating * 2).max(self.step).min(daily) } else { self.float };
             self.asked = Some((granted, float));

@@ -21,6 +21,9 @@ pub(in crate::forward) struct Paid {
     after: Uptime,
 }
 
+/// A batch at the lowest rates, bytes: in smaller ones the header and the acknowledgement cost more than a tenth.
+const BATCH_MIN: u64 = 2 << 10;
+
 /// Traffic that may run ahead of the rate: an alarm should not wait for the bytes of the last second.
 const BURST: Duration = Duration::from_secs(1);
 
@@ -38,6 +41,11 @@ impl Pace {
     pub(in crate::forward) fn ready(&self) -> Uptime {
         let burst = u64::try_from(BURST.as_nanos()).unwrap_or(u64::MAX);
         Uptime(self.paid.0.saturating_sub(burst))
+    }
+
+    /// What a batch may hold at most, so that an alarm behind it does not wait much longer than the link would take.
+    pub(in crate::forward) fn batch(&self) -> u64 {
+        self.bits_per_second.map_or(u64::MAX, |bits| (bits / 8).max(BATCH_MIN))
     }
 
     /// Counts bytes.

@@ -248,7 +248,12 @@ impl Session {
             daily_left: self.ledger.budget_left(),
             in_flight: self.in_flight(),
             rate: self.estimate.rate(),
-            batch: Bytes(self.estimate.batch(self.config.batch_bytes_max.0)),
+            batch: Bytes(
+                self.estimate
+                    .batch(self.config.batch_bytes_max.0)
+                    .min(self.pace.batch())
+                    .min(self.ledger.stake()),
+            ),
             round_trip: self.estimate.round_trip(),
             counts: self.counts,
         }

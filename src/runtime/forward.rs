@@ -32,6 +32,9 @@ const ARRIVALS_MAX: usize = 64;
 /// Records appended this long before the link came up count as live: they waited for the group commit, not for the link.
 const LIVE_MARGIN: Duration = Duration::from_secs(2);
 
+/// Refusals are logged this often: enough to be found, too seldom to fill a log.
+const REFUSALS_EVERY: Duration = Duration::from_mins(10);
+
 /// The shell of the session.
 pub(in crate::runtime) struct Forward {
     pub(in crate::runtime) target: Target,
@@ -60,6 +63,7 @@ pub(in crate::runtime) struct Wires {
     /// Backlog that is older than this waited for the link, not for the group commit.
     live_from: EventTime,
     health_sent: Option<Uptime>,
+    refusal_told: Option<Uptime>,
     payload: Vec<u8>,
     events: Vec<Outbound>,
     /// Told when the note is on the disk.
@@ -177,6 +181,17 @@ impl Forward {
         self.session.disconnected(self.now(), fastrand::f64(), loss);
     }
 
+    /// Logs a refusal, at most once in [`REFUSALS_EVERY`]: a broker may refuse every other batch of a long backlog.
+    fn tell_refusal(&mut self, reason: &str) {
+        let (now, refused) = (self.clock.uptime(), self.session.status().counts.refused + 1);
+        if self.wires.refusal_told.is_some_and(|told| now.since(told) < REFUSALS_EVERY) {
+            debug!(reason, refused, "upstream broker refused a message again");
+            return;
+        }
+        self.wires.refusal_told = Some(now);
+        warn!(reason, refused, "upstream broker refused a message; more are told once in ten minutes");
+    }
+
     /// Waits for the next happening.
     async fn wait(&mut self) {
         let idle = self.clock.uptime().after(IDLE_TURN);
@@ -237,7 +252,7 @@ impl Forward {
                 self.settle(settled).await;
             }
             Some(Ok(Arrival::Refused(token, reason))) => {
-                warn!(reason, "upstream broker refused a batch");
+                self.tell_refusal(reason);
                 let token = crate::forward::Token(token.0);
                 self.session.refused(token, now, fastrand::f64(), is_about_content(reason));
             }

@@ -87,6 +87,23 @@ fn nothing_is_paid_before_the_grant_is_written_and_a_restart_counts_all_of_it() 
 }
 
 #[test]
+fn power_cuts_under_ordinary_traffic_leave_alarms_their_tenth() {
+    let mut note = Note::default().granted;
+    for _ in 0..200 {
+        let mut books = resumed(&note);
+        books.turn(at(0, 7));
+        pay_batch(&mut books, Share::Ordinary, 1_000);
+        // What was asked for ahead is written too before the power goes.
+        note = books.granted();
+    }
+    let mut books = resumed(&note);
+    books.turn(at(0, 7));
+    assert_eq!(books.left(Share::Ordinary), 0);
+    assert_eq!(books.left(Share::Alarm), DAILY / 10);
+    assert!(pay(&mut books, Share::Alarm, DAILY / 10));
+}
+
+#[test]
 fn what_is_under_way_at_midnight_counts_on_both_days() {
     let mut books = books();
     books.turn(at(0, 7));

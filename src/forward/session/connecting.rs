@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::forward::cost::Tariff;
+use crate::forward::lane::Lane;
 use crate::forward::ledger::{Afford, Share};
 use crate::forward::note::Note;
 use crate::forward::poison::Weight;
@@ -102,7 +103,7 @@ impl Session {
     pub fn disconnected(&mut self, now: Moment, random: f64, loss: Loss) {
         let under_way = self.in_flight() > 0;
         let proven = self.link.is_proven();
-        let hunting = proven && self.lanes.iter().any(|lane| lane.suspect.is_some_and(|it| it.is_fresh()));
+        let hunting = proven && self.lanes.iter().any(Lane::is_hunted);
         match loss {
             Loss::Closed if hunting && under_way => self.link.hunted(now.up, random),
             Loss::Refused => self.link.refused(now.up, random),
@@ -119,6 +120,9 @@ impl Session {
         };
         if matches!(loss, Loss::NoAcknowledgement | Loss::HalfOpen) && under_way {
             self.estimate.timed_out();
+        }
+        if blame == Some(Weight::Word) {
+            self.lanes.iter_mut().for_each(|lane| lane.died(now.up, random));
         }
         let lost: usize = self.lanes.iter_mut().map(|lane| lane.rewind(blame)).sum();
         self.counts.lost += lost as u64;

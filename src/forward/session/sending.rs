@@ -42,7 +42,8 @@ impl Session {
                 self.wake_at(self.pace.ready());
                 return None;
             }
-            if self.must_wait(index, stretch) {
+            let held = self.lanes.get(index).is_some_and(|lane| lane.is_held(now.up));
+            if !held && self.must_wait(index, stretch) {
                 return None;
             }
             if self.in_flight() >= self.places(index) || self.is_window_full(index) {
@@ -226,9 +227,10 @@ impl Session {
         usize::from(self.in_flight_max - kept)
     }
 
-    /// Whether as much is under way as the link holds. Alarms do not wait for that.
+    /// Whether as much is under way as the link holds, or as a power cut may cost. Alarms do not wait for that.
     fn is_window_full(&self, index: usize) -> bool {
-        index != ALARM && self.in_flight() > 0 && self.bytes_under_way() >= self.estimate.window()
+        let window = self.estimate.window().min(self.ledger.stake());
+        index != ALARM && self.in_flight() > 0 && self.bytes_under_way() >= window
     }
 
     /// Bytes ordinary traffic leaves for the pings of the rest of the day.
@@ -254,6 +256,7 @@ impl Session {
             now.up.after(DAY_CHECK.min(now.rest_of_day()))
         } else {
             let packet = self.packet_max.saturating_sub(PACKET_OVERHEAD).max(1).min(room);
+            let packet = packet.min(self.ledger.stake()).min(self.pace.batch());
             let target = self.estimate.batch(self.config.batch_bytes_max.0).min(packet);
             let fitting = self.estimate.records(target);
             let cap = lane.records_cap.unwrap_or(u32::MAX).max(1);
