@@ -2,6 +2,7 @@
 
 pub mod units;
 pub mod clock;
+pub mod ranges;
 pub mod tally;
 
 pub mod flow;

@@ -6,12 +6,13 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const BASE: &[&str] = &["units", "clock", "tally"];
+const BASE: &[&str] = &["units", "clock", "ranges", "tally"];
 
 /// Room → rooms it may import besides itself and the base. The table of ARCHITECTURE.md.
 const IMPORTS: &[(&str, &[&str])] = &[
     ("units", &[]),
     ("clock", &[]),
+    ("ranges", &[]),
     ("tally", &[]),
     ("flow", &[]),
     ("telemetry", &["flow"]),

@@ -4,8 +4,8 @@ use crate::clock::Uptime;
 use crate::forward::estimate::Departure;
 use crate::forward::pace::Paid;
 use crate::forward::poison::{Suspect, Weight};
-use crate::forward::ranges::Ranges;
 use crate::forward::{Backoff, Day, Settled, Token};
+use crate::ranges::Ranges;
 
 /// A lane of the outbox as the session sees it.
 #[derive(Clone, Debug)]
@@ -150,7 +150,7 @@ impl Lane {
 
     /// Records that are durable and not done.
     pub(in crate::forward) fn backlog(&self) -> u64 {
-        self.durable.saturating_sub(self.acked).saturating_sub(self.done.count(self.acked, self.durable))
+        self.durable.saturating_sub(self.acked).saturating_sub(self.done.count(self.acked + 1, self.durable))
     }
 
     /// Whether it is worth hurrying to find the record at which connections die.

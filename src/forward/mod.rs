@@ -27,7 +27,6 @@ mod moment;
 mod note;
 mod pace;
 mod poison;
-mod ranges;
 mod session;
 mod status;
 

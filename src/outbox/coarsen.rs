@@ -6,8 +6,8 @@
 //! after it leaves one of both, never both and never neither.
 
 use crate::clock::EventTime;
+use crate::outbox::cursor::DONE_RANGES_MAX;
 use crate::outbox::disk::Disk;
-use crate::outbox::done::DONE_RANGES_MAX;
 use crate::outbox::error::OutboxError;
 use crate::outbox::lane::Lane;
 use crate::outbox::outbox::Outbox;

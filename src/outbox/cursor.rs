@@ -7,10 +7,14 @@
 use std::io;
 
 use crate::outbox::disk::{Disk, DiskRead};
-use crate::outbox::done::{DONE_RANGES_MAX, Done, Range};
 use crate::outbox::error::OutboxError;
 use crate::outbox::lane::Lane;
 use crate::outbox::segment::{BLOCK_BYTES, FORMAT};
+use crate::ranges::{Range, Ranges};
+
+/// Ranges a cursor slot holds: when there are more, the records of the shortest are sent again after a restart. One comes
+/// about with each connection that ends before the backlog is through.
+pub(crate) const DONE_RANGES_MAX: usize = 8;
 
 /// Name of the file with the epoch.
 pub(crate) const EPOCH_FILE: &str = "epoch";
@@ -43,7 +47,7 @@ pub(crate) struct Mark {
     /// How many of these a durable gap record tells of.
     pub(crate) told: Losses,
     /// Beyond `acked`.
-    pub(crate) done: Done,
+    pub(crate) done: Ranges,
 }
 
 /// A slot as the file has it.
@@ -151,7 +155,13 @@ impl Mark {
         let dropped = std::array::from_fn(|_| next());
         let told = std::array::from_fn(|_| next());
         let ranges: [Range; DONE_RANGES_MAX] = std::array::from_fn(|_| (next(), next()));
-        let done = Done::new(slot.acked, ranges);
+        let mut done = Ranges::default();
+        for (from, upto) in ranges {
+            // One that breaks the order is left out.
+            if from > slot.acked.saturating_add(1) {
+                done.insert(from, upto);
+            }
+        }
         Self { acked: slot.acked, epoch: slot.epoch, dropped, told, done }
     }
 
@@ -235,7 +245,7 @@ mod tests {
 
     #[test]
     fn a_mark_comes_back_as_it_was_saved() {
-        let mut done = Done::default();
+        let mut done = Ranges::default();
         for index in 0..DONE_RANGES_MAX as u64 {
             done.insert(100 + 10 * index, 104 + 10 * index);
         }

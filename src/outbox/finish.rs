@@ -5,7 +5,7 @@
 
 use std::io;
 
-use crate::outbox::cursor::{Losses, Mark};
+use crate::outbox::cursor::{DONE_RANGES_MAX, Losses, Mark};
 use crate::outbox::disk::{Disk, DiskRead};
 use crate::outbox::error::OutboxError;
 use crate::outbox::log::Log;
@@ -224,7 +224,7 @@ impl Log {
     pub(crate) fn mark(&self, acked: u64) -> Mark {
         let mut done = self.done.clone();
         let acked = done.pass(acked.max(self.acked));
-        let done = done.to_slot();
+        let done = done.longest(DONE_RANGES_MAX);
         Mark { acked, epoch: self.epoch, dropped: self.dropped, told: self.told, done }
     }
 

@@ -6,7 +6,6 @@ use crate::clock::EventTime;
 use crate::outbox::aside::aside;
 use crate::outbox::cursor::{EPOCH_FILE, Mark, SlotFile, cursor_name};
 use crate::outbox::disk::DiskRead;
-use crate::outbox::done::Done;
 use crate::outbox::error::OutboxError;
 use crate::outbox::lane::Lane;
 use crate::outbox::record::{Record, Seq};
@@ -14,6 +13,7 @@ use crate::outbox::recover::read_header;
 use crate::outbox::scan::{Extent, ScanBuffer, survey};
 use crate::outbox::segment::{self, FORMAT, HeaderRead, parse_name};
 use crate::outbox::spare::is_spare;
+use crate::ranges::Ranges;
 use crate::units::Bytes;
 
 /// What an outbox holds and how sound it is.
@@ -143,7 +143,7 @@ impl LaneInspection {
         &mut self,
         disk: &mut D,
         buffer: &mut ScanBuffer,
-        done: &Done,
+        done: &Ranges,
         (first, follower): (u64, Option<u64>),
         visit: &mut dyn FnMut(Record),
     ) -> Result<(), OutboxError> {

@@ -5,7 +5,6 @@ use std::io;
 
 use crate::outbox::cursor::{Losses, Mark, SlotFile};
 use crate::outbox::disk::{Disk, DiskRead};
-use crate::outbox::done::Done;
 use crate::outbox::error::OutboxError;
 use crate::outbox::lane::Lane;
 use crate::outbox::record::Entry;
@@ -13,6 +12,7 @@ use crate::outbox::scan::{Extent, ScanBuffer, survey};
 use crate::outbox::segment::{self, FORMAT, HEAD_BYTES, Salt, Segment, SegmentHeader};
 use crate::outbox::spare::Spares;
 use crate::outbox::tail::{TAIL_BYTES_MAX, Tail};
+use crate::ranges::Ranges;
 
 /// A place between two frames.
 #[derive(Clone, Copy, Debug, Default)]
@@ -42,7 +42,7 @@ pub(crate) struct Log {
     /// Everything up to here is done with: acknowledged, or dropped.
     pub(crate) acked: u64,
     /// Done with beyond that.
-    pub(crate) done: Done,
+    pub(crate) done: Ranges,
     /// Records lost since the lane exists, by reason, and how many of these upstream was told of.
     pub(crate) dropped: Losses,
     pub(crate) told: Losses,

@@ -69,7 +69,6 @@ mod config;
 mod counted;
 mod cursor;
 mod disk;
-mod done;
 mod error;
 mod finish;
 mod gaps;

@@ -6,7 +6,6 @@ use crate::outbox::config::OutboxConfig;
 use crate::outbox::counted::Counted;
 use crate::outbox::cursor::{EPOCH_FILE, SMALL_FILES_BYTES, Slot, SlotFile};
 use crate::outbox::disk::{Disk, DiskRead as _};
-use crate::outbox::done::Range;
 use crate::outbox::error::OutboxError;
 use crate::outbox::gaps::Ledger;
 use crate::outbox::hold::Hold;
@@ -20,6 +19,7 @@ use crate::outbox::scan::ScanBuffer;
 use crate::outbox::segment::{FRAMES_OFFSET, parse_name};
 use crate::outbox::spare::Spares;
 use crate::outbox::trouble::DiskState;
+use crate::ranges::Range;
 use crate::tally::{DropReason, Tally};
 use crate::units::Bytes;
 
