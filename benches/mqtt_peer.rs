@@ -12,6 +12,9 @@
     reason = "a tool that measures time and prints it, not part of the gateway"
 )]
 
+#[path = "peer/options.rs"]
+mod options;
+
 use std::collections::VecDeque;
 use std::io::{BufRead, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -22,30 +25,16 @@ use rumqttc::v5::mqttbytes::QoS;
 use rumqttc::v5::mqttbytes::v5::{ConnectProperties, Packet};
 use rumqttc::v5::{AsyncClient, Event, EventLoop, MqttOptions};
 
+use options::Options;
+
 /// Messages written at a time at full speed.
 const BATCH: u64 = 64;
 
 /// Unacknowledged QoS 1 messages of the sender.
 const IN_FLIGHT_MAX: u64 = 1_000;
 
-/// `--name value` pairs.
-struct Options(Vec<String>);
-
-impl Options {
-    fn text(&self, name: &str) -> &str {
-        let at = self.0.iter().position(|word| word.strip_prefix("--") == Some(name));
-        at.and_then(|at| self.0.get(at + 1)).unwrap_or_else(|| panic!("--{name} is missing"))
-    }
-
-    fn number(&self, name: &str) -> u64 {
-        self.text(name).parse().unwrap_or_else(|_| panic!("--{name} is not a number"))
-    }
-}
-
 fn main() {
-    let mut words = std::env::args().skip(1);
-    let command = words.next().unwrap_or_default();
-    let options = Options(words.collect());
+    let (command, options) = Options::of_command_line();
     match command.as_str() {
         "send" => send(&options),
         "count" => receive(&options, false),

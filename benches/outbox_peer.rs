@@ -8,6 +8,9 @@
     reason = "a tool that measures time and prints it, not part of the gateway"
 )]
 
+#[path = "peer/options.rs"]
+mod options;
+
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -18,27 +21,13 @@ use tidegate::io::disk::Directory;
 use tidegate::outbox::{Appended, Lane, Outbox, OutboxConfig, Seq};
 use tidegate::units::Bytes;
 
+use options::Options;
+
 /// Length of the file that the bare loop overwrites again and again.
 const INPLACE_BYTES: u64 = 16 << 20;
 
-/// `--name value` pairs.
-struct Options(Vec<String>);
-
-impl Options {
-    fn text(&self, name: &str) -> &str {
-        let at = self.0.iter().position(|word| word.strip_prefix("--") == Some(name));
-        at.and_then(|at| self.0.get(at + 1)).unwrap_or_else(|| panic!("--{name} is missing"))
-    }
-
-    fn number(&self, name: &str) -> u64 {
-        self.text(name).parse().unwrap_or_else(|_| panic!("--{name} is not a number"))
-    }
-}
-
 fn main() {
-    let mut words = std::env::args().skip(1);
-    let command = words.next().unwrap_or_default();
-    let options = Options(words.collect());
+    let (command, options) = Options::of_command_line();
     match command.as_str() {
         "append" => append(&options),
         "bare" => bare(&options),
