@@ -1,5 +1,9 @@
 #![doc = include_str!("README.md")]
 
+// What tests of the library share with those beside it names it so.
+#[cfg(test)]
+extern crate self as tidegate;
+
 pub mod units;
 pub mod clock;
 pub mod ranges;

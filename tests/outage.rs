@@ -18,6 +18,7 @@ use tidegate::tally::DropReason;
 use tidegate::units::Bytes;
 
 #[path = "support/memory_disk.rs"]
+#[expect(dead_code, reason = "shared with the tests of the outbox's thread, which make it fail")]
 mod memory_disk;
 #[path = "support/story.rs"]
 mod story;

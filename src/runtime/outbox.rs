@@ -460,113 +460,18 @@ impl Turn {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::cell::RefCell;
-    use std::collections::BTreeMap;
-    use std::io;
-    use std::rc::Rc;
+#[path = "../../tests/support/memory_disk.rs"]
+#[expect(dead_code, reason = "shared with the simulated outage, which counts bytes")]
+mod memory_disk;
 
+#[cfg(test)]
+mod tests {
+    use super::memory_disk::MemoryDisk;
     use super::*;
     use crate::egress::Door;
-    use crate::outbox::{DiskRead, OutboxConfig, SEGMENT_BYTES_MIN};
+    use crate::outbox::{OutboxConfig, SEGMENT_BYTES_MIN};
     use crate::runtime::coarsening::Coarsening;
     use crate::runtime::summary_ids::SummaryIds;
-
-    /// A disk in memory that can fail; clones share it.
-    #[derive(Clone, Default)]
-    struct Memory(Rc<RefCell<State>>);
-
-    #[derive(Default)]
-    struct State {
-        files: BTreeMap<String, Vec<u8>>,
-        /// Files whose names begin so cannot be synced or written.
-        unsyncable: Option<&'static str>,
-        unwritable: Option<&'static str>,
-    }
-
-    fn fails(prefix: Option<&str>, name: &str) -> bool {
-        prefix.is_some_and(|prefix| name.starts_with(prefix))
-    }
-
-    impl Memory {
-        fn with<T>(&self, name: &str, work: impl FnOnce(&mut Vec<u8>) -> T) -> io::Result<T> {
-            let mut state = self.0.borrow_mut();
-            state.files.get_mut(name).map(work).ok_or_else(|| io::ErrorKind::NotFound.into())
-        }
-    }
-
-    impl DiskRead for Memory {
-        fn list(&mut self) -> io::Result<Vec<String>> {
-            Ok(self.0.borrow().files.keys().cloned().collect())
-        }
-
-        fn len(&mut self, name: &str) -> io::Result<u64> {
-            self.with(name, |file| file.len() as u64)
-        }
-
-        fn read_at(&mut self, name: &str, offset: u64, into: &mut [u8]) -> io::Result<usize> {
-            let start = usize::try_from(offset).unwrap();
-            self.with(name, |file| {
-                let there = file.get(start..).unwrap_or_default();
-                let count = there.len().min(into.len());
-                into[..count].copy_from_slice(&there[..count]);
-                count
-            })
-        }
-    }
-
-    impl Disk for Memory {
-        fn create(&mut self, name: &str) -> io::Result<()> {
-            if self.len(name).is_ok() {
-                return Err(io::ErrorKind::AlreadyExists.into());
-            }
-            self.0.borrow_mut().files.insert(name.to_owned(), Vec::new());
-            Ok(())
-        }
-
-        fn write_at(&mut self, name: &str, offset: u64, bytes: &[u8]) -> io::Result<()> {
-            if fails(self.0.borrow().unwritable, name) {
-                return Err(io::Error::other("worn out"));
-            }
-            let start = usize::try_from(offset).unwrap();
-            self.with(name, |file| {
-                file.resize(file.len().max(start + bytes.len()), 0);
-                file[start..start + bytes.len()].copy_from_slice(bytes);
-            })
-        }
-
-        fn allocate(&mut self, name: &str, len: u64) -> io::Result<()> {
-            self.with(name, |file| file.resize(usize::try_from(len).unwrap(), 0))
-        }
-
-        fn unit(&mut self) -> u64 {
-            512
-        }
-
-        fn rename(&mut self, from: &str, to: &str) -> io::Result<()> {
-            let mut state = self.0.borrow_mut();
-            let file = state.files.remove(from).ok_or(io::ErrorKind::NotFound)?;
-            state.files.insert(to.to_owned(), file);
-            Ok(())
-        }
-
-        fn free_bytes(&mut self) -> io::Result<u64> {
-            Ok(u64::MAX)
-        }
-
-        fn sync(&mut self, name: &str) -> io::Result<()> {
-            if fails(self.0.borrow().unsyncable, name) { Err(io::Error::other("gone")) } else { Ok(()) }
-        }
-
-        fn sync_dir(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-
-        fn remove(&mut self, name: &str) -> io::Result<()> {
-            self.0.borrow_mut().files.remove(name);
-            Ok(())
-        }
-    }
 
     /// How the thread ended, and what it said of the normal lane.
     struct Ran {
@@ -582,7 +487,7 @@ mod tests {
     }
 
     /// Runs the thread on requests that wait already, until all are served; the disk may begin to fail before.
-    async fn run(requests: Vec<OutboxRequest>, fail: impl FnOnce(&mut State)) -> Ran {
+    async fn run(requests: Vec<OutboxRequest>, fail: impl FnOnce(&MemoryDisk)) -> Ran {
         let config = OutboxConfig {
             size_max: OutboxConfig::size_min(SEGMENT_BYTES_MIN),
             segment_bytes: SEGMENT_BYTES_MIN,
@@ -591,9 +496,9 @@ mod tests {
             batch_records_max: 4,
             ..OutboxConfig::default()
         };
-        let disk = Memory::default();
+        let disk = MemoryDisk::default();
         let outbox = Outbox::open(disk.clone(), config, 1, SystemClock::start().utc()).unwrap().outbox;
-        fail(&mut disk.0.borrow_mut());
+        fail(&disk);
         let (sender, receiver) = mpsc::channel(requests.len());
         for request in requests {
             assert!(sender.try_send(request).is_ok());
@@ -638,7 +543,7 @@ mod tests {
     async fn a_failed_sync_is_made_good_in_another_file_and_nobody_notices() {
         let (done, answer) = oneshot::channel();
         let requests = vec![append(9), OutboxRequest::Sync(done), append(9)];
-        let ran = run(requests, |disk| disk.unsyncable = Some("normal-")).await;
+        let ran = run(requests, |disk| disk.refuse_sync("normal-")).await;
         assert_eq!((ran.ended.is_ok(), ran.durable), (true, 2));
         assert!(answer.await.is_ok());
         assert_eq!(
@@ -652,7 +557,7 @@ mod tests {
     async fn a_disk_that_cannot_be_synced_at_all_makes_nothing_durable_and_says_so_at_the_end() {
         let (done, answer) = oneshot::channel();
         let requests = vec![append(9), OutboxRequest::Sync(done), append(9)];
-        let ran = run(requests, |disk| disk.unsyncable = Some("")).await;
+        let ran = run(requests, |disk| disk.refuse_sync("")).await;
         assert!(matches!(ran.ended, Err(OutboxError::Held { records: 2, .. })), "{:?}", ran.ended);
         assert_eq!(ran.commits, (0, 0));
         assert_eq!(ran.durable, 2, "it can be read while the thread runs, and so delivered");
@@ -664,7 +569,7 @@ mod tests {
         // More than fits, so that segments must go; their cursor cannot be written, so that they cannot. Memory takes the
         // rest until it is full as well.
         let requests = (0..1_500).map(|_| append(1_000)).collect();
-        let ran = run(requests, |disk| disk.unwritable = Some("cursor-")).await;
+        let ran = run(requests, |disk| disk.refuse_write("cursor-")).await;
         let count = ran.metrics.stage(Stage::Outbox);
         assert_eq!(count.tally.received, 1_500);
         assert!(count.tally.balances(count.held), "{:?} {}", count.tally, count.held);
@@ -677,7 +582,7 @@ mod tests {
         let (done, _answer) = oneshot::channel();
         let advance = OutboxRequest::Advance { lane: Lane::Normal, upto: Seq(1) };
         let requests = vec![append(9), OutboxRequest::Sync(done), advance];
-        let ran = run(requests, |disk| disk.unwritable = Some("cursor-")).await;
+        let ran = run(requests, |disk| disk.refuse_write("cursor-")).await;
         assert!(ran.ended.is_ok() && ran.durable == 1, "{:?}", ran.ended);
     }
 

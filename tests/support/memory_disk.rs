@@ -1,4 +1,4 @@
-//! A disk in memory that does what it is told: for tests of what is stored, not of how.
+//! A disk in memory that does what it is told, and fails where it is told to: for tests of what is stored, not of how.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -15,6 +15,13 @@ pub(crate) struct MemoryDisk(Rc<RefCell<State>>);
 struct State {
     files: BTreeMap<String, Vec<u8>>,
     written: u64,
+    /// Files whose names begin so cannot be synced or written.
+    unsyncable: Option<&'static str>,
+    unwritable: Option<&'static str>,
+}
+
+fn fails(prefix: Option<&str>, name: &str) -> bool {
+    prefix.is_some_and(|prefix| name.starts_with(prefix))
 }
 
 impl MemoryDisk {
@@ -26,6 +33,16 @@ impl MemoryDisk {
     /// Bytes written since the beginning.
     pub(crate) fn written(&self) -> u64 {
         self.0.borrow().written
+    }
+
+    /// From now on files whose names begin so cannot be synced.
+    pub(crate) fn refuse_sync(&self, prefix: &'static str) {
+        self.0.borrow_mut().unsyncable = Some(prefix);
+    }
+
+    /// From now on files whose names begin so cannot be written.
+    pub(crate) fn refuse_write(&self, prefix: &'static str) {
+        self.0.borrow_mut().unwritable = Some(prefix);
     }
 
     fn with<T>(&self, name: &str, work: impl FnOnce(&mut Vec<u8>) -> T) -> io::Result<T> {
@@ -61,6 +78,9 @@ impl Disk for MemoryDisk {
     }
 
     fn write_at(&mut self, name: &str, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        if fails(self.0.borrow().unwritable, name) {
+            return Err(io::Error::other("worn out"));
+        }
         self.0.borrow_mut().written += bytes.len() as u64;
         let start = usize::try_from(offset).unwrap();
         self.with(name, |file| {
@@ -78,6 +98,9 @@ impl Disk for MemoryDisk {
     }
 
     fn sync(&mut self, name: &str) -> io::Result<()> {
+        if fails(self.0.borrow().unsyncable, name) {
+            return Err(io::Error::other("gone"));
+        }
         self.with(name, |_| ())
     }
 
