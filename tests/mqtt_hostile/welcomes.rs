@@ -92,18 +92,7 @@ fn timing() -> Vec<Case> {
         for (present, clean) in [(1, true), (0, false), (1, false)] {
             let mut bytes = welcome(protocol);
             bytes[2] = present;
-            let script = then(
-                opened(),
-                [
-                    Act::Say(bytes),
-                    Act::Hear(8),
-                    Act::Hear(3),
-                    Act::Hear(3),
-                    Act::Hear(3),
-                    Act::Say(answers(protocol)),
-                    Act::Serve,
-                ],
-            );
+            let script = then(opened(), served(protocol, bytes));
             let mut case =
                 Case::new(format!("session present {present}, clean {clean}"), protocol, FINE, script);
             case.clean_start = clean;
@@ -126,20 +115,23 @@ fn timing() -> Vec<Case> {
             "welcome before CONNECT",
             protocol,
             FINE,
-            then(
-                vec![Act::Say(welcome(protocol))],
-                [
-                    Act::Hear(8),
-                    Act::Hear(3),
-                    Act::Hear(3),
-                    Act::Hear(3),
-                    Act::Say(answers(protocol)),
-                    Act::Serve,
-                ],
-            ),
+            Vec::from(served(protocol, welcome(protocol))),
         ));
     }
     cases
+}
+
+/// A welcome of these bytes, and behind it a broker that does as it should.
+fn served(protocol: Protocol, welcome: Vec<u8>) -> [Act; 7] {
+    [
+        Act::Say(welcome),
+        Act::Hear(8),
+        Act::Hear(3),
+        Act::Hear(3),
+        Act::Hear(3),
+        Act::Say(answers(protocol)),
+        Act::Serve,
+    ]
 }
 
 /// What MQTT 5 lets a broker say in its welcome.
@@ -148,18 +140,7 @@ fn properties() -> Vec<Case> {
         let mut body = vec![0, 0];
         body.extend_from_slice(&packet(0, properties)[1..]);
         let bytes = packet(0x20, &body);
-        let script = then(
-            opened(),
-            [
-                Act::Say(bytes),
-                Act::Hear(8),
-                Act::Hear(3),
-                Act::Hear(3),
-                Act::Hear(3),
-                Act::Say(answers(Protocol::V5)),
-                Act::Serve,
-            ],
-        );
+        let script = then(opened(), served(Protocol::V5, bytes));
         Case::new(format!("welcome with {name}"), Protocol::V5, expect, script)
     };
     let refused = Expect::Ends(Fault::Refused);
