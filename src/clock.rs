@@ -72,6 +72,12 @@ impl SystemClock {
         self.confirmed.store(synced, Ordering::Relaxed);
     }
 
+    /// Processor time the calling thread has taken. Unlike uptime it stands still while others run.
+    pub fn thread_time(&self) -> Duration {
+        let taken = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+        Duration::try_from(taken).unwrap_or(Duration::ZERO)
+    }
+
     /// The instant at which the uptime is `at`, for timers.
     pub fn instant(&self, at: Uptime) -> Instant {
         self.started + Duration::from_nanos(at.0)

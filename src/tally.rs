@@ -67,6 +67,8 @@ words! {
         QueueFull = "queue-full",
         /// The budget does not allow it now.
         Budget = "budget",
+        /// An operator has paused its stream.
+        Paused = "paused",
         /// Its model is in quarantine.
         Quarantined = "quarantined",
         /// Its model failed on it.

@@ -16,6 +16,23 @@ pub struct BitRate(pub u64);
 #[derive(Clone, Copy, Debug, Default, PartialEq, PartialOrd)]
 pub struct Celsius(pub f32);
 
+/// Processor time per time, in thousandths of a core.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Millicores(pub u32);
+
+/// An electric potential in volts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, PartialOrd)]
+pub struct Volts(pub f32);
+
+/// A power in watts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, PartialOrd)]
+pub struct Watts(pub f32);
+
+impl Millicores {
+    /// More than any board has.
+    pub const UNLIMITED: Self = Self(u32::MAX);
+}
+
 /// A share between 0 and 1.
 #[derive(Clone, Copy, Debug, Default, PartialEq, PartialOrd)]
 pub struct Ratio(f32);

@@ -56,7 +56,7 @@ pub(in crate::demo) struct Consumer {
 /// Entities of a decision that find room on a line.
 const ENTITIES_SHOWN: usize = 3;
 
-const LEVELS: [Level; 4] = [Level::Nominal, Level::Warm, Level::Hot, Level::Critical];
+const LEVELS: [Level; 5] = [Level::Nominal, Level::Warm, Level::Hot, Level::Critical, Level::Emergency];
 
 impl Picture {
     /// Takes what the gateway said on the plant's broker. What is not understood is not for us.

@@ -249,6 +249,7 @@ fn board(frame: &Frame<'_>, paint: Paint) -> String {
         Level::Warm => (Colour::Yellow, "hops are stretched"),
         Level::Hot => (Colour::Yellow, "hops are stretched, bulk is shed"),
         Level::Critical => (Colour::Red, "only alarms are judged"),
+        Level::Emergency => (Colour::Red, "nothing is judged, all is stored"),
     };
     let level = paint.dye(colour, frame.picture.level.as_str());
     let heat = frame.picture.temperature.map_or(0.0, |degrees| (degrees - COLD) / (HOT - COLD));

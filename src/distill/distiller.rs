@@ -325,6 +325,7 @@ mod tests {
             outcome,
             queued: Uptime::ZERO,
             took: Duration::ZERO,
+            spent: Duration::ZERO,
         }
     }
 

@@ -1,6 +1,9 @@
 //! What heat and memory allow at the moment.
 
+use std::time::Duration;
+
 use super::Priority;
+use crate::units::Millicores;
 
 /// What the governor allows now. The latest one wins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,8 +14,29 @@ pub struct Budget {
     pub stretch: u32,
     /// The least urgent lane that is still judged; `None`: nothing is.
     pub admit: Admit,
+    /// Which form of a model runs, where it has several.
+    pub variant: VariantRule,
+    /// Processor time the models may take.
+    pub cpu: Millicores,
+    /// How long work that is not urgent may be held back to fill a batch; zero: not at all.
+    pub gather: Duration,
+    /// Flash-heavy work that can wait does: drawing stored events together, taking over models. A supply that sags
+    /// while flash is written is how cards are corrupted.
+    pub spare_flash: bool,
     /// Why the level is not nominal.
     pub reason: BudgetReason,
+}
+
+/// Which form of a model runs. What is cheap and what is small was measured on this board, not taken from its name.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum VariantRule {
+    /// The first of its manifest: the best.
+    #[default]
+    Best,
+    /// The one that takes the least processor time.
+    Cheapest,
+    /// The one that takes the least memory.
+    Smallest,
 }
 
 /// Which lanes are still judged.
@@ -40,6 +64,8 @@ pub enum Level {
     Hot,
     /// Only alarm streams are judged.
     Critical,
+    /// Nothing is judged: what comes in is counted, what is stored is kept and sent.
+    Emergency,
 }
 
 /// Why the level is what it is.
@@ -52,14 +78,30 @@ pub enum BudgetReason {
     Temperature,
     /// The temperature cannot be trusted: lost, frozen or absurd.
     SensorFault,
-    /// Memory of the process against the budget.
+    /// Memory of the process against the budget, or what the system has left.
     Memory,
+    /// The supply is too weak at this moment.
+    UnderVoltage,
+    /// Mains are lost and the battery runs down.
+    Battery,
+    /// The power-fail input says that the supply ends now.
+    PowerFail,
+    /// The cabinet is too warm.
+    Cabinet,
 }
 
 impl Budget {
     /// No limits.
-    pub const NOMINAL: Self =
-        Self { level: Level::Nominal, stretch: 1, admit: Admit::All, reason: BudgetReason::None };
+    pub const NOMINAL: Self = Self {
+        level: Level::Nominal,
+        stretch: 1,
+        admit: Admit::All,
+        variant: VariantRule::Best,
+        cpu: Millicores::UNLIMITED,
+        gather: Duration::ZERO,
+        spare_flash: false,
+        reason: BudgetReason::None,
+    };
 }
 
 impl Admit {
@@ -82,6 +124,7 @@ impl Level {
             Self::Warm => "warm",
             Self::Hot => "hot",
             Self::Critical => "critical",
+            Self::Emergency => "emergency",
         }
     }
 }
@@ -94,6 +137,10 @@ impl BudgetReason {
             Self::Temperature => "temperature",
             Self::SensorFault => "sensor-fault",
             Self::Memory => "memory",
+            Self::UnderVoltage => "under-voltage",
+            Self::Battery => "battery",
+            Self::PowerFail => "power-fail",
+            Self::Cabinet => "cabinet",
         }
     }
 }

@@ -19,6 +19,8 @@ pub struct Inference {
     /// From the start of computing features or ids to the model's result. Judged in a batch, all of it takes the
     /// time of the whole batch.
     pub took: Duration,
+    /// Its share of the processor time of its batch.
+    pub spent: Duration,
 }
 
 /// What was judged.

@@ -8,12 +8,13 @@ mod event;
 mod features;
 mod ids;
 mod inference;
+mod readings;
 mod report;
 mod sample;
 mod summary;
 mod window;
 
-pub use budget::{Admit, Budget, BudgetReason, Level};
+pub use budget::{Admit, Budget, BudgetReason, Level, VariantRule};
 pub use event::{
     Change, Entity, Event, EventId, Extracted, Facts, Local, LocalEntity, Named, Outbound, Priority,
     StreamKind, TaskResult,
@@ -23,6 +24,7 @@ pub use ids::{AssetId, ModelId, SignalId, StreamId};
 pub use inference::{
     Extraction, FailureReason, FoundEntity, Inference, Judgement, Outcome, Subject, Verdict, When,
 };
+pub use readings::{GroupMemory, HardwareReading, MemoryReading, PowerReading, PowerSource, Sensed};
 pub use report::{Private, Report};
 pub use sample::{BadWhy, Quality, Sample, SampleBatch};
 pub use summary::{FeatureSummary, GapReason, Grain, LabelSummary, Summary, TaskSummary};

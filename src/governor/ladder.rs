@@ -111,7 +111,8 @@ impl Ladder {
             Level::Nominal => f32::NEG_INFINITY,
             Level::Warm => self.rungs.warm,
             Level::Hot => self.rungs.hot,
-            Level::Critical => self.rungs.critical,
+            // Nothing asks for it yet.
+            Level::Critical | Level::Emergency => self.rungs.critical,
         }
     }
 }
@@ -121,5 +122,6 @@ fn below(level: Level) -> Level {
         Level::Nominal | Level::Warm => Level::Nominal,
         Level::Hot => Level::Warm,
         Level::Critical => Level::Hot,
+        Level::Emergency => Level::Critical,
     }
 }

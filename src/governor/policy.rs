@@ -1,11 +1,11 @@
 //! Readings to a budget.
 
 use crate::clock::Uptime;
-use crate::flow::{Admit, Budget, BudgetReason, Level};
+use crate::flow::{Admit, Budget, BudgetReason, HardwareReading, Level, MemoryReading};
 use crate::governor::config::GovernorConfig;
 use crate::governor::headroom::{Heat, Thermometer, target};
 use crate::governor::ladder::{Ladder, Rungs};
-use crate::units::{Bytes, Celsius};
+use crate::units::{Bytes, Celsius, Ratio};
 
 /// Use of the thermal headroom at which the levels begin.
 const HEAT: Rungs = Rungs { warm: 0.7, hot: 0.85, critical: 1.0 };
@@ -14,7 +14,7 @@ const HEAT: Rungs = Rungs { warm: 0.7, hot: 0.85, critical: 1.0 };
 const MEMORY: Rungs = Rungs { warm: 0.85, hot: 0.95, critical: 1.0_f32.next_up() };
 
 /// What was measured at one moment.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Readings {
     /// When.
     pub at: Uptime,
@@ -22,8 +22,16 @@ pub struct Readings {
     pub temperature: Option<Celsius>,
     /// The lowest trip point.
     pub trip: Celsius,
-    /// Memory of the process.
-    pub memory_used: Bytes,
+    /// Clock of the processor as a share of its highest; `None` where the kernel does not tell.
+    pub clock: Option<Ratio>,
+    /// The firmware says that the supply is too weak at this moment.
+    pub under_voltage: bool,
+    /// The firmware or the kernel holds the clock down at this moment.
+    pub slowed: bool,
+    /// Memory of the process and of the system.
+    pub memory: MemoryReading,
+    /// What stands beside the processor: cabinet and supply.
+    pub hardware: HardwareReading,
 }
 
 /// Says how much work the heat and the memory allow.
@@ -87,13 +95,13 @@ impl Governor {
         if self.config.has_sensor {
             self.observe_heat(&readings);
         }
-        let used = readings.memory_used.0 as f32 / self.config.memory.0.max(1) as f32;
+        let used = readings.memory.used.0 as f32 / self.config.memory.0.max(1) as f32;
         self.memory.climb(used, readings.at);
         let budget = self.budget();
         self.status.changes += u64::from(budget.level != self.status.budget.level);
         self.status.budget = budget;
         self.status.temperature = readings.temperature;
-        self.status.memory_used = readings.memory_used;
+        self.status.memory_used = readings.memory.used;
         budget
     }
 
@@ -140,8 +148,9 @@ impl Governor {
             Level::Warm => (2, Admit::All),
             Level::Hot => (2, Admit::Normal),
             Level::Critical => (4, Admit::Alarm),
+            Level::Emergency => (4, Admit::Nothing),
         };
-        Budget { level, stretch, admit, reason }
+        Budget { level, stretch, admit, reason, ..Budget::NOMINAL }
     }
 }
 
@@ -173,7 +182,8 @@ mod tests {
             at: Uptime(second * 1_000_000_000),
             temperature: temperature.map(Celsius),
             trip: Celsius(85.0),
-            memory_used: Bytes(memory_percent * MIB),
+            memory: MemoryReading { used: Bytes(memory_percent * MIB), ..MemoryReading::default() },
+            ..Readings::default()
         }
     }
 
@@ -387,7 +397,7 @@ mod tests {
                         Level::Nominal => 1.0,
                         Level::Warm => 0.5,
                         Level::Hot => 0.35,
-                        Level::Critical => 0.1,
+                        Level::Critical | Level::Emergency => 0.1,
                     };
                 }
                 hottest = hottest.max(board.chip);

@@ -298,7 +298,7 @@ mod tests {
     fn stretched_hops_leave_no_source_out() {
         let mut pipeline = Pipeline::new(plan());
         let (level, admit, reason) = (Level::Warm, Admit::All, BudgetReason::Temperature);
-        pipeline.set_budget(Budget { level, stretch: 2, admit, reason });
+        pipeline.set_budget(Budget { level, stretch: 2, admit, reason, ..Budget::NOMINAL });
         // Two sources in step: every second window of the stream is always of the same one.
         for second in 0..20 {
             for asset in [AssetId(0), AssetId(1)] {

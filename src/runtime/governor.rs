@@ -9,7 +9,7 @@ use tracing::{info, warn};
 use crate::board::{Profile, Thermal, builtin, recognise};
 use crate::clock::{Clock, SystemClock, Uptime};
 use crate::config::{Config, TemperatureLimit};
-use crate::flow::{Budget, Level};
+use crate::flow::{Budget, Level, MemoryReading};
 use crate::governor::{Governor, GovernorConfig, GovernorStatus, Readings};
 use crate::io::sysfs::{Sysfs, SysfsError, hottest, trip_points};
 use crate::runtime::common::{Common, WiringError};
@@ -91,7 +91,7 @@ impl GovernorShell {
         let now = self.clock.uptime();
         self.clock.confirm(self.sysfs.time_synchronized().unwrap_or(false));
         let readings = self.read(now);
-        self.metrics.set(Metric::MemoryBytes, readings.memory_used.0);
+        self.metrics.set(Metric::MemoryBytes, readings.memory.used.0);
         let before = self.governor.status().budget;
         let budget = self.governor.observe(readings);
         if budget.level != before.level {
@@ -113,14 +113,16 @@ impl GovernorShell {
         let zones = self.sysfs.thermal_zones().unwrap_or_default();
         let memory = self.sysfs.process_memory();
         let memory_used = memory.map_or(Bytes(0), |memory| memory.anonymous.unwrap_or(memory.resident));
+        let memory = MemoryReading { used: memory_used, ..MemoryReading::default() };
         let Some(thermal) = &self.profile.thermal else {
-            return Readings { at, temperature: None, trip: NO_HEAT, memory_used };
+            return Readings { at, trip: NO_HEAT, memory, ..Readings::default() };
         };
         let trip = match self.limit {
             TemperatureLimit::Auto => thermal.trip_among(trip_points(&zones, &thermal.zones)),
             TemperatureLimit::Fixed(limit) => limit,
         };
-        Readings { at, temperature: hottest(&zones, &thermal.zones), trip, memory_used }
+        let temperature = hottest(&zones, &thermal.zones);
+        Readings { at, temperature, trip, memory, ..Readings::default() }
     }
 }
 

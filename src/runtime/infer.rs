@@ -117,7 +117,7 @@ impl InferWorker {
     /// Judges work that is all for one model. Each takes from the start of the batch to its
     /// end: that is what the plant waits, not a share of it.
     fn judge(&mut self, batch: &mut Vec<Work>) -> Vec<Judged> {
-        let started = self.clock.uptime();
+        let (started, before) = (self.clock.uptime(), self.clock.thread_time());
         let mut outcomes = self.outcomes(batch);
         let took = self.clock.uptime().since(started);
         let is_asked = |work: &&Work| {
@@ -127,6 +127,8 @@ impl InferWorker {
         batch.iter().filter(is_asked).for_each(|work| self.registry.record(work.model, took));
         self.mark(batch, &mut outcomes);
         let took = self.clock.uptime().since(started);
+        let spent = self.clock.thread_time().saturating_sub(before);
+        let spent = spent / u32::try_from(batch.len()).unwrap_or(u32::MAX).max(1);
         let judged = batch.drain(..).zip(outcomes).map(|(work, outcome)| {
             let outcome = outcome.unwrap_or_else(Outcome::Failed);
             let window = match work.input {
@@ -134,7 +136,7 @@ impl InferWorker {
                 WorkInput::Report => None,
             };
             let Work { subject, model, queued, .. } = work;
-            Judged { inference: Inference { subject, model, outcome, queued, took }, window }
+            Judged { inference: Inference { subject, model, outcome, queued, took, spent }, window }
         });
         judged.collect()
     }

@@ -556,7 +556,7 @@ mod tests {
             (Admit::Normal, json!(["bulk"])),
             (Admit::Nothing, json!(["alarm", "normal", "bulk"])),
         ] {
-            let budget = Budget { level, stretch: 2, admit, reason };
+            let budget = Budget { level, stretch: 2, admit, reason, ..Budget::NOMINAL };
             let json = report(Vec::new(), budget, OutboxReport::default()).budget_json();
             assert_eq!((&json["shedding"], &json["level"]), (&shedding, &json!("hot")));
         }

@@ -45,6 +45,8 @@ metrics! {
     Clamped = "tidegate_window_clamped_samples_total",
     /// Windows closed.
     Windows = "tidegate_window_closed_windows_total",
+    /// Processor time the models have taken.
+    InferBusy = "tidegate_infer_busy_microseconds_total",
     /// Work waiting for a model.
     QueuedWork = "tidegate_infer_queued_items",
     /// Models in quarantine.

@@ -282,5 +282,5 @@ fn marked(text: &str) -> Option<Extraction> {
 
 /// The inference of a piece of work.
 pub(crate) fn inference(work: Work, outcome: Outcome, took: Duration) -> Inference {
-    Inference { subject: work.subject, model: work.model, outcome, queued: work.queued, took }
+    Inference { subject: work.subject, model: work.model, outcome, queued: work.queued, took, spent: took }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tidegate::clock::EventTime;
-use tidegate::flow::{FailureReason, Priority};
+use tidegate::flow::{FailureReason, MemoryReading, Priority};
 use tidegate::forward::{Day, Fetch, Loss, Moment, Settled, Token, Withheld};
 use tidegate::governor::Readings;
 use tidegate::infer::WorkInput;
@@ -48,7 +48,8 @@ impl World {
                 at: now,
                 temperature: Some(Celsius(self.temperature)),
                 trip: Celsius(85.0),
-                memory_used: Bytes(10 << 20),
+                memory: MemoryReading { used: Bytes(10 << 20), ..MemoryReading::default() },
+                ..Readings::default()
             });
             gateway.pipeline.set_budget(budget);
         }
