@@ -28,7 +28,6 @@ mod governor;
 mod infer;
 mod known_time;
 mod limits;
-mod link_report;
 #[cfg(test)]
 #[path = "link/tests.rs"]
 mod link_tests;
