@@ -37,11 +37,15 @@ mod options;
 mod outbox;
 mod plan;
 mod plant;
+mod power_fail;
+#[cfg(test)]
+mod power_fail_tests;
 mod reading;
 mod retry;
 mod room;
 #[cfg(test)]
 mod stall_tests;
+mod starts;
 mod status;
 mod summary_ids;
 mod supervisor;

@@ -59,6 +59,18 @@ pub fn load_models(entries: &[ModelEntry]) -> std::io::Result<Models> {
     Ok(models)
 }
 
+/// The places of the configured models, all of them empty for this reason.
+pub(in crate::runtime) fn left_out(entries: &[ModelEntry], why: &str) -> Models {
+    let (registry, manifests, readings, faults) = (Registry::new(), Vec::new(), Vec::new(), Vec::new());
+    let mut models = Models { registry, manifests, readings, faults };
+    for entry in entries {
+        models.registry.refuse(&entry.name, why.to_owned());
+        models.manifests.push(None);
+        models.readings.push(None);
+    }
+    models
+}
+
 /// A model ready to be asked.
 struct Loaded {
     model: Model,

@@ -40,14 +40,16 @@ use crate::runtime::governor::prepare_governor;
 use crate::runtime::infer::{InferWorker, Scratch};
 use crate::runtime::known_time::KnownTime;
 use crate::runtime::limits::{INPUTS_MAX, REQUESTS_MAX, URGENT_MAX};
-use crate::runtime::models::{Models, load_models};
+use crate::runtime::models::{Models, left_out, load_models};
 use crate::runtime::operations::{PauseBook, Surroundings, prepare};
 use crate::runtime::options::{Options, Pace};
 use crate::runtime::outbox::{OutboxReport, OutboxRequest, OutboxWorker};
 use crate::runtime::plan::{Plan, door, plan};
 use crate::runtime::plant::{PlantInput, PlantLink};
+use crate::runtime::power_fail::{Flushed, POWER_FAIL_MAX, PowerFail};
 use crate::runtime::reading::Reading;
 use crate::runtime::room::Room;
+use crate::runtime::starts::LEFT_OUT;
 use crate::runtime::status::{Sources, StatusReport, Topics};
 use crate::runtime::summary_ids::SummaryIds;
 use crate::runtime::target::Target;
@@ -77,6 +79,9 @@ pub(in crate::runtime) struct Service {
     pub(in crate::runtime) outbox: oneshot::Receiver<Result<(), OutboxError>>,
     pub(in crate::runtime) stopping: watch::Sender<bool>,
     pub(in crate::runtime) grace: watch::Sender<Option<Uptime>>,
+    /// Where a failing supply is told, and how the flush went.
+    pub(in crate::runtime) power_fail: mpsc::Sender<PowerFail>,
+    pub(in crate::runtime) flushed: watch::Receiver<Option<Flushed>>,
     pub(in crate::runtime) publisher: watch::Receiver<Option<Publisher>>,
     pub(in crate::runtime) topics: Topics,
     pub(in crate::runtime) instance: String,
@@ -85,7 +90,11 @@ pub(in crate::runtime) struct Service {
 }
 
 /// Opens and spawns everything, back to front. Needs a running executor.
-pub(in crate::runtime) fn wire(config: &Config, options: &Options) -> Result<Service, WiringError> {
+pub(in crate::runtime) fn wire(
+    config: &Config,
+    options: &Options,
+    is_safe_mode: bool,
+) -> Result<Service, WiringError> {
     let known_time = KnownTime::in_folder(&config.gateway.state_dir);
     let common = common(config, options, known_time.read());
     let (stopping, stopping_seen) = watch::channel(false);
@@ -94,7 +103,7 @@ pub(in crate::runtime) fn wire(config: &Config, options: &Options) -> Result<Ser
     let (publisher, publisher_seen) = watch::channel(None);
 
     let governor = prepare_governor(config, &options.root, stopping_seen.clone(), &common)?;
-    let models = admitted_models(config)?;
+    let models = if is_safe_mode { left_out(&config.models, LEFT_OUT) } else { admitted_models(config)? };
     let outbox = start_outbox(config, door(config, &models.manifests, &models.readings), &common)?;
     let plan = plan(config, &models.manifests, &models.readings, outbox.epoch)
         .map_err(|faults| WiringError::Plan { faults })?;
@@ -105,7 +114,9 @@ pub(in crate::runtime) fn wire(config: &Config, options: &Options) -> Result<Ser
     let brain = start_brain(plan, models, (outbox.urgent, outbox.requests), allowed, &common)?;
     let sources = Sources {
         pauses: pauses.subscribe(),
+        is_safe_mode,
         outbox: outbox.report,
+        flushed: outbox.flushed.clone(),
         link,
         models: brain.models,
         budget: governor.budget.subscribe(),
@@ -158,6 +169,8 @@ pub(in crate::runtime) fn wire(config: &Config, options: &Options) -> Result<Ser
         plant: tokio::spawn(plant.run()),
         infer: brain.infer,
         outbox: outbox.done,
+        power_fail: outbox.power_fail,
+        flushed: outbox.flushed,
         stopping,
         grace,
         publisher: publisher_seen,
@@ -199,6 +212,9 @@ struct OutboxSide {
     note: Vec<u8>,
     urgent: mpsc::Sender<OutboxRequest>,
     requests: mpsc::Sender<OutboxRequest>,
+    /// Where the power-fail input is told, and how the flush went.
+    power_fail: mpsc::Sender<PowerFail>,
+    flushed: watch::Receiver<Option<Flushed>>,
     durable: watch::Receiver<[u64; 3]>,
     report: watch::Receiver<OutboxReport>,
     done: oneshot::Receiver<Result<(), OutboxError>>,
@@ -215,6 +231,8 @@ fn start_outbox(config: &Config, door: Door, common: &Common) -> Result<OutboxSi
     info!(epoch = outbox.epoch(), ?recovered, "opened the outbox");
     let (urgent, urgent_seen) = mpsc::channel(URGENT_MAX);
     let (requests, requests_seen) = mpsc::channel(REQUESTS_MAX);
+    let (power_fail, power_fail_seen) = mpsc::channel(POWER_FAIL_MAX);
+    let (flushed, flushed_seen) = watch::channel(None);
     let (durable, durable_seen) = watch::channel(Lane::ALL.map(|lane| outbox.durable(lane).0));
     let (report, report_seen) = watch::channel(OutboxReport::default());
     let start = |lane| LaneStart { acked: outbox.acked(lane).0, done: outbox.done(lane).to_vec() };
@@ -223,6 +241,8 @@ fn start_outbox(config: &Config, door: Door, common: &Common) -> Result<OutboxSi
         room: Room::new(Coarsening::new(door, SummaryIds::new(outbox.epoch()))),
         outbox,
         urgent: urgent_seen,
+        power_fail: power_fail_seen,
+        flushed,
         requests: requests_seen,
         durable,
         report,
@@ -231,7 +251,18 @@ fn start_outbox(config: &Config, door: Door, common: &Common) -> Result<OutboxSi
         progress: Arc::clone(&common.progress),
     };
     let done = thread("tg-outbox", worker.run()).map_err(WiringError::Thread)?;
-    Ok(OutboxSide { epoch, starts, note, urgent, requests, durable: durable_seen, report: report_seen, done })
+    Ok(OutboxSide {
+        epoch,
+        starts,
+        note,
+        urgent,
+        requests,
+        power_fail,
+        flushed: flushed_seen,
+        durable: durable_seen,
+        report: report_seen,
+        done,
+    })
 }
 
 fn start_forward(
