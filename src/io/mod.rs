@@ -11,3 +11,4 @@ pub mod rows;
 pub mod scratch;
 pub mod sysfs;
 pub mod systemd;
+pub mod watchdog_device;
