@@ -85,8 +85,11 @@ pub struct WatchdogDevice {
 pub fn watchdog_facts(root: &Path, device: &str) -> Result<WatchdogFacts, WatchdogError> {
     let folder = root.join("sys/class/watchdog").join(name_of(device));
     let path = folder.join("timeout");
-    let found = fs::read_to_string(&path)
-        .map_err(|source| WatchdogError::Unknown { device: device.to_owned(), path, source })?;
+    let found = fs::read_to_string(&path).map_err(|source| WatchdogError::Unknown {
+        device: device.to_owned(),
+        path,
+        source,
+    })?;
     let timeout = found.trim().parse().ok().map(Duration::from_secs);
     let text = |file: &str| fs::read_to_string(folder.join(file)).ok().map(|text| text.trim().to_owned());
     match timeout.filter(|&timeout| timeout >= TIMEOUT_MIN) {
@@ -115,7 +118,9 @@ impl WatchdogDevice {
                 io::ErrorKind::PermissionDenied => {
                     "allow it in the unit: DeviceAllow= and the group of the device"
                 }
-                io::ErrorKind::ResourceBusy => "somebody else feeds it, systemd by RuntimeWatchdogSec=: one only",
+                io::ErrorKind::ResourceBusy => {
+                    "somebody else feeds it, systemd by RuntimeWatchdogSec=: one only"
+                }
                 _ => "name the device of the board, or take hardware.watchdog out of the configuration",
             },
             source,
@@ -173,8 +178,11 @@ mod tests {
             fs::create_dir_all(root.path().join(folder)).unwrap();
         }
         fs::write(root.path().join("sys/class/watchdog/watchdog0/timeout"), timeout).unwrap();
-        fs::write(root.path().join("sys/class/watchdog/watchdog0/identity"), "Broadcom BCM2835 Watchdog timer\n")
-            .unwrap();
+        fs::write(
+            root.path().join("sys/class/watchdog/watchdog0/identity"),
+            "Broadcom BCM2835 Watchdog timer\n",
+        )
+        .unwrap();
         fs::write(root.path().join("sys/class/watchdog/watchdog0/state"), "inactive\n").unwrap();
         fs::write(root.path().join("dev/watchdog0"), "").unwrap();
         root
