@@ -384,11 +384,10 @@ mod tests {
 
     use super::*;
     use crate::flow::{Admit, BudgetReason, FailureReason, Level};
-    use crate::governor::{DWELL, DWELL_MAX, FORECAST, Governor, GovernorConfig};
+    use crate::governor::{Governor, GovernorConfig};
     use crate::io::mqtt::TlsMemory;
     use crate::outbox::{LaneStat, Seq};
     use crate::tally::Tally;
-    use crate::units::Celsius;
 
     fn model(state: ModelState) -> ModelStatus {
         let (p50, p99) = (Some(Duration::from_micros(40)), None);
@@ -408,15 +407,7 @@ mod tests {
     /// A report of a gateway without a plant broker.
     fn report(models: Vec<ModelStatus>, budget: Budget, outbox: OutboxReport) -> StatusReport {
         let clock = SystemClock::start();
-        let governor = Governor::new(GovernorConfig {
-            has_sensor: false,
-            ok: Celsius(0.0),
-            memory: Bytes(1 << 20),
-            frozen_after: None,
-            dwell: DWELL,
-            dwell_max: DWELL_MAX,
-            forecast: FORECAST,
-        });
+        let governor = Governor::new(GovernorConfig::default());
         let sources = Sources {
             outbox: watch::channel(outbox).1,
             link: watch::channel(None).1,
