@@ -1,0 +1,8 @@
+//! What sensors on I2C say and what lines of GPIO mean: drivers, decoding, rhythms. Pure: a bus is an argument.
+//!
+//! # Invariants
+//! * Drivers are generic over the traits of `embedded-hal` 1.0; who opens a bus is not their business.
+//! * What a sensor says is believed only inside the range of its data sheet; what is outside is an error, never a value.
+//! * The gateway and its hardware meet in [`seam`], as plain data both ways.
+
+pub mod seam;
