@@ -25,6 +25,7 @@ mod extraction;
 mod forward;
 mod gaps;
 mod governor;
+mod hardware;
 mod infer;
 mod known_time;
 mod limits;
