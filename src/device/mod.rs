@@ -5,4 +5,13 @@
 //! * What a sensor says is believed only inside the range of its data sheet; what is outside is an error, never a value.
 //! * The gateway and its hardware meet in [`seam`], as plain data both ways.
 
+mod climate;
+mod error;
+mod power;
 pub mod seam;
+mod sensor;
+mod temperature;
+mod vibration;
+
+pub use error::DeviceError;
+pub use sensor::{Bus, Sensor, addresses, sensor};
