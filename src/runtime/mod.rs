@@ -24,6 +24,7 @@ mod extraction;
 mod forward;
 mod gaps;
 mod governor;
+mod hardware;
 mod infer;
 mod known_time;
 mod limits;

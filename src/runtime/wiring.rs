@@ -37,6 +37,7 @@ use crate::runtime::crowd::Crowd;
 use crate::runtime::decisions::Decisions;
 use crate::runtime::forward::{Forward, Wires};
 use crate::runtime::governor::prepare_governor;
+use crate::runtime::hardware::HardwareVoice;
 use crate::runtime::infer::{InferWorker, Scratch};
 use crate::runtime::known_time::KnownTime;
 use crate::runtime::limits::{INPUTS_MAX, REQUESTS_MAX, URGENT_MAX};
@@ -91,7 +92,8 @@ pub(in crate::runtime) fn wire(config: &Config, options: &Options) -> Result<Ser
     let (health, health_seen) = watch::channel(Arc::from(""));
     let (publisher, publisher_seen) = watch::channel(None);
 
-    let governor = prepare_governor(config, &options.root, stopping_seen.clone(), &common)?;
+    let (_voice, view) = HardwareVoice::channel();
+    let governor = prepare_governor(config, &options.root, stopping_seen.clone(), view, &common)?;
     let models = admitted_models(config)?;
     let outbox = start_outbox(config, door(config, &models.manifests, &models.readings), &common)?;
     let plan = plan(config, &models.manifests, &models.readings, outbox.epoch)
