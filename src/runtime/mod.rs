@@ -33,6 +33,7 @@ mod limits;
 mod link_tests;
 mod memory;
 mod models;
+mod operations;
 mod options;
 mod outbox;
 mod plan;
