@@ -13,6 +13,7 @@ pub mod manifest;
 pub mod model;
 pub mod queue;
 pub mod registry;
+pub mod residency;
 pub mod tensor;
 
 pub use admission::{
@@ -26,3 +27,4 @@ pub use manifest::{Manifest, ManifestFault};
 pub use model::{Model, ModelInput};
 pub use queue::{Pushed, Work, WorkInput, WorkQueue};
 pub use registry::{ModelState, ModelStatus, Registry, ReportCounts};
+pub use residency::{Cost, Fit, Needs, Residency, Step};
