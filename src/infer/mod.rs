@@ -26,5 +26,5 @@ pub use judge::{Evidence, judge, out_of_scope};
 pub use manifest::{Manifest, ManifestFault};
 pub use model::{Model, ModelInput};
 pub use queue::{Pushed, Work, WorkInput, WorkQueue};
-pub use registry::{ModelState, ModelStatus, Registry, ReportCounts};
+pub use registry::{Form, ModelState, ModelStatus, Registry, ReportCounts};
 pub use residency::{Cost, Fit, Needs, Residency, Step};
