@@ -25,6 +25,6 @@ pub use engine::{Draft, Engine, EngineError, Footprint, RunError, Survey, spec_a
 pub use judge::{Evidence, judge, out_of_scope};
 pub use manifest::{Manifest, ManifestFault};
 pub use model::{Model, ModelInput};
-pub use queue::{Pushed, Work, WorkInput, WorkQueue};
+pub use queue::{Batch, Pushed, Work, WorkInput, WorkQueue};
 pub use registry::{Form, ModelState, ModelStatus, Registry, ReportCounts};
 pub use residency::{Cost, Fit, Needs, Residency, Step};

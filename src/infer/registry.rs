@@ -101,6 +101,8 @@ pub struct Form {
     pub predicted: u64,
     /// What it costs, as measured where it was.
     pub cost: Cost,
+    /// Inputs it takes in one run, as proven.
+    pub batch_max: usize,
 }
 
 /// The models by [`ModelId`], in the order of the configuration.
@@ -113,6 +115,8 @@ pub struct Registry {
 struct Slot {
     model: Option<Model>,
     manifest: Option<Arc<Manifest>>,
+    /// Inputs it takes in one run where it is not loaded.
+    batch_max: usize,
     status: ModelStatus,
     latency: Latency,
     /// Processor time at the last look, and when that was.
@@ -182,6 +186,7 @@ impl Registry {
     /// Says which form is in memory, or will be.
     pub fn describe(&mut self, id: ModelId, form: &Form) {
         let Some(slot) = self.slot_mut(id) else { return };
+        slot.batch_max = form.batch_max;
         slot.status.variant = Some(Arc::clone(&form.name));
         slot.status.sha256 = Some(form.sha256);
         slot.status.memory_predicted = form.predicted;
@@ -288,7 +293,12 @@ impl Registry {
 
     /// How many inputs a model can judge in one run; 1 where there is no model.
     pub fn batch_max(&self, id: ModelId) -> usize {
-        self.slot(id).and_then(|slot| slot.model.as_ref()).map_or(1, Model::batch_max)
+        self.batch_sizes().nth(id.0.into()).unwrap_or(1)
+    }
+
+    /// How many inputs each model can judge in one run, by [`ModelId`]: of one that is not loaded, as admission found.
+    pub fn batch_sizes(&self) -> impl Iterator<Item = usize> + '_ {
+        self.slots.iter().map(|slot| slot.as_ref().map_or(1, |slot| slot.batch_max()))
     }
 
     /// Asks a model: a result for each input, in their order. `late` says whether the deadline of an input passed.
@@ -403,7 +413,11 @@ impl Registry {
 impl Slot {
     fn new(model: Option<Model>, manifest: Option<Arc<Manifest>>, status: ModelStatus) -> Self {
         let looked = (status.spent, Uptime::ZERO);
-        Self { model, manifest, status, latency: Latency::new(), looked }
+        Self { model, manifest, batch_max: 1, status, latency: Latency::new(), looked }
+    }
+
+    fn batch_max(&self) -> usize {
+        self.model.as_ref().map_or(self.batch_max, Model::batch_max)
     }
 
     /// Counts answers; the first fault of the model's own is its last answer.
@@ -546,7 +560,7 @@ mod tests {
         ] {
             for at in 0..8 {
                 let mut registry = registry(manifest, bytes);
-                assert_eq!((registry.batch_max(ModelId(1)), registry.batch_max(ModelId(0))), (8, 1));
+                assert!(registry.batch_sizes().eq([1, 8]));
                 let input = |item| if item == at { bad } else { good };
                 let inputs: Vec<_> = (0..8)
                     .map(|item| ModelInput::Features { values: input(item), completeness: None })

@@ -13,7 +13,6 @@
 
 mod analyze;
 mod arrivals;
-mod batches;
 mod certificates;
 mod coarsening;
 mod commands;
