@@ -18,7 +18,7 @@ pub mod tensor;
 
 pub use admission::{
     AdmissionError, AdmissionLimits, AdmissionReport, BATCH_MAX, BATCH_MIN, Encode, Excess, OutlineLimits,
-    VariantReport, examine,
+    ThreadTime, VariantReport, examine,
 };
 pub use digest::Digest;
 pub use engine::{Draft, Engine, EngineError, Footprint, RunError, Survey, spec_at};

@@ -110,6 +110,9 @@ struct Loaded {
     since: Uptime,
 }
 
+/// What a form costs that cannot be loaded any more.
+const WITHDRAWN: Cost = Cost { kept: u64::MAX, peak: u64::MAX, spent: Duration::MAX };
+
 /// Whether so much can be loaded beside so much, under a limit.
 type Fits = fn(limit: u64, beside: u64, peak: u64) -> bool;
 
@@ -195,14 +198,14 @@ impl Residency {
     /// The form a rule asks for, of those that take no more than was planned for: else a model that stays could grow
     /// until others fit no more.
     fn form_for(&self, forms: &[Cost], rule: VariantRule) -> Option<usize> {
-        let planned = choose(forms, self.rule)?;
-        let most = forms.get(planned)?;
-        let small = |form: &(usize, &Cost)| form.1.kept <= most.kept && form.1.peak <= most.peak;
-        let allowed: Vec<(usize, Cost)> =
-            forms.iter().enumerate().filter(small).map(|(form, cost)| (form, *cost)).collect();
-        let costs: Vec<Cost> = allowed.iter().map(|(_, cost)| *cost).collect();
+        let usable = forms.iter().enumerate().filter(|(_, cost)| cost.kept < WITHDRAWN.kept);
+        let costs: Vec<Cost> = usable.clone().map(|(_, cost)| *cost).collect();
+        let most = costs.get(choose(&costs, self.rule)?)?;
+        let allowed = usable.filter(|(_, cost)| cost.kept <= most.kept && cost.peak <= most.peak);
+        let (numbers, costs): (Vec<usize>, Vec<Cost>) = allowed.map(|(form, cost)| (form, *cost)).unzip();
+        // Where the best do not fit, nothing is worth more than being small.
         let rule = if self.rule == VariantRule::Smallest { self.rule } else { rule };
-        allowed.get(choose(&costs, rule)?).map(|(form, _)| *form)
+        numbers.get(choose(&costs, rule)?).copied()
     }
 
     /// Another form of a model that is loaded. Nobody else goes for it, and back to a better one only after a while.
@@ -286,6 +289,13 @@ impl Residency {
         place.used = place.used.max(now);
         if let Some(known) = place.needs.forms.get_mut(form) {
             *known = cost;
+        }
+    }
+
+    /// A form cannot be loaded any more: others of the model can.
+    pub fn withdraw(&mut self, id: ModelId, form: usize) {
+        if let Some(known) = self.place_mut(id).and_then(|place| place.needs.forms.get_mut(form)) {
+            *known = WITHDRAWN;
         }
     }
 
