@@ -41,6 +41,7 @@ mod plant;
 mod reading;
 mod retry;
 mod room;
+mod shelf;
 #[cfg(test)]
 mod stall_tests;
 mod status;

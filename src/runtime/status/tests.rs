@@ -39,6 +39,7 @@ fn model(state: ModelState) -> ModelStatus {
         reports: ReportCounts { entities: 5, cut_words: 2, cut_entities: 3, unmarked: 1 },
         p50,
         p99,
+        ..ModelStatus::default()
     }
 }
 
