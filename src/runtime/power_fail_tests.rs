@@ -13,7 +13,7 @@ use crate::io::disk::Directory;
 use crate::outbox::{Disk, DiskRead, Lane, Outbox, OutboxConfig, Seq};
 use crate::runtime::coarsening::Coarsening;
 use crate::runtime::limits::{REQUESTS_MAX, URGENT_MAX};
-use crate::runtime::outbox::{OutboxReport, OutboxRequest, OutboxWorker};
+use crate::runtime::outbox::{OutboxReport, OutboxRequest, OutboxWorker, Reading};
 use crate::runtime::power_fail::{FLUSH_MAX, Flushed, PowerFail};
 use crate::runtime::room::Room;
 use crate::runtime::summary_ids::SummaryIds;
@@ -106,6 +106,9 @@ fn append(lane: Lane) -> OutboxRequest {
     OutboxRequest::Append { lane, payload: vec![7; 300], at: EventTime(0) }
 }
 
+/// More than a segment holds.
+const SEGMENT_RECORDS: usize = 4_000;
+
 /// How the thread learns of it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Way {
@@ -115,22 +118,8 @@ enum Way {
     Queue,
 }
 
-/// Fills the channels of a thread that has made a batch of 64 durable already, lets the supply fail, and says how it went.
-async fn fail<D: Disk>(disk: D, clock: SystemClock, way: Way) -> (Flushed, u64) {
-    let config = OutboxConfig { sync_interval: Duration::from_hours(1), ..OutboxConfig::default() };
-    let mut outbox = Outbox::open(disk, config, 1, clock.utc()).unwrap().outbox;
-    for lane in Lane::ALL {
-        for _ in 0..64 {
-            assert!(outbox.append(lane, &[7; 300], EventTime(0)).is_ok());
-        }
-    }
-    outbox.sync().unwrap();
-    let (urgent, urgent_seen) = mpsc::channel(URGENT_MAX);
-    let (requests, requests_seen) = mpsc::channel(REQUESTS_MAX);
-    for _ in 0..URGENT_MAX {
-        assert!(urgent.try_send(append(Lane::Alarm)).is_ok());
-    }
-    // Half of what the forwarder may ask besides: reads, which cost time and save nothing.
+/// Half of it events, half of it reads, which cost time and save nothing; room for one more.
+fn crowd(requests: &mpsc::Sender<OutboxRequest>) -> (Vec<oneshot::Receiver<Reading>>, u64) {
     let (mut answers, mut appended) = (Vec::new(), URGENT_MAX as u64);
     for index in 0..REQUESTS_MAX - 1 {
         let request = if index % 2 == 0 {
@@ -144,6 +133,24 @@ async fn fail<D: Disk>(disk: D, clock: SystemClock, way: Way) -> (Flushed, u64) 
         };
         assert!(requests.try_send(request).is_ok());
     }
+    (answers, appended)
+}
+
+/// Fills the channels of a thread that has made a batch of 64 durable already, lets the supply fail, and says how it went.
+async fn fail<D: Disk>(disk: D, clock: SystemClock, way: Way) -> (Flushed, u64) {
+    let config = OutboxConfig { sync_interval: Duration::from_hours(1), ..OutboxConfig::default() };
+    let mut outbox = Outbox::open(disk, config, 1, clock.utc()).unwrap().outbox;
+    // A backlog, so that what is read comes from the disk.
+    for _ in 0..2 * SEGMENT_RECORDS {
+        assert!(outbox.append(Lane::Bulk, &[7; 300], EventTime(0)).is_ok());
+    }
+    outbox.sync().unwrap();
+    let (urgent, urgent_seen) = mpsc::channel(URGENT_MAX);
+    let (requests, requests_seen) = mpsc::channel(REQUESTS_MAX);
+    for _ in 0..URGENT_MAX {
+        assert!(urgent.try_send(append(Lane::Alarm)).is_ok());
+    }
+    let (answers, appended) = crowd(&requests);
     let (edge, edge_seen) = mpsc::channel(2);
     let (flushed, mut flushed_seen) = watch::channel(None);
     let metrics = Arc::new(Metrics::new());
