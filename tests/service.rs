@@ -21,5 +21,7 @@ mod service {
     mod hostile;
     mod inputs;
     mod models;
+    mod operations;
+    mod power;
     mod reports;
 }

@@ -55,6 +55,8 @@ mod supervisor;
 mod target;
 mod text_row;
 mod threads;
+#[cfg(test)]
+mod watchdog_tests;
 mod wiring;
 
 pub use coarsening::{Coarsening, CoarseningCounts};
