@@ -36,6 +36,7 @@ pub struct Pipeline {
 struct StreamState {
     plan: StreamPlan,
     windower: Option<Windower>,
+    /// Whether nothing of it is judged for now.
     /// Windows closed of each source, to judge every n-th when hops are stretched. One entry per series at most.
     closed: BTreeMap<AssetId, u64>,
 }
@@ -349,6 +350,26 @@ mod tests {
                 costs: Vec::new(),
             },
         }
+    }
+
+    #[test]
+    fn a_paused_stream_is_counted_and_not_judged_until_it_is_resumed() {
+        let mut pipeline = Pipeline::new(plan());
+        let push = |pipeline: &mut Pipeline, second: i64| {
+            let at = EventTime(1_800_000_000_000_000 + second * 1_000_000);
+            let samples = vec![Sample { signal: SignalId(0), at, value: 1.0, quality: Quality::Good }];
+            let batch =
+                SampleBatch { stream: StreamId(0), asset: AssetId(0), received: Uptime::ZERO, samples };
+            pipeline.push_samples(&batch, UtcTime { micros: at.0, quality: ClockQuality::Synced });
+        };
+        pipeline.set_paused(&[StreamId(0)]);
+        (0..5).for_each(|second| push(&mut pipeline, second));
+        let (tally, held) = pipeline.count(Stage::Infer);
+        assert!(tally.balances(held) && tally.dropped(DropReason::Paused) == 5 && held == 0, "{tally:?}");
+        pipeline.set_paused(&[StreamId(7)]);
+        (5..8).for_each(|second| push(&mut pipeline, second));
+        let (tally, held) = pipeline.count(Stage::Infer);
+        assert!(tally.balances(held) && tally.dropped(DropReason::Paused) == 5 && held == 3, "{tally:?}");
     }
 
     #[test]
