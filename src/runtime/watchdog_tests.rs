@@ -136,7 +136,7 @@ impl Watched {
         std::fs::create_dir(folder.path().join("root")).unwrap();
         let config = format!(
             "[gateway]\nsite = \"test\"\nid = \"gw\"\nboard = \"generic-x86-64\"\nstate_dir = \"{0}/state\"\n\
-             [plant]\nurl = \"mqtt://127.0.0.1:9\"\n[upstream]\nurl = \"mqtt://127.0.0.1:9\"\n\
+             [plant]\nurl = \"mqtt://127.0.0.1:9\"\n[upstream]\nurl = \"mqtt://127.0.0.1:10\"\n\
              [[streams]]\nname = \"good\"\nkind = \"sensor\"\ntopic = \"plant/good\"\n\
              payload = {{ format = \"json\", values = [\"a\"] }}\nwindow = {{ samples = 1 }}\n\
              features = [\"a.mean\"]\nforward = {{ events = \"all\" }}\n",
