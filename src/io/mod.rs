@@ -12,3 +12,4 @@ pub mod rows;
 pub mod scratch;
 pub mod sysfs;
 pub mod systemd;
+pub mod watchdog_device;

@@ -33,6 +33,7 @@ mod limits;
 mod link_tests;
 mod memory;
 mod models;
+mod operations;
 mod options;
 mod outbox;
 mod plan;
@@ -40,6 +41,7 @@ mod plant;
 mod reading;
 mod retry;
 mod room;
+mod shelf;
 #[cfg(test)]
 mod stall_tests;
 mod status;
