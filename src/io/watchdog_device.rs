@@ -168,6 +168,17 @@ impl WatchdogDevice {
     }
 }
 
+/// What to do when it cannot be opened.
+fn remedy(error: &io::Error) -> &'static str {
+    if error.kind() == io::ErrorKind::PermissionDenied {
+        "allow it in the unit: DeviceAllow= and the group of the device"
+    } else if error.kind() == io::ErrorKind::ResourceBusy {
+        "somebody else feeds it, systemd by RuntimeWatchdogSec=: one only"
+    } else {
+        "name the device of the board, or take hardware.watchdog out of the configuration"
+    }
+}
+
 /// `watchdog0` of `/dev/watchdog0`; `/dev/watchdog` is another name of the first.
 fn name_of(device: &str) -> &str {
     match device.rsplit('/').next() {
