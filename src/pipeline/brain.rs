@@ -42,6 +42,8 @@ pub struct Pipeline {
 struct StreamState {
     plan: StreamPlan,
     windower: Option<Windower>,
+    /// Whether nothing of it is judged for now.
+    paused: bool,
     /// Windows closed of each source, to judge every n-th when hops are stretched. One entry per series at most.
     closed: BTreeMap<AssetId, u64>,
 }
@@ -63,6 +65,7 @@ impl Pipeline {
         let stream = |plan: StreamPlan| StreamState {
             windower: plan.window.map(Windower::new),
             plan,
+            paused: false,
             closed: BTreeMap::new(),
         };
         Self {
@@ -130,6 +133,13 @@ impl Pipeline {
     /// What heat and memory allow from now on.
     pub fn set_budget(&mut self, budget: Budget) {
         self.budget = budget;
+    }
+
+    /// These streams, and no others, are paused from now on: what comes of them is counted and not judged.
+    pub fn set_paused(&mut self, paused: &[StreamId]) {
+        for (index, stream) in self.streams.iter_mut().enumerate() {
+            stream.paused = paused.iter().any(|id| usize::from(id.0) == index);
+        }
     }
 
     /// The next work for the models; `None` also while they have enough.
@@ -267,6 +277,14 @@ impl Pipeline {
 
     fn queue_work(&mut self, subject: Subject, input: WorkInput, now: Uptime) {
         let Some(state) = self.streams.get(usize::from(subject.stream.0)) else { return };
+        if state.paused {
+            self.infer.received += 1;
+            self.infer.drop(DropReason::Paused, 1);
+            if let WorkInput::Window(window) = input {
+                self.recycle(window);
+            }
+            return;
+        }
         let plan = &state.plan;
         let work = Work {
             subject,
@@ -318,6 +336,26 @@ mod tests {
             queue_max: 100,
             batch_max: Vec::new(),
         }
+    }
+
+    #[test]
+    fn a_paused_stream_is_counted_and_not_judged_until_it_is_resumed() {
+        let mut pipeline = Pipeline::new(plan());
+        let push = |pipeline: &mut Pipeline, second: i64| {
+            let at = EventTime(1_800_000_000_000_000 + second * 1_000_000);
+            let samples = vec![Sample { signal: SignalId(0), at, value: 1.0, quality: Quality::Good }];
+            let batch =
+                SampleBatch { stream: StreamId(0), asset: AssetId(0), received: Uptime::ZERO, samples };
+            pipeline.push_samples(&batch, UtcTime { micros: at.0, quality: ClockQuality::Synced });
+        };
+        pipeline.set_paused(&[StreamId(0)]);
+        (0..5).for_each(|second| push(&mut pipeline, second));
+        let (tally, held) = pipeline.count(Stage::Infer);
+        assert!(tally.balances(held) && tally.dropped(DropReason::Paused) == 5 && held == 0, "{tally:?}");
+        pipeline.set_paused(&[StreamId(7)]);
+        (5..8).for_each(|second| push(&mut pipeline, second));
+        let (tally, held) = pipeline.count(Stage::Infer);
+        assert!(tally.balances(held) && tally.dropped(DropReason::Paused) == 5 && held == 3, "{tally:?}");
     }
 
     #[test]
