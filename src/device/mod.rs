@@ -7,6 +7,8 @@
 
 mod climate;
 mod error;
+mod led;
+mod panel;
 mod power;
 pub mod seam;
 mod sensor;
@@ -14,4 +16,5 @@ mod temperature;
 mod vibration;
 
 pub use error::DeviceError;
-pub use sensor::{Bus, Sensor, addresses, sensor};
+pub use panel::{Panel, Relay};
+pub use sensor::{Bus, SETTLE, Sensor, addresses, sensor, unit_of};

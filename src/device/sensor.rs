@@ -1,6 +1,7 @@
 //! A sensor: one chip on a bus, set up and read.
 
 use std::fmt::Display;
+use std::time::Duration;
 
 use embedded_hal::delay::DelayNs;
 use embedded_hal::i2c::I2c;
@@ -13,6 +14,9 @@ use crate::device::power::{Ina219Sensor, Ina226Sensor};
 use crate::device::seam::{Row, Samples, VALUES_MAX};
 use crate::device::temperature::{Lm75Sensor, Mcp9808, Tmp1x2Sensor, Tmp117};
 use crate::device::vibration::{Adxl345, Lis3dh, Vibration};
+
+/// From its start to its first reading: the slowest, an LM75, measures in 300 ms and says 0 °C until then.
+pub const SETTLE: Duration = Duration::from_millis(300);
 
 /// A chip that can be read.
 pub trait Sensor: Send {
@@ -68,6 +72,20 @@ pub fn addresses(driver: Driver) -> &'static [u8] {
         }
         Driver::Adxl345 => &[0x1d, 0x53],
         Driver::Lis3dh => &[0x18, 0x19],
+    }
+}
+
+/// Unit of a channel.
+pub fn unit_of(channel: &str) -> &'static str {
+    match channel {
+        "temperature" => "°C",
+        "humidity" => "%",
+        "pressure" => "hPa",
+        "voltage" => "V",
+        "current" => "A",
+        "power" => "W",
+        "x" | "y" | "z" => "m/s²",
+        _unitless => "",
     }
 }
 
