@@ -110,11 +110,11 @@ fn text_field(payload: Option<&PayloadFormat>) -> &str {
         Some(PayloadFormat::ReportJson { text, .. }) => text.as_str(),
         Some(
             PayloadFormat::ReportText
-        | PayloadFormat::ReportNmea
-        | PayloadFormat::Json { .. }
-        | PayloadFormat::Senml { .. }
-        | PayloadFormat::Csv { .. }
-        | PayloadFormat::Packed { .. },
+            | PayloadFormat::ReportNmea
+            | PayloadFormat::Json { .. }
+            | PayloadFormat::Senml { .. }
+            | PayloadFormat::Csv { .. }
+            | PayloadFormat::Packed { .. },
         )
         | None => "text",
     }

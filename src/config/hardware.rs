@@ -57,7 +57,12 @@ pub(in crate::config) fn read_plan(root: &Section<'_>) -> HardwarePlan {
             let hex: Vec<String> = addresses.iter().map(|address| format!("{address:#04x}")).collect();
             root.fault(
                 "hardware.sensors",
-                format!("{:?}: no {} has address {:#04x}", sensor.name, sensor.driver.as_str(), sensor.address),
+                format!(
+                    "{:?}: no {} has address {:#04x}",
+                    sensor.name,
+                    sensor.driver.as_str(),
+                    sensor.address
+                ),
                 hex.join(" | "),
             );
         }
@@ -80,7 +85,11 @@ pub(in crate::config) fn read_source(section: &Section<'_>, hardware: &HardwareP
         }
         Some(("gpio", "door")) => {
             if hardware.lines.door.is_none() {
-                section.fault("source", "no line is called door", "door = \"gpiochip0:N\" in [hardware.lines]");
+                section.fault(
+                    "source",
+                    "no line is called door",
+                    "door = \"gpiochip0:N\" in [hardware.lines]",
+                );
             }
             (Device::Door, &DOOR_CHANNELS[..], DOOR_RATE)
         }
@@ -96,9 +105,13 @@ pub(in crate::config) fn read_source(section: &Section<'_>, hardware: &HardwareP
 fn find_sensor<'p>(section: &Section<'_>, hardware: &'p HardwarePlan, name: &str) -> Option<&'p SensorPlan> {
     let found = hardware.sensors.iter().find(|sensor| sensor.name == name);
     if found.is_none() {
-        let known: Vec<String> = hardware.sensors.iter().map(|sensor| format!("i2c:{}", sensor.name)).collect();
-        let allowed =
-            if known.is_empty() { "none: there is no [[hardware.sensors]] entry".to_owned() } else { known.join(" | ") };
+        let known: Vec<String> =
+            hardware.sensors.iter().map(|sensor| format!("i2c:{}", sensor.name)).collect();
+        let allowed = if known.is_empty() {
+            "none: there is no [[hardware.sensors]] entry".to_owned()
+        } else {
+            known.join(" | ")
+        };
         section.fault("source", format!("no sensor is called {name:?}"), allowed);
     }
     found

@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use toml::Table;
 
+use crate::board::HardwarePlan;
 use crate::config::fault::{Collector, Fault, Faults, WHOLE_FILE};
 use crate::config::gateway::{BudgetSettings, Gateway, is_name};
 use crate::config::hardware::read_plan;
 use crate::config::link::{Plant, Upstream};
 use crate::config::section::Section;
 use crate::config::stream::StreamSettings;
-use crate::board::HardwarePlan;
 use crate::ingest::Limits;
 use crate::outbox::{OutboxConfig, WhenFull};
 use crate::units::Bytes;

@@ -22,11 +22,12 @@ struct Witness {
 impl Evidence {
     /// Nothing has been said.
     pub fn new(plans: &[SensorPlan]) -> Self {
-        Self(plans.iter().map(|plan| Witness {
-            role: plan.role,
-            said: Sensed::Absent,
-            source: PowerSource::Unknown,
-        }).collect())
+        Self(
+            plans
+                .iter()
+                .map(|plan| Witness { role: plan.role, said: Sensed::Absent, source: PowerSource::Unknown })
+                .collect(),
+        )
     }
 
     /// A sensor says this.
@@ -34,8 +35,7 @@ impl Evidence {
         self.set(place, Sensed::Known(values));
         if let Some(witness) = self.0.get_mut(place) {
             let [_, amperes, _] = values;
-            witness.source =
-                if amperes > DISCHARGE_MIN { PowerSource::Battery } else { PowerSource::Mains };
+            witness.source = if amperes > DISCHARGE_MIN { PowerSource::Battery } else { PowerSource::Mains };
         }
     }
 
@@ -111,8 +111,9 @@ mod tests {
     use super::*;
     use crate::board::Driver;
 
-    const BATTERY: SensorRole =
-        SensorRole::Battery { empty: Volts(10.5), full: Volts(12.5), low: Ratio::of(0, 1) };
+    fn battery() -> SensorRole {
+        SensorRole::Battery { empty: Volts(10.5), full: Volts(12.5), low: Ratio::of(1, 5) }
+    }
 
     fn evidence(roles: &[SensorRole]) -> Evidence {
         let plan = |&role: &SensorRole| SensorPlan {
@@ -146,7 +147,7 @@ mod tests {
 
     #[test]
     fn a_battery_feeds_the_board_while_current_flows_out_of_it() {
-        let mut evidence = evidence(&[BATTERY]);
+        let mut evidence = evidence(&[battery()]);
         evidence.hear(0, [11.5, 0.8, 9.2]);
         let power = evidence.reading().power;
         assert_eq!((power.source, power.voltage), (PowerSource::Battery, Sensed::Known(Volts(11.5))));
@@ -165,7 +166,7 @@ mod tests {
 
     #[test]
     fn a_supply_tells_what_the_board_draws_even_beside_a_battery() {
-        let mut evidence = evidence(&[SensorRole::Supply, BATTERY]);
+        let mut evidence = evidence(&[SensorRole::Supply, battery()]);
         evidence.hear(0, [5.1, 0.9, 4.6]);
         evidence.hear(1, [11.0, 0.5, 5.5]);
         let power = evidence.reading().power;

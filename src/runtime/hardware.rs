@@ -17,6 +17,8 @@ mod lines;
 mod measurements;
 mod outlets;
 mod sensors;
+#[cfg(test)]
+mod tests;
 mod view;
 
 use std::path::Path;
@@ -39,7 +41,7 @@ pub(in crate::runtime) use commands::HardwareCommands;
 pub(in crate::runtime) use lines::HardwareEnd;
 pub(in crate::runtime) use measurements::Measurements;
 pub(in crate::runtime) use outlets::HardwareHealth;
-pub(in crate::runtime) use view::{HardwareVoice, HardwareView};
+pub(in crate::runtime) use view::{HardwareView, HardwareVoice};
 
 /// Reports on their way to the brain. A report of a full FIFO is half a kilobyte; a brain that is behind by so many has
 /// other troubles, and the newest samples of a sensor that cannot wait are dropped and counted.
@@ -79,7 +81,10 @@ pub(in crate::runtime) fn attached(config: &Config, profile: &Profile) -> Result
         .iter()
         .map(|clash| {
             let (key, board) = (clash.key, &profile.name);
-            format!("hardware.{key}: {}, board {board} included; allowed: a name, an address and a line for each", clash.problem)
+            format!(
+                "hardware.{key}: {}, board {board} included; allowed: a name, an address and a line for each",
+                clash.problem
+            )
         })
         .collect();
     Err(WiringError::Board(faults.join("\n")))

@@ -78,7 +78,6 @@ impl HardwareEnd {
     }
 
     /// No lines.
-    #[cfg(test)]
     pub(in crate::runtime) fn none() -> Self {
         Self { closing: watch::channel(None).0, done: None }
     }
@@ -130,8 +129,7 @@ impl LinesWorker {
                 self.close(orderly.unwrap_or(false));
                 return;
             }
-            let pins: Vec<&InputPin> =
-                self.inputs.iter().filter_map(|(_, slot)| slot.pin.as_ref()).collect();
+            let pins: Vec<&InputPin> = self.inputs.iter().filter_map(|(_, slot)| slot.pin.as_ref()).collect();
             wait_for_edge(&pins, blink.min(TURN));
         }
     }
@@ -143,7 +141,8 @@ impl LinesWorker {
             slot.open(now, outlets, |line| OutputLine::open(root, line));
         }
         for (input, slot) in &mut self.inputs {
-            let is_new = slot.open(now, outlets, |line| InputPin::open(root, line, *input == InputLine::Door));
+            let is_new =
+                slot.open(now, outlets, |line| InputPin::open(root, line, *input == InputLine::Door));
             if is_new && slot.pin.as_ref().is_some_and(InputPin::told) {
                 outlets.take(HardwareReport::Edge { line: *input, state: true, at: now.0 });
             }

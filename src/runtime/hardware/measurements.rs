@@ -43,12 +43,8 @@ impl Measurements {
             let sensor = place_of(&stream.source.device, plan)?;
             Some(Fed { id: stream.id, sensor, places: stream.source.places })
         };
-        let batch = SampleBatch {
-            stream: StreamId(0),
-            asset: ONBOARD,
-            received: Uptime::ZERO,
-            samples: Vec::new(),
-        };
+        let batch =
+            SampleBatch { stream: StreamId(0), asset: ONBOARD, received: Uptime::ZERO, samples: Vec::new() };
         Self { streams: streams.into_iter().filter_map(fed).collect(), samples, counts, passed: 0, batch }
     }
 

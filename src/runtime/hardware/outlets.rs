@@ -114,10 +114,18 @@ impl Outlets {
 }
 
 impl HardwareHealth {
+    /// Of a board without hardware.
+    #[cfg(test)]
+    pub(in crate::runtime) fn silent() -> Self {
+        Self { faults: watch::channel(Faults::new()).1, view: HardwareVoice::channel().1 }
+    }
+
     /// What is wrong, with the remedy.
     pub(in crate::runtime) fn complaint(&self, now: Uptime) -> Option<String> {
         if self.view.is_silent(now) {
-            return Some("the sensors of the board say nothing: an I2C bus hangs, check its wiring".to_owned());
+            return Some(
+                "the sensors of the board say nothing: an I2C bus hangs, check its wiring".to_owned(),
+            );
         }
         let faults = self.faults.borrow();
         let (what, why) = faults.first_key_value()?;

@@ -117,7 +117,13 @@ impl SensorsWorker {
 
     fn tell(&self, place: usize, change: Option<FaultChange>, error: Option<&DeviceError>) {
         let (Some(_), Some(plan)) = (change, self.plans.get(place)) else { return };
-        let what = format!("sensor {} ({} at {:#04x} of bus {})", plan.name, plan.driver.as_str(), plan.address, plan.bus);
+        let what = format!(
+            "sensor {} ({} at {:#04x} of bus {})",
+            plan.name,
+            plan.driver.as_str(),
+            plan.address,
+            plan.bus
+        );
         let why = error.map(|error| text(&error.to_string()));
         self.outlets.take(HardwareReport::Fault(HardwareFault { what: text(&what), why }));
     }
