@@ -10,10 +10,12 @@ use tracing::{error, info, warn};
 
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
+use crate::device::seam::HardwareCommand;
 use crate::io::mqtt::Delivery;
 use crate::io::systemd;
 use crate::outbox::OutboxError;
 use crate::runtime::common::WiringError;
+use crate::runtime::hardware::HardwareEnd;
 use crate::runtime::options::Options;
 use crate::runtime::power_fail::PowerFail;
 use crate::runtime::retry::{IDLE_TURN, best_effort};
@@ -116,7 +118,10 @@ async fn supervise(
             () = tokio::time::sleep(IDLE_TURN) => {
                 starts.keep(service.clock.uptime());
                 match service.progress.stalled(service.clock.uptime()) {
-                    None => systemd::feed_watchdog(),
+                    None => {
+                        systemd::feed_watchdog();
+                        service.hardware.send(HardwareCommand::FeedWatchdog);
+                    }
                     Some(task) => warn!(task = task.as_str(), "a task makes no progress, watchdog is not fed"),
                 }
             }
@@ -126,16 +131,22 @@ async fn supervise(
     if let Err(error) = &early {
         error!(%error, "draining after a failure");
     }
+    let hardware = std::mem::replace(&mut service.hardware_end, HardwareEnd::none());
     let drained = drain(service).await;
-    early.and(drained)
+    let ended = early.and(drained);
+    hardware.end(ended.is_ok()).await;
+    ended
 }
 
 /// Ends the tasks in the order of the flow: sources, brain, link upstream, outbox, link to the plant.
 async fn drain(mut service: Service) -> Result<(), RunError> {
     service.stopping.send_replace(true);
     finish("analyze", ANALYZE_GRACE, &mut service.analyze).await;
+    // Each step is shorter than a hardware watchdog waits, all of them are not.
+    service.hardware.send(HardwareCommand::FeedWatchdog);
     service.grace.send_replace(Some(service.clock.uptime().after(FORWARD_GRACE)));
     finish("forward", FORWARD_GRACE + PLANT_GRACE, &mut service.forward).await;
+    service.hardware.send(HardwareCommand::FeedWatchdog);
     let outcome = outbox_end(&mut service.outbox).await;
     let publisher = service.publisher.borrow().clone();
     if let Some(publisher) = publisher {
@@ -198,6 +209,7 @@ mod tests {
     use tokio::sync::{mpsc, watch};
 
     use super::*;
+    use crate::runtime::hardware::HardwareCommands;
     use crate::runtime::status::Topics;
     use crate::telemetry::Progress;
 
@@ -240,6 +252,8 @@ mod tests {
             instance: String::new(),
             topics: Topics::new("site", "gateway", &std::iter::empty()),
             progress: Arc::new(Progress::new(clock.uptime())),
+            hardware: HardwareCommands::new(None),
+            hardware_end: HardwareEnd::none(),
             clock,
         };
         (service, outbox_done, infer_done)

@@ -36,7 +36,9 @@ use crate::runtime::decisions::Decisions;
 use crate::runtime::endpoints::{certificates, forward_config, plant_target, upstream_target};
 use crate::runtime::forward::{Forward, Wires};
 use crate::runtime::governor::prepare_governor;
-use crate::runtime::hardware::HardwareVoice;
+use crate::runtime::hardware::{
+    HardwareCommands, HardwareEnd, HardwareVoice, Measurements, OnPowerFail, attached, start_hardware,
+};
 use crate::runtime::infer::{InferWorker, Scratch};
 use crate::runtime::known_time::KnownTime;
 use crate::runtime::limits::{INPUTS_MAX, REQUESTS_MAX, URGENT_MAX};
@@ -48,6 +50,7 @@ use crate::runtime::plan::{Plan, door, plan};
 use crate::runtime::plant::{PlantInput, PlantLink};
 use crate::runtime::power_fail::{Flushed, POWER_FAIL_MAX, PowerFail};
 use crate::runtime::reading::Reading;
+use crate::runtime::retry::best_effort;
 use crate::runtime::room::Room;
 use crate::runtime::starts::LEFT_OUT;
 use crate::runtime::status::{Sources, StatusReport, Topics};
@@ -75,6 +78,8 @@ pub(in crate::runtime) struct Service {
     pub(in crate::runtime) topics: Topics,
     pub(in crate::runtime) instance: String,
     pub(in crate::runtime) progress: Arc<Progress>,
+    pub(in crate::runtime) hardware: HardwareCommands,
+    pub(in crate::runtime) hardware_end: HardwareEnd,
     pub(in crate::runtime) clock: SystemClock,
 }
 
@@ -91,17 +96,26 @@ pub(in crate::runtime) fn wire(
     let (health, health_seen) = watch::channel(Arc::from(""));
     let (publisher, publisher_seen) = watch::channel(None);
 
-    let (_voice, view) = HardwareVoice::channel();
+    let (voice, view) = HardwareVoice::channel();
     let governor = prepare_governor(config, &options.root, stopping_seen.clone(), view, &common)?;
     let models = models(config, is_safe_mode)?;
     let outbox = start_outbox(config, door(config, &models.manifests, &models.readings), &common)?;
-    let plan = plan(config, &models.manifests, &models.readings, outbox.epoch)
+    let mut plan = plan(config, &models.manifests, &models.readings, outbox.epoch)
         .map_err(|faults| WiringError::Plan { faults })?;
+    let hardware = start_hardware(
+        attached(config, &governor.profile)?,
+        &options.root,
+        std::mem::take(&mut plan.measured),
+        (voice, on_power_fail(&outbox)),
+        stopping_seen.clone(),
+        &common,
+    )?;
     let (forward, link) = start_forward(config, &common, &outbox, grace_seen, health_seen.clone())?;
     let models = (models.registry, models.readings);
     let pauses = Arc::new(pause_book(config, &common));
     let allowed = Allowed { budget: governor.budget.subscribe(), paused: pauses.ids() };
-    let brain = start_brain(plan, models, (outbox.urgent, outbox.requests), allowed, &common)?;
+    let own = (hardware.measurements, hardware.commands.clone());
+    let brain = start_brain(plan, models, (outbox.urgent, outbox.requests), (allowed, own), &common)?;
     let sources = Sources {
         pauses: pauses.subscribe(),
         is_safe_mode,
@@ -111,6 +125,8 @@ pub(in crate::runtime) fn wire(
         models: brain.models,
         budget: governor.budget.subscribe(),
         governor: governor.status.subscribe(),
+        hardware: hardware.health,
+        panel: hardware.commands.clone(),
         metrics: Arc::clone(&common.metrics),
         progress: Arc::clone(&common.progress),
     };
@@ -154,6 +170,8 @@ pub(in crate::runtime) fn wire(
         topics: common.topics,
         instance: common.instance,
         progress: common.progress,
+        hardware: hardware.commands,
+        hardware_end: hardware.end,
         clock: common.clock,
     })
 }
@@ -310,6 +328,12 @@ struct Allowed {
     paused: watch::Receiver<Arc<[StreamId]>>,
 }
 
+/// Flushes the outbox at the edge, on the thread that saw it. A flush that is under way serves this edge too.
+fn on_power_fail(outbox: &OutboxSide) -> OnPowerFail {
+    let flush = outbox.power_fail.clone();
+    Arc::new(move |at| best_effort(flush.try_send(PowerFail { at })))
+}
+
 /// The brain's task, the models' thread and the ways to them.
 struct BrainSide {
     analyze: JoinHandle<()>,
@@ -323,7 +347,7 @@ fn start_brain(
     mut plan: Plan,
     (registry, readings): (Registry, Vec<Option<Reading>>),
     (urgent, outbox): (mpsc::Sender<OutboxRequest>, mpsc::Sender<OutboxRequest>),
-    allowed: Allowed,
+    (allowed, (measurements, panel)): (Allowed, (Measurements, HardwareCommands)),
     common: &Common,
 ) -> Result<BrainSide, WiringError> {
     let (work, work_seen) = mpsc::channel(BATCHES_OUT_MAX);
@@ -357,6 +381,8 @@ fn start_brain(
         outbox,
         budget: allowed.budget,
         paused: allowed.paused,
+        measurements,
+        panel,
         decisions: Decisions::new(),
         complaints: Complaints::new(names),
         arrivals: Arrivals::default(),

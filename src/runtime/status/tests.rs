@@ -14,6 +14,7 @@ use crate::infer::{ModelState, ModelStatus, ReportCounts};
 use crate::io::mqtt::TlsMemory;
 use crate::outbox::{DiskState, LaneStat, Seq};
 use crate::runtime::certificates::Certificates;
+use crate::runtime::hardware::{HardwareCommands, HardwareHealth};
 use crate::runtime::known_time::KnownTime;
 use crate::runtime::operations::Pauses;
 use crate::runtime::outbox::OutboxReport;
@@ -53,6 +54,8 @@ fn report(models: Vec<ModelStatus>, budget: Budget, outbox: OutboxReport) -> Sta
         models: watch::channel(models).1,
         budget: watch::channel(budget).1,
         governor: watch::channel(*governor.status()).1,
+        hardware: HardwareHealth::silent(),
+        panel: HardwareCommands::new(None),
         flushed: watch::channel(None).1,
         is_safe_mode: false,
         pauses: watch::channel(Pauses::default()).1,
