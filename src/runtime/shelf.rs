@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
+use tokio::sync::oneshot::error::TryRecvError;
 use tracing::{error, info, warn};
 
 use crate::clock::Uptime;
@@ -40,6 +41,8 @@ struct Loading {
     form: usize,
     began: Uptime,
     result: oneshot::Receiver<LoadResult>,
+    /// What came, until it is taken over; `None` inside if its thread ended early.
+    come: Option<Option<LoadResult>>,
 }
 
 type LoadResult = Result<(Model, Cost), ReloadError>;
@@ -138,26 +141,33 @@ impl Shelf {
         }
     }
 
-    /// Waits until a model that is being loaded has come; for ever if none is.
-    pub(in crate::runtime) async fn arrival(&mut self) -> Arrival {
+    /// Waits until a model that is being loaded has come; for ever if none is. [`Self::look`] takes it over.
+    pub(in crate::runtime) async fn arrival(&mut self) {
         match &mut self.loading {
-            Some(loading) => Arrival((&mut loading.result).await.ok()),
+            Some(loading) if loading.come.is_none() => {
+                loading.come = Some((&mut loading.result).await.ok());
+            }
+            Some(_) => {}
             None => std::future::pending().await,
         }
     }
 
     /// Takes over a model that has come, if one has.
     pub(in crate::runtime) fn look(&mut self, now: Uptime) {
-        let come = self.loading.as_mut().map(|loading| loading.result.try_recv());
-        match come {
-            Some(Ok(loaded)) => self.arrived(Arrival(Some(loaded)), now),
-            Some(Err(oneshot::error::TryRecvError::Closed)) => self.arrived(Arrival(None), now),
-            Some(Err(oneshot::error::TryRecvError::Empty)) | None => {}
+        let come = self.loading.as_mut().and_then(|loading| match loading.come.take() {
+            Some(come) => Some(come),
+            None => match loading.result.try_recv() {
+                Ok(loaded) => Some(Some(loaded)),
+                Err(TryRecvError::Closed) => Some(None),
+                Err(TryRecvError::Empty) => None,
+            },
+        });
+        if let Some(loaded) = come {
+            self.arrived(loaded, now);
         }
     }
 
-    /// Takes over what came.
-    pub(in crate::runtime) fn arrived(&mut self, Arrival(loaded): Arrival, now: Uptime) {
+    fn arrived(&mut self, loaded: Option<LoadResult>, now: Uptime) {
         let Some(Loading { id, form, began, .. }) = self.loading.take() else { return };
         self.registry.set_loading(id, false);
         let took = now.since(began);
@@ -233,7 +243,7 @@ impl Shelf {
             warn!(%why, "could not start the thread that loads models");
         }
         self.registry.set_loading(id, true);
-        self.loading = Some(Loading { id, form, began: now, result });
+        self.loading = Some(Loading { id, form, began: now, result, come: None });
     }
 
     fn settle(&mut self, id: ModelId, form: usize, loaded: LoadResult, now: Uptime) {
@@ -245,8 +255,8 @@ impl Shelf {
                 };
                 known.cost = cost;
                 self.registry.install(id, model, known);
-                info!(model = %self.name(id), variant = %self.variant(id), memory = cost.kept, "loaded a model");
                 self.residency.loaded(id, form, cost, now);
+                info!(model = %self.name(id), variant = %self.variant(id), memory = cost.kept, "loaded a model");
             }
             Err(error) => self.failed(id, form, &chain(&error)),
         }
@@ -291,9 +301,6 @@ impl Shelf {
         form.map_or_else(|| Arc::from(""), |form| Arc::clone(&form.name))
     }
 }
-
-/// What a thread that loads came back with; `None` if it did not.
-pub(in crate::runtime) struct Arrival(Option<LoadResult>);
 
 fn load(source: &ModelSource, id: ModelId, form: usize) -> LoadResult {
     let _booked = book(Purpose::Model(usize::from(id.0)));
