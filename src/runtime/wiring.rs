@@ -106,7 +106,7 @@ pub(in crate::runtime) fn wire(
     let mut plan = plan(config, &models.manifests, &models.readings, outbox.epoch)
         .map_err(|faults| WiringError::Plan { faults })?;
     let hardware = start_hardware(
-        attached(config, &governor.profile)?,
+        attached(config, &governor.profile).map_err(|faults| WiringError::Plan { faults })?,
         &options.root,
         std::mem::take(&mut plan.measured),
         (voice, on_power_fail(&outbox)),
