@@ -8,7 +8,7 @@ use crate::infer::ModelState;
 use crate::io::files::{read_secret, read_text};
 use crate::io::mqtt::{FileFault, TlsFiles, TlsMemory, examine, expiries};
 use crate::io::sysfs::Sysfs;
-use crate::runtime::{Models, board_profile, load_models, memory_plan, plan};
+use crate::runtime::{Models, board_profile, load_models, memory_plan, plan, plan_sum};
 use crate::units::Bytes;
 
 /// Checks everything that can be checked without starting.
@@ -115,7 +115,7 @@ fn links(config: &Config) -> [(&'static str, &LinkSettings); 2] {
 
 fn print_memory(config: &Config, models: &Models, faults: &mut Vec<String>) {
     let parts = memory_plan(config, models);
-    let sum = parts.iter().map(|part| part.bytes.0).sum();
+    let sum = plan_sum(&parts).0;
     say("memory plan");
     for part in &parts {
         say(&format!("  {:>10}  {}", part.bytes.to_string(), part.what));

@@ -12,7 +12,7 @@ use crate::infer::manifest::Encoding;
 use crate::ingest::{IngestConfig, StreamInput as TopicInput};
 use crate::pipeline::{PipelinePlan, StreamPlan};
 use crate::runtime::infer::StreamInput;
-use crate::runtime::memory::queue_max;
+use crate::runtime::memory::{queue_max, window_bytes};
 use crate::runtime::reading::Reading;
 
 /// Stands in events of streams that forward features without a model.
@@ -23,6 +23,8 @@ pub struct Plan {
     pub(in crate::runtime) ingest: IngestConfig,
     pub(in crate::runtime) pipeline: PipelinePlan,
     pub(in crate::runtime) inputs: Vec<StreamInput>,
+    /// Bytes the windows of each stream may take.
+    pub(in crate::runtime) window_bytes: Vec<u64>,
 }
 
 /// Ties streams to models.
@@ -49,6 +51,7 @@ pub fn plan(
             queue_max: queue_max(config),
         },
         inputs: Vec::new(),
+        window_bytes: window_bytes(config),
     };
     let no_model = ModelId(u16::try_from(config.models.len()).unwrap_or(u16::MAX));
     for (index, stream) in config.streams.iter().enumerate() {

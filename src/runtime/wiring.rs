@@ -287,9 +287,11 @@ fn start_brain(
     let ingest = Ingest::new(plan.ingest);
     let filters = ingest.subscriptions();
     let names = plan.pipeline.policies.iter().map(|policy| Arc::clone(&policy.stream)).collect();
+    let mut pipeline = Pipeline::new(plan.pipeline);
+    pipeline.limit_windows(&plan.window_bytes);
     let analyze = Analyze {
         ingest,
-        pipeline: Pipeline::new(plan.pipeline),
+        pipeline,
         inputs: inputs_seen,
         work,
         results: results_seen,
