@@ -13,16 +13,18 @@ pub mod manifest;
 pub mod model;
 pub mod queue;
 pub mod registry;
+pub mod residency;
 pub mod tensor;
 
 pub use admission::{
     AdmissionError, AdmissionLimits, AdmissionReport, BATCH_MAX, BATCH_MIN, Encode, Excess, OutlineLimits,
-    VariantReport, examine,
+    ThreadTime, VariantReport, examine,
 };
 pub use digest::Digest;
 pub use engine::{Draft, Engine, EngineError, Footprint, RunError, Survey, spec_at};
 pub use judge::{Evidence, judge, out_of_scope};
 pub use manifest::{Manifest, ManifestFault};
 pub use model::{Model, ModelInput};
-pub use queue::{Pushed, Work, WorkInput, WorkQueue};
-pub use registry::{ModelState, ModelStatus, Registry, ReportCounts};
+pub use queue::{Batch, Pushed, Work, WorkInput, WorkQueue};
+pub use registry::{Form, ModelState, ModelStatus, Registry, ReportCounts};
+pub use residency::{Cost, Fit, Needs, Residency, Step};

@@ -13,7 +13,6 @@
 
 mod analyze;
 mod arrivals;
-mod batches;
 mod certificates;
 mod coarsening;
 mod commands;
@@ -25,15 +24,16 @@ mod extraction;
 mod forward;
 mod gaps;
 mod governor;
+mod hardware;
 mod infer;
 mod known_time;
 mod limits;
-mod link_report;
 #[cfg(test)]
 #[path = "link/tests.rs"]
 mod link_tests;
 mod memory;
 mod models;
+mod operations;
 mod options;
 mod outbox;
 mod plan;
@@ -41,6 +41,7 @@ mod plant;
 mod reading;
 mod retry;
 mod room;
+mod shelf;
 #[cfg(test)]
 mod stall_tests;
 mod status;
