@@ -10,8 +10,8 @@ use std::sync::Arc;
 
 use crate::config::Config;
 use crate::distill::COARSENING_BYTES_MAX;
-use crate::infer::BATCH_MAX;
-use crate::infer::Manifest;
+use crate::flow::ModelId;
+use crate::infer::{BATCH_MAX, Manifest};
 use crate::infer::manifest::{InputLayout, Tags};
 use crate::infer::tensor::Dtype;
 use crate::io::mqtt::QUEUED_BYTES_MAX;
@@ -51,11 +51,15 @@ const BATCH_BYTES: u64 = 16 << 10;
 /// The links to the two brokers.
 const LINKS: u64 = 2;
 
-/// The parts of the plan. Models take what their admission found, all plans together.
+/// The parts of the plan: all but the models, then each model in its best form as it was measured (`model …`), and what
+/// loading one of them takes beyond that for a moment.
 pub fn memory_plan(config: &Config, models: &Models) -> Vec<MemoryPart> {
     let mut parts = fixed_parts(config, &models.manifests);
-    let admitted = models.registry.status().filter(|model| model.memory_bytes > 0);
-    parts.extend(admitted.map(|model| part(&format!("model {}", model.id), model.memory_bytes)));
+    let needs = models.needs(config);
+    let best = (0_u16..).map(ModelId).zip(&needs).filter_map(|(id, needs)| Some((id, *needs.forms.first()?)));
+    parts.extend(best.clone().map(|(id, cost)| part(&format!("model {}", models.name(id)), cost.kept)));
+    let loading = best.map(|(_, cost)| cost.peak.saturating_sub(cost.kept)).max();
+    parts.extend(loading.map(|bytes| part("model being loaded, for a moment", bytes)));
     parts
 }
 

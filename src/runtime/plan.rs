@@ -9,8 +9,8 @@ use crate::features::FeatureLayout;
 use crate::flow::{ModelId, StreamId, StreamKind};
 use crate::infer::Manifest;
 use crate::infer::manifest::Encoding;
-use crate::ingest::{IngestConfig, StreamInput as TopicInput};
-use crate::pipeline::{PipelinePlan, StreamPlan};
+use crate::ingest::{Ingest, IngestConfig, StreamInput as TopicInput};
+use crate::pipeline::{Pipeline, PipelinePlan, StreamPlan};
 use crate::runtime::infer::StreamInput;
 use crate::runtime::memory::{queue_max, window_bytes};
 use crate::runtime::reading::Reading;
@@ -25,6 +25,15 @@ pub struct Plan {
     pub(in crate::runtime) inputs: Vec<StreamInput>,
     /// Bytes the windows of each stream may take.
     pub(in crate::runtime) window_bytes: Vec<u64>,
+}
+
+impl Plan {
+    /// The stages that do without models, as the service starts them.
+    pub fn stages(&self) -> (Ingest, Pipeline) {
+        let mut pipeline = Pipeline::new(self.pipeline.clone());
+        pipeline.limit_windows(&self.window_bytes);
+        (Ingest::new(self.ingest.clone()), pipeline)
+    }
 }
 
 /// Ties streams to models.
