@@ -4,12 +4,11 @@ use std::path::Path;
 
 use crate::cli::exit::{Failure, say};
 use crate::config::{Config, Fault, LinkSettings, WHOLE_FILE};
-use crate::flow::VariantRule;
-use crate::infer::{Fit, ModelState};
+use crate::infer::ModelState;
 use crate::io::files::{read_secret, read_text};
 use crate::io::mqtt::{FileFault, TlsFiles, TlsMemory, examine, expiries};
 use crate::io::sysfs::Sysfs;
-use crate::runtime::{Models, board_profile, load_models, memory_plan, model_room, plan, plan_sum};
+use crate::runtime::{Models, board_profile, load_models, memory_plan, plan};
 use crate::units::Bytes;
 
 /// Checks everything that can be checked without starting.
@@ -118,33 +117,17 @@ fn links(config: &Config) -> [(&'static str, &LinkSettings); 2] {
 
 fn print_memory(config: &Config, models: &Models, faults: &mut Vec<String>) {
     let parts = memory_plan(config, models);
-    let budget = config.budget.memory;
-    let room = model_room(config, &models.manifests);
-    let fixed: Vec<_> = parts.iter().filter(|part| !part.what.starts_with("model ")).cloned().collect();
-    let fixed = plan_sum(&fixed);
+    let sum = parts.iter().map(|part| part.bytes.0).sum();
     say("memory plan");
     for part in &parts {
         say(&format!("  {:>10}  {}", part.bytes.to_string(), part.what));
     }
-    let (needed, how) = match models.fit(config, fixed.0) {
-        Fit::Together { needed, rule: VariantRule::Smallest } => (needed, ", models in their smallest form".into()),
-        Fit::Together { needed, rule: VariantRule::Best | VariantRule::Cheapest } => (needed, String::new()),
-        Fit::Turns { needed, together, turns, .. } => {
-            let names: Vec<String> = turns.iter().map(|id| models.name(*id).to_string()).collect();
-            let all = Bytes(fixed.0 + together);
-            say(&format!("  {:>10}  with all models; these take turns: {}", all.to_string(), names.join(", ")));
-            (needed, ", one model after the other".into())
-        }
-        Fit::Never { needed, largest } => (needed, format!(", with {} alone", models.name(largest))),
-    };
-    let sum = Bytes(fixed.0 + needed);
-    say(&format!("  {:>10}  together{how}, of a budget of {budget}", sum.to_string()));
-    if sum > budget {
+    let budget = config.budget.memory;
+    say(&format!("  {:>10}  together, of a budget of {budget}", Bytes(sum).to_string()));
+    if sum > budget.0 {
         let fault = Fault {
             key: "budget.memory".to_owned(),
-            wrong: format!(
-                "{budget} is less than the {sum} the plan needs{how}: {fixed} without models, which leaves {room} for them"
-            ),
+            wrong: format!("{budget} is less than the {} the plan needs", Bytes(sum)),
             allowed: "a larger budget, fewer or smaller models, or smaller limits".to_owned(),
         };
         faults.push(fault.to_string());

@@ -10,7 +10,6 @@ use std::sync::Arc;
 
 use crate::config::Config;
 use crate::distill::COARSENING_BYTES_MAX;
-use crate::flow::ModelId;
 use crate::infer::{BATCH_MAX, Manifest};
 use crate::infer::manifest::{InputLayout, Tags};
 use crate::infer::tensor::Dtype;
@@ -23,7 +22,7 @@ use crate::runtime::limits::{
 };
 use crate::runtime::memory::limits::{largest_work, series_bytes};
 pub(in crate::runtime) use crate::runtime::memory::limits::{queue_bytes, queue_max, window_bytes};
-use crate::runtime::models::Models;
+use crate::runtime::models::{Models, model_parts};
 use crate::units::Bytes;
 
 /// One line of the memory plan.
@@ -51,26 +50,21 @@ const BATCH_BYTES: u64 = 16 << 10;
 /// The links to the two brokers.
 const LINKS: u64 = 2;
 
-/// The parts of the plan: all but the models, then each model in its best form as it was measured (`model …`), and what
-/// loading one of them takes beyond that for a moment.
+/// The parts of the plan; models take what their admission measured.
 pub fn memory_plan(config: &Config, models: &Models) -> Vec<MemoryPart> {
     let mut parts = fixed_parts(config, &models.manifests);
-    let needs = models.needs(config);
-    let best = (0_u16..).map(ModelId).zip(&needs).filter_map(|(id, needs)| Some((id, *needs.forms.first()?)));
-    parts.extend(best.clone().map(|(id, cost)| part(&format!("model {}", models.name(id)), cost.kept)));
-    let loading = best.map(|(_, cost)| cost.peak.saturating_sub(cost.kept)).max();
-    parts.extend(loading.map(|bytes| part("model being loaded, for a moment", bytes)));
+    let fixed = sum(&parts);
+    parts.extend(model_parts(config, models, fixed));
     parts
 }
 
-/// What the budget leaves for models when everything else takes what it may.
-pub fn model_room(config: &Config, manifests: &[Option<Arc<Manifest>>]) -> Bytes {
-    Bytes(config.budget.memory.0.saturating_sub(plan_sum(&fixed_parts(config, manifests)).0))
+/// Bytes that the rest of the plan leaves for models.
+pub(in crate::runtime) fn models_limit(config: &Config, manifests: &[Option<Arc<Manifest>>]) -> u64 {
+    config.budget.memory.0.saturating_sub(sum(&fixed_parts(config, manifests)))
 }
 
-/// The sum of these parts.
-pub fn plan_sum(parts: &[MemoryPart]) -> Bytes {
-    Bytes(parts.iter().map(|part| part.bytes.0).sum())
+fn sum(parts: &[MemoryPart]) -> u64 {
+    parts.iter().map(|part| part.bytes.0).sum()
 }
 
 /// All parts but the models themselves.

@@ -60,7 +60,7 @@ pub use commands::{
 pub use common::WiringError;
 pub use extraction::{Pieces, Unmarked};
 pub use governor::board_profile;
-pub use memory::{MemoryPart, memory_plan, model_room, plan_sum};
+pub use memory::{MemoryPart, memory_plan};
 pub use models::{ADMISSION_MEMORY, ADMISSION_SECONDS, ModelFault, Models, load_models};
 pub use options::{Options, Pace};
 pub use plan::{Plan, plan};
