@@ -161,8 +161,15 @@ impl Gateway {
     /// Nothing of the good stream is missing, and every message and sample is accounted for.
     fn check(&self) {
         let good = u64::from(MILLION / GOOD_EVERY);
-        assert_eq!((self.ingest.stream_tally(GOOD).received, self.ingest.stream_tally(GOOD).passed), (good, good));
-        assert_eq!(self.judged[usize::from(GOOD.0)], good / 10 + 1, "windows of the good stream, second 1 to the last");
+        assert_eq!(
+            (self.ingest.stream_tally(GOOD).received, self.ingest.stream_tally(GOOD).passed),
+            (good, good)
+        );
+        assert_eq!(
+            self.judged[usize::from(GOOD.0)],
+            good / 10 + 1,
+            "windows of the good stream, second 1 to the last"
+        );
         assert!(self.ingest.tally().balances(0), "{:?}", self.ingest.tally());
         for stage in [Stage::Window, Stage::Infer] {
             let (tally, held) = self.pipeline.count(stage);

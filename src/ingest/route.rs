@@ -156,7 +156,8 @@ impl Router {
         let beyond = |sources: &usize| sources.saturating_sub(own);
         let shared = most.saturating_sub(own.saturating_mul(streams));
         let taken: usize = self.sources.iter().map(beyond).sum();
-        self.series.len() < most && (self.sources.get(stream).is_some_and(|held| *held < own) || taken < shared)
+        self.series.len() < most
+            && (self.sources.get(stream).is_some_and(|held| *held < own) || taken < shared)
     }
 
     fn series_max(&self) -> usize {

@@ -10,9 +10,9 @@ use std::sync::Arc;
 
 use crate::config::Config;
 use crate::distill::COARSENING_BYTES_MAX;
-use crate::infer::{BATCH_MAX, Manifest};
 use crate::infer::manifest::{InputLayout, Tags};
 use crate::infer::tensor::Dtype;
+use crate::infer::{BATCH_MAX, Manifest};
 use crate::io::mqtt::QUEUED_BYTES_MAX;
 use crate::outbox::WhenFull;
 use crate::runtime::analyze::WORK_IN_FLIGHT;

@@ -10,8 +10,8 @@ use tracing::{debug, info, warn};
 
 use crate::clock::{Clock, SystemClock, Uptime};
 use crate::io::mqtt::{Arrival, Connection, Inbound, MqttError, Publisher, Qos};
-use crate::runtime::operations::{Command, Intake, Sorted};
 use crate::runtime::limits::INPUT_BYTES_MAX;
+use crate::runtime::operations::{Command, Intake, Sorted};
 use crate::runtime::retry::{IDLE_TURN, Retry, best_effort};
 use crate::runtime::target::Target;
 use crate::telemetry::{Metric, Metrics, Progress, Task};

@@ -331,7 +331,13 @@ fn start_brain(
         metrics: Arc::clone(&common.metrics),
         progress: Arc::clone(&common.progress),
     };
-    Ok(BrainSide { analyze: tokio::spawn(booked(Purpose::Distill, analyze.run())), infer, inputs, filters, models })
+    Ok(BrainSide {
+        analyze: tokio::spawn(booked(Purpose::Distill, analyze.run())),
+        infer,
+        inputs,
+        filters,
+        models,
+    })
 }
 
 /// The pauses of the configured streams, those of before the restart among them.

@@ -31,8 +31,9 @@ pub(in crate::runtime::status) fn budget_json(sources: &Sources, memory_max: Byt
 fn memory_by(sources: &Sources) -> Map<String, Value> {
     let stages = Purpose::STAGES.iter().map(|purpose| (purpose.as_str().to_owned(), purpose.held().bytes));
     let models = sources.models.borrow();
-    let models = models.iter().enumerate().map(|(place, model)| {
-        (format!("model {}", model.id), Purpose::Model(place).held().bytes)
-    });
+    let models = models
+        .iter()
+        .enumerate()
+        .map(|(place, model)| (format!("model {}", model.id), Purpose::Model(place).held().bytes));
     stages.chain(models).map(|(what, bytes)| (what, json!(bytes))).collect()
 }
