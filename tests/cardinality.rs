@@ -140,7 +140,7 @@ impl Gateway {
                     self.pipeline.recycle(window);
                 }
             }
-            self.pipeline.settle(batch, Duration::ZERO);
+            self.pipeline.settle(batch, Duration::ZERO, now);
         }
     }
 
