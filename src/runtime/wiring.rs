@@ -36,7 +36,7 @@ use crate::runtime::crowd::Crowd;
 use crate::runtime::decisions::Decisions;
 use crate::runtime::desk::Desk;
 use crate::runtime::forward::{Forward, Wires};
-use crate::runtime::governor::prepare_governor;
+use crate::runtime::governor::{LevelTeller, Waiting, prepare_governor};
 use crate::runtime::hang::{HangWatch, InferLost};
 use crate::runtime::hardware::HardwareVoice;
 use crate::runtime::known_time::KnownTime;
@@ -98,10 +98,12 @@ pub(in crate::runtime) fn wire(config: &Config, options: &Options) -> Result<Ser
     let (_voice, view) = HardwareVoice::channel();
     let governor = prepare_governor(config, &options.root, stopping_seen.clone(), view, &common)?;
     let models = admitted_models(config)?;
-    let outbox = start_outbox(config, door(config, &models.manifests, &models.readings), &common)?;
+    let sparing = governor.budget.subscribe();
+    let outbox = start_outbox(config, door(config, &models.manifests, &models.readings), sparing, &common)?;
     let plan = plan(config, &models.manifests, &models.readings, outbox.epoch)
         .map_err(|faults| WiringError::Plan { faults })?;
     let (forward, link) = start_forward(config, &common, &outbox, grace_seen, health_seen.clone())?;
+    let levels = level_teller(&outbox, publisher_seen.clone(), &common);
     let shelf = shelf(config, models, &common);
     let pauses = Arc::new(pause_book(config, &common));
     let allowed = Allowed { budget: governor.budget.subscribe(), paused: pauses.ids() };
@@ -155,7 +157,7 @@ pub(in crate::runtime) fn wire(config: &Config, options: &Options) -> Result<Ser
     Ok(Service {
         forward,
         analyze: brain.analyze,
-        governor: tokio::spawn(booked(Purpose::Status, governor.run())),
+        governor: tokio::spawn(booked(Purpose::Status, governor.run(levels))),
         status: tokio::spawn(booked(Purpose::Status, status.run())),
         operations: tokio::spawn(operations.shell.run()),
         plant: tokio::spawn(booked(Purpose::Plant, plant.run())),
@@ -207,7 +209,12 @@ struct OutboxSide {
     done: oneshot::Receiver<Result<(), OutboxError>>,
 }
 
-fn start_outbox(config: &Config, door: Door, common: &Common) -> Result<OutboxSide, WiringError> {
+fn start_outbox(
+    config: &Config,
+    door: Door,
+    budget: watch::Receiver<Budget>,
+    common: &Common,
+) -> Result<OutboxSide, WiringError> {
     let _booked = book(Purpose::Outbox);
     let path = config.gateway.state_dir.join("outbox");
     let directory = Directory::open(&path)?;
@@ -224,7 +231,7 @@ fn start_outbox(config: &Config, door: Door, common: &Common) -> Result<OutboxSi
     let start = |lane| LaneStart { acked: outbox.acked(lane).0, done: outbox.done(lane).to_vec() };
     let (epoch, starts, note) = (outbox.epoch(), Lane::ALL.map(start), outbox.remembered().to_vec());
     let worker = OutboxWorker {
-        room: Room::new(Coarsening::new(door, SummaryIds::new(outbox.epoch()))),
+        room: Room::new(Coarsening::new(door, SummaryIds::new(outbox.epoch()))).sparing(budget),
         outbox,
         urgent: urgent_seen,
         requests: requests_seen,
@@ -236,6 +243,25 @@ fn start_outbox(config: &Config, door: Door, common: &Common) -> Result<OutboxSi
     };
     let done = thread("tg-outbox", booked(Purpose::Outbox, worker.run())).map_err(WiringError::Thread)?;
     Ok(OutboxSide { epoch, starts, note, urgent, requests, durable: durable_seen, report: report_seen, done })
+}
+
+/// Where changes of the level are told.
+fn level_teller(
+    outbox: &OutboxSide,
+    publisher: watch::Receiver<Option<Publisher>>,
+    common: &Common,
+) -> LevelTeller {
+    LevelTeller {
+        ids: SummaryIds::of_levels(outbox.epoch),
+        urgent: outbox.urgent.clone(),
+        outbox: outbox.requests.clone(),
+        publisher,
+        topic: common.topics.governor(),
+        origin: common.origin.clone(),
+        clock: common.clock.clone(),
+        metrics: Arc::clone(&common.metrics),
+        waiting: Waiting::default(),
+    }
 }
 
 fn start_forward(
