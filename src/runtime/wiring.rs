@@ -7,6 +7,8 @@
 //! | infer → analyze | [`BATCHES_OUT_MAX`] | cannot, for the same reason |
 //! | analyze, forward → outbox | [`REQUESTS_MAX`] | they wait: events are the product |
 //! | analyze → outbox, alarms | [`URGENT_MAX`] | they wait, behind alarms only |
+//! | a failing supply → outbox | [`POWER_FAIL_MAX`] edges | dropped: the flush that runs serves them all |
+//! | plant → operations | 32 commands | dropped and counted: the broker keeps them for the next connection |
 
 use std::collections::VecDeque;
 use std::sync::Arc;

@@ -20,6 +20,14 @@ pub(in crate::runtime::status) fn budget_json(sources: &Sources, memory_max: Byt
     let refused = |priority: &Priority| !budget.admit.allows(*priority);
     let shedding: Vec<&str> = Priority::ALL.iter().filter(|p| refused(p)).map(|p| p.as_str()).collect();
     let paused: Vec<&str> = pauses.streams().map(|stream| &**stream).collect();
+    let shed =
+        [Metric::ShedAlarms, Metric::ShedNormal, Metric::ShedBulk].map(|metric| sources.metrics.get(metric));
+    let shed_by: Map<String, Value> = Priority::ALL
+        .iter()
+        .zip(shed)
+        .map(|(class, shed)| (class.as_str().to_owned(), json!(shed)))
+        .collect();
+    let shed_total: u64 = shed.iter().sum();
     let mut told = level(budget, &governor, now);
     told.extend(heat(&governor));
     told.extend(memory(&governor.memory, &models));
@@ -27,7 +35,7 @@ pub(in crate::runtime::status) fn budget_json(sources: &Sources, memory_max: Byt
         "cpu": {"allowed": cores(budget.cpu), "used": used(&models)},
         "power": power(&governor.power),
         "memory": sources.metrics.get(Metric::MemoryBytes), "memory_limit": memory_max.0,
-        "shedding": shedding, "shed": sources.metrics.stage(Stage::Infer).tally.dropped(DropReason::Budget),
+        "shedding": shedding, "shed_by": shed_by, "shed_total": shed_total, "shed": sources.metrics.stage(Stage::Infer).tally.dropped(DropReason::Budget),
         "paused": paused, "safe_mode": sources.is_safe_mode,
     })));
     Value::Object(told)
