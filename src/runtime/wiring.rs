@@ -20,30 +20,31 @@ use tracing::{error, info};
 use crate::clock::{Clock, EventTime, SystemClock, Uptime};
 use crate::config::Config;
 use crate::egress::Door;
-use crate::flow::{Budget, StreamId};
+use crate::flow::{Budget, ModelId, StreamId};
 use crate::forward::{LaneStart, Moment, Session, Status};
-use crate::infer::{BATCHES_OUT_MAX, ModelStatus, Registry};
-use crate::ingest::Ingest;
+use crate::infer::{BATCHES_OUT_MAX, ModelStatus, Residency};
 use crate::io::disk::Directory;
 use crate::io::mqtt::Publisher;
 use crate::outbox::{Lane, Outbox, OutboxError};
-use crate::pipeline::Pipeline;
 use crate::runtime::analyze::Analyze;
 use crate::runtime::arrivals::Arrivals;
+use crate::runtime::bench::Bench;
 use crate::runtime::coarsening::Coarsening;
 use crate::runtime::common::{Common, WiringError};
 use crate::runtime::complaints::Complaints;
 use crate::runtime::crowd::Crowd;
 use crate::runtime::decisions::Decisions;
+use crate::runtime::desk::Desk;
 use crate::runtime::endpoints::{certificates, forward_config, plant_target, upstream_target};
 use crate::runtime::forward::{Forward, Wires};
-use crate::runtime::governor::prepare_governor;
+use crate::runtime::governor::{LevelTeller, Waiting, prepare_governor};
+use crate::runtime::hang::{HangWatch, InferLost};
 use crate::runtime::hardware::{
-    HardwareCommands, HardwareEnd, HardwareVoice, Measurements, OnPowerFail, attached, start_hardware,
+    HardwareCommands, HardwareEnd, HardwareVoice, Measurements, OnPowerFail, start_hardware,
 };
-use crate::runtime::infer::{InferWorker, Scratch};
 use crate::runtime::known_time::KnownTime;
 use crate::runtime::limits::{INPUTS_MAX, REQUESTS_MAX, URGENT_MAX};
+use crate::runtime::memory::models_limit;
 use crate::runtime::models::{Models, load_models};
 use crate::runtime::operations::{PauseBook, Surroundings, prepare};
 use crate::runtime::options::Options;
@@ -51,14 +52,14 @@ use crate::runtime::outbox::{OutboxReport, OutboxRequest, OutboxWorker};
 use crate::runtime::plan::{Plan, door, plan};
 use crate::runtime::plant::{PlantInput, PlantLink};
 use crate::runtime::power_fail::{Flushed, POWER_FAIL_MAX, PowerFail};
-use crate::runtime::reading::Reading;
 use crate::runtime::retry::best_effort;
 use crate::runtime::room::Room;
+use crate::runtime::shelf::Shelf;
 use crate::runtime::starts::LEFT_OUT;
 use crate::runtime::status::{Sources, StatusReport, Topics};
 use crate::runtime::summary_ids::SummaryIds;
 use crate::runtime::threads::thread;
-use crate::telemetry::Progress;
+use crate::telemetry::{Progress, Purpose, book, booked};
 use crate::wire::{Encoder, Origin};
 
 /// A running service: what the supervisor holds.
@@ -69,7 +70,7 @@ pub(in crate::runtime) struct Service {
     pub(in crate::runtime) governor: JoinHandle<()>,
     pub(in crate::runtime) status: JoinHandle<()>,
     pub(in crate::runtime) operations: JoinHandle<()>,
-    pub(in crate::runtime) infer: oneshot::Receiver<()>,
+    pub(in crate::runtime) infer: JoinHandle<Result<(), InferLost>>,
     pub(in crate::runtime) outbox: oneshot::Receiver<Result<(), OutboxError>>,
     pub(in crate::runtime) stopping: watch::Sender<bool>,
     pub(in crate::runtime) grace: watch::Sender<Option<Uptime>>,
@@ -99,13 +100,14 @@ pub(in crate::runtime) fn wire(
     let (publisher, publisher_seen) = watch::channel(None);
 
     let (voice, view) = HardwareVoice::channel();
-    let governor = prepare_governor(config, &options.root, stopping_seen.clone(), view, &common)?;
+    let mut governor = prepare_governor(config, &options.root, stopping_seen.clone(), view, &common)?;
     let models = models(config, is_safe_mode)?;
-    let outbox = start_outbox(config, door(config, &models.manifests, &models.readings), &common)?;
+    let sparing = governor.budget.subscribe();
+    let outbox = start_outbox(config, door(config, &models.manifests, &models.readings), sparing, &common)?;
     let mut plan = plan(config, &models.manifests, &models.readings, outbox.epoch)
         .map_err(|faults| WiringError::Plan { faults })?;
     let hardware = start_hardware(
-        attached(config, &governor.profile)?,
+        std::mem::take(&mut governor.attached),
         &options.root,
         std::mem::take(&mut plan.measured),
         (voice, on_power_fail(&outbox)),
@@ -113,11 +115,12 @@ pub(in crate::runtime) fn wire(
         &common,
     )?;
     let (forward, link) = start_forward(config, &common, &outbox, grace_seen, health_seen.clone())?;
-    let models = (models.registry, models.readings);
+    let levels = level_teller(&outbox, publisher_seen.clone(), &common);
+    let shelf = shelf(config, models, &common);
     let pauses = Arc::new(pause_book(config, &common));
     let allowed = Allowed { budget: governor.budget.subscribe(), paused: pauses.ids() };
     let own = (hardware.measurements, hardware.commands.clone());
-    let brain = start_brain(plan, models, (outbox.urgent, outbox.requests), (allowed, own), &common)?;
+    let brain = start_brain(plan, shelf, (outbox.urgent, outbox.requests), (allowed, own), &common)?;
     let sources = Sources {
         pauses: pauses.subscribe(),
         is_safe_mode,
@@ -158,10 +161,10 @@ pub(in crate::runtime) fn wire(
     Ok(Service {
         forward,
         analyze: brain.analyze,
-        governor: tokio::spawn(governor.run()),
-        status: tokio::spawn(status.run()),
+        governor: tokio::spawn(booked(Purpose::Status, governor.run(levels))),
+        status: tokio::spawn(booked(Purpose::Status, status.run())),
         operations: tokio::spawn(operations.shell.run()),
-        plant: tokio::spawn(plant.run()),
+        plant: tokio::spawn(booked(Purpose::Plant, plant.run())),
         infer: brain.infer,
         outbox: outbox.done,
         power_fail: outbox.power_fail,
@@ -248,7 +251,13 @@ struct OutboxSide {
     done: oneshot::Receiver<Result<(), OutboxError>>,
 }
 
-fn start_outbox(config: &Config, door: Door, common: &Common) -> Result<OutboxSide, WiringError> {
+fn start_outbox(
+    config: &Config,
+    door: Door,
+    budget: watch::Receiver<Budget>,
+    common: &Common,
+) -> Result<OutboxSide, WiringError> {
+    let _booked = book(Purpose::Outbox);
     let path = config.gateway.state_dir.join("outbox");
     let directory = Directory::open(&path)?;
     // The salt needs to differ from run to run, not to be secret.
@@ -266,7 +275,7 @@ fn start_outbox(config: &Config, door: Door, common: &Common) -> Result<OutboxSi
     let start = |lane| LaneStart { acked: outbox.acked(lane).0, done: outbox.done(lane).to_vec() };
     let (epoch, starts, note) = (outbox.epoch(), Lane::ALL.map(start), outbox.remembered().to_vec());
     let worker = OutboxWorker {
-        room: Room::new(Coarsening::new(door, SummaryIds::new(outbox.epoch()))),
+        room: Room::new(Coarsening::new(door, SummaryIds::new(outbox.epoch()))).sparing(budget),
         outbox,
         urgent: urgent_seen,
         power_fail: power_fail_seen,
@@ -278,7 +287,7 @@ fn start_outbox(config: &Config, door: Door, common: &Common) -> Result<OutboxSi
         metrics: Arc::clone(&common.metrics),
         progress: Arc::clone(&common.progress),
     };
-    let done = thread("tg-outbox", worker.run()).map_err(WiringError::Thread)?;
+    let done = thread("tg-outbox", booked(Purpose::Outbox, worker.run())).map_err(WiringError::Thread)?;
     Ok(OutboxSide {
         epoch,
         starts,
@@ -291,6 +300,25 @@ fn start_outbox(config: &Config, door: Door, common: &Common) -> Result<OutboxSi
         report: report_seen,
         done,
     })
+}
+
+/// Where changes of the level are told.
+fn level_teller(
+    outbox: &OutboxSide,
+    publisher: watch::Receiver<Option<Publisher>>,
+    common: &Common,
+) -> LevelTeller {
+    LevelTeller {
+        ids: SummaryIds::of_levels(outbox.epoch),
+        urgent: outbox.urgent.clone(),
+        outbox: outbox.requests.clone(),
+        publisher,
+        topic: common.topics.governor(),
+        origin: common.origin.clone(),
+        clock: common.clock.clone(),
+        metrics: Arc::clone(&common.metrics),
+        waiting: Waiting::default(),
+    }
 }
 
 fn start_forward(
@@ -321,7 +349,21 @@ fn start_forward(
         progress: Arc::clone(&common.progress),
         wires: Wires::default(),
     };
-    Ok((tokio::spawn(forward.run()), status_seen))
+    Ok((tokio::spawn(booked(Purpose::Forward, forward.run())), status_seen))
+}
+
+/// The models, those that fit loaded: first the ones that stay.
+fn shelf(config: &Config, models: Models, common: &Common) -> Shelf {
+    let needs = models.needs(config);
+    let limit = models_limit(config, &models.manifests);
+    let mut order: Vec<(bool, ModelId)> =
+        (0_u16..).zip(&needs).map(|(id, needs)| (!needs.pinned, ModelId(id))).collect();
+    order.sort_by_key(|(stays, id)| (*stays, id.0));
+    let Models { registry, readings, sources, .. } = models;
+    let mut shelf = Shelf::new(registry, readings, sources, Residency::new(needs, limit));
+    let order: Vec<ModelId> = order.into_iter().map(|(_, id)| id).collect();
+    shelf.fill(&order, common.clock.uptime());
+    shelf
 }
 
 /// What the brain may judge at the moment.
@@ -339,7 +381,7 @@ fn on_power_fail(outbox: &OutboxSide) -> OnPowerFail {
 /// The brain's task, the models' thread and the ways to them.
 struct BrainSide {
     analyze: JoinHandle<()>,
-    infer: oneshot::Receiver<()>,
+    infer: JoinHandle<Result<(), InferLost>>,
     inputs: mpsc::Sender<PlantInput>,
     filters: Vec<String>,
     models: watch::Receiver<Vec<ModelStatus>>,
@@ -347,7 +389,7 @@ struct BrainSide {
 
 fn start_brain(
     mut plan: Plan,
-    (registry, readings): (Registry, Vec<Option<Reading>>),
+    shelf: Shelf,
     (urgent, outbox): (mpsc::Sender<OutboxRequest>, mpsc::Sender<OutboxRequest>),
     (allowed, (measurements, panel)): (Allowed, (Measurements, HardwareCommands)),
     common: &Common,
@@ -355,27 +397,34 @@ fn start_brain(
     let (work, work_seen) = mpsc::channel(BATCHES_OUT_MAX);
     let (results, results_seen) = mpsc::channel(BATCHES_OUT_MAX);
     let (inputs, inputs_seen) = mpsc::channel(INPUTS_MAX);
-    let (status, models) = watch::channel(registry.status().collect());
-    plan.pipeline.schedule.batch_max = registry.batch_sizes().collect();
-    let worker = InferWorker {
+    let (status, models) = watch::channel(shelf.registry.status().collect());
+    plan.pipeline.schedule.batch_max = shelf.registry.batch_sizes().collect();
+    let (ingest, pipeline) = plan.stages();
+    let bench = Box::new(Bench {
         work: work_seen,
-        results,
+        budget: allowed.budget.clone(),
         status,
-        registry,
-        streams: plan.inputs,
-        readings,
+        shelf,
+        waiting: Vec::new(),
+        marking: Vec::new(),
+        ended: false,
+        reported: Uptime::ZERO,
+    });
+    let watch = HangWatch {
+        desk: Arc::new(Desk::default()),
+        streams: plan.inputs.into(),
+        results,
         clock: common.clock.clone(),
         progress: Arc::clone(&common.progress),
-        scratch: Scratch::default(),
     };
-    let infer = thread("tg-infer", worker.run()).map_err(WiringError::Thread)?;
+    let running = watch.start(bench).map_err(WiringError::Thread)?;
+    let infer = tokio::spawn(watch.run(running));
     let crowd = Crowd::new(plan.pipeline.schedule.pieces_max);
-    let ingest = Ingest::new(plan.ingest);
     let filters = ingest.subscriptions();
     let names = plan.pipeline.policies.iter().map(|policy| Arc::clone(&policy.stream)).collect();
     let analyze = Analyze {
         ingest,
-        pipeline: Pipeline::new(plan.pipeline),
+        pipeline,
         inputs: inputs_seen,
         work,
         results: results_seen,
@@ -396,7 +445,13 @@ fn start_brain(
         metrics: Arc::clone(&common.metrics),
         progress: Arc::clone(&common.progress),
     };
-    Ok(BrainSide { analyze: tokio::spawn(analyze.run()), infer, inputs, filters, models })
+    Ok(BrainSide {
+        analyze: tokio::spawn(booked(Purpose::Distill, analyze.run())),
+        infer,
+        inputs,
+        filters,
+        models,
+    })
 }
 
 /// The pauses of the configured streams, those of before the restart among them.

@@ -8,7 +8,7 @@ use crate::governor::GovernorStatus;
 use crate::infer::ModelStatus;
 use crate::runtime::status::Sources;
 use crate::tally::{DropReason, Stage};
-use crate::telemetry::{Metric, Purpose, held_by};
+use crate::telemetry::{Metric, Purpose, heap_bytes};
 use crate::units::{Bytes, Celsius, Millicores};
 
 /// What is allowed, by what was measured, and what is shed for it.
@@ -67,24 +67,12 @@ fn heat(governor: &GovernorStatus) -> Map<String, Value> {
 
 /// By stage and by model, where the heap is counted; and what the kernel says.
 fn memory(reading: &MemoryReading, models: &[ModelStatus]) -> Map<String, Value> {
-    let mut by = Map::new();
-    for held in held_by(models.len()).filter(|held| held.peak > 0) {
-        let name = match held.purpose {
-            Purpose::Model(place) => {
-                models.get(place).map_or_else(|| place.to_string(), |model| model.id.to_string())
-            }
-            stage @ (Purpose::Other
-            | Purpose::Ingest
-            | Purpose::Window
-            | Purpose::Input
-            | Purpose::Distill
-            | Purpose::Outbox
-            | Purpose::Forward
-            | Purpose::Plant
-            | Purpose::Status) => stage.as_str().to_owned(),
-        };
-        by.insert(name, json!(held.bytes));
-    }
+    let stages = Purpose::STAGES.iter().map(|purpose| (purpose.as_str().to_owned(), purpose.held().bytes));
+    let models = models
+        .iter()
+        .enumerate()
+        .map(|(place, model)| (format!("model {}", model.id), Purpose::Model(place).held().bytes));
+    let by: Map<String, Value> = stages.chain(models).map(|(what, bytes)| (what, json!(bytes))).collect();
     let group = reading.group.map(|group| {
         json!({
             "used": group.used.0, "max": group.max.map(|max| max.0), "high": group.high.map(|high| high.0),
@@ -92,7 +80,7 @@ fn memory(reading: &MemoryReading, models: &[ModelStatus]) -> Map<String, Value>
         })
     });
     object(json!({
-        "memory_by": by, "group": group, "available": reading.available.map(|bytes| bytes.0),
+        "memory_by": by, "heap": heap_bytes(), "group": group, "available": reading.available.map(|bytes| bytes.0),
         "stalled": reading.stalled.map(|share| rounded(share.get(), 1_000.0)),
     }))
 }
