@@ -20,6 +20,7 @@ use crate::config::{Config, LinkSettings};
 use crate::egress::Door;
 use crate::flow::{Budget, StreamId};
 use crate::forward::{ForwardConfig, LaneStart, Moment, Session, Status};
+use crate::governor::GovernorStatus;
 use crate::infer::{BATCHES_OUT_MAX, ModelStatus, Registry};
 use crate::ingest::Ingest;
 use crate::io::disk::Directory;
@@ -103,7 +104,11 @@ pub(in crate::runtime) fn wire(config: &Config, options: &Options) -> Result<Ser
     let (forward, link) = start_forward(config, &common, &outbox, grace_seen, health_seen.clone())?;
     let models = (models.registry, models.readings);
     let pauses = Arc::new(pause_book(config, &common));
-    let allowed = Allowed { budget: governor.budget.subscribe(), paused: pauses.ids() };
+    let allowed = Allowed {
+        budget: governor.budget.subscribe(),
+        governor: governor.status.subscribe(),
+        paused: pauses.ids(),
+    };
     let brain = start_brain(plan, models, (outbox.urgent, outbox.requests), allowed, &common)?;
     let sources = Sources {
         pauses: pauses.subscribe(),
@@ -270,6 +275,7 @@ fn start_forward(
 /// What the brain may judge at the moment.
 struct Allowed {
     budget: watch::Receiver<Budget>,
+    governor: watch::Receiver<GovernorStatus>,
     paused: watch::Receiver<Arc<[StreamId]>>,
 }
 
@@ -319,6 +325,7 @@ fn start_brain(
         urgent,
         outbox,
         budget: allowed.budget,
+        governor: allowed.governor,
         paused: allowed.paused,
         decisions: Decisions::new(),
         complaints: Complaints::new(names),
