@@ -163,7 +163,6 @@ fn part(what: &str, bytes: u64) -> MemoryPart {
 mod tests {
     use super::*;
     use crate::config::DEFAULT_CONFIG;
-    use crate::infer::Registry;
 
     /// Bytes planned for windows when the first stream of the default is changed.
     fn window_bytes(changes: &[(&str, &str)]) -> u64 {
@@ -172,9 +171,7 @@ mod tests {
             assert!(text.contains(from), "{from}");
             text = text.replace(from, to);
         }
-        let (registry, manifests, readings, faults) = (Registry::new(), Vec::new(), Vec::new(), Vec::new());
-        let models = Models { registry, manifests, readings, faults };
-        let plan = memory_plan(&Config::parse(&text).unwrap(), &models);
+        let plan = memory_plan(&Config::parse(&text).unwrap(), &Models::none());
         plan.iter().find(|part| part.what.starts_with("windows")).map_or(0, |part| part.bytes.0)
     }
 
