@@ -22,6 +22,7 @@ use crate::config::Config;
 use crate::egress::Door;
 use crate::flow::{Budget, ModelId, StreamId};
 use crate::forward::{LaneStart, Moment, Session, Status};
+use crate::governor::GovernorStatus;
 use crate::infer::{BATCHES_OUT_MAX, ModelStatus, Residency};
 use crate::io::disk::Directory;
 use crate::io::mqtt::Publisher;
@@ -118,7 +119,11 @@ pub(in crate::runtime) fn wire(
     let levels = level_teller(&outbox, publisher_seen.clone(), &common);
     let shelf = shelf(config, models, &common);
     let pauses = Arc::new(pause_book(config, &common));
-    let allowed = Allowed { budget: governor.budget.subscribe(), paused: pauses.ids() };
+    let allowed = Allowed {
+        budget: governor.budget.subscribe(),
+        governor: governor.status.subscribe(),
+        paused: pauses.ids(),
+    };
     let own = (hardware.measurements, hardware.commands.clone());
     let brain = start_brain(plan, shelf, (outbox.urgent, outbox.requests), (allowed, own), &common)?;
     let sources = Sources {
@@ -369,6 +374,7 @@ fn shelf(config: &Config, models: Models, common: &Common) -> Shelf {
 /// What the brain may judge at the moment.
 struct Allowed {
     budget: watch::Receiver<Budget>,
+    governor: watch::Receiver<GovernorStatus>,
     paused: watch::Receiver<Arc<[StreamId]>>,
 }
 
@@ -431,6 +437,7 @@ fn start_brain(
         urgent,
         outbox,
         budget: allowed.budget,
+        governor: allowed.governor,
         paused: allowed.paused,
         measurements,
         panel,
