@@ -8,12 +8,12 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tracing::info;
 
 use crate::clock::{Clock, EventTime, SystemClock, Uptime, UtcTime};
-use crate::flow::{Budget, Change, Event, Inference, Priority, Report, SampleBatch};
-use crate::infer::{BATCH_MAX, Batch};
+use crate::flow::{Budget, Change, Event, Inference, Priority, Report, SampleBatch, StreamId};
+use crate::infer::{BATCH_MAX, BATCHES_OUT_MAX, Batch};
 use crate::ingest::{Ingest, Message, Sink};
 use crate::io::mqtt::{Inbound, Unsent};
 use crate::outbox::Lane;
-use crate::pipeline::{BATCHES_OUT_MAX, Pipeline};
+use crate::pipeline::Pipeline;
 use crate::runtime::arrivals::Arrivals;
 use crate::runtime::complaints::Complaints;
 use crate::runtime::crowd::{Crowd, TURN_MESSAGES};
@@ -46,6 +46,8 @@ pub(in crate::runtime) struct Analyze {
     pub(in crate::runtime) urgent: mpsc::Sender<OutboxRequest>,
     pub(in crate::runtime) outbox: mpsc::Sender<OutboxRequest>,
     pub(in crate::runtime) budget: watch::Receiver<Budget>,
+    /// The streams that are not judged for now.
+    pub(in crate::runtime) paused: watch::Receiver<Arc<[StreamId]>>,
     pub(in crate::runtime) decisions: Decisions,
     pub(in crate::runtime) complaints: Complaints,
     pub(in crate::runtime) arrivals: Arrivals,
@@ -81,9 +83,11 @@ impl Analyze {
     pub(in crate::runtime) async fn run(mut self) {
         let mut inputs = Vec::with_capacity(TURN_MESSAGES);
         let mut reported = Uptime::ZERO;
+        // Those of before the restart.
+        self.pipeline.set_paused(&self.paused.borrow_and_update());
         loop {
             let wake = self.wake();
-            let room = self.crowd.admits(self.pipeline.queued(), self.clock.uptime());
+            let room = self.crowd.admits(self.pipeline.fullness(), self.clock.uptime());
             tokio::select! {
                 biased;
                 Some(judged) = self.results.recv() => self.settle(judged).await,
@@ -93,6 +97,7 @@ impl Analyze {
                     }
                 }
                 Ok(()) = self.budget.changed() => {}
+                Ok(()) = self.paused.changed() => self.paused.mark_changed(),
                 () = tokio::time::sleep_until(wake) => {}
             }
             while let Ok(judged) = self.results.try_recv() {
@@ -100,6 +105,9 @@ impl Analyze {
             }
             let now = self.clock.uptime();
             self.pipeline.set_budget(*self.budget.borrow());
+            if self.paused.has_changed().unwrap_or(false) {
+                self.pipeline.set_paused(&self.paused.borrow_and_update());
+            }
             self.pipeline.tick(now);
             self.feed_models(now);
             self.tell_link();
@@ -133,6 +141,7 @@ impl Analyze {
                     self.metrics.add(Metric::PlantBytes, message.payload().len() as u64);
                     self.unacked.push_back(message.receipt());
                 }
+                PlantInput::Taken(receipt) => self.unacked.push_back(receipt),
                 PlantInput::Up(publisher) => self.decisions.up(publisher),
                 PlantInput::Down => self.decisions.down(),
                 PlantInput::End => ended = true,
@@ -175,7 +184,11 @@ impl Analyze {
     /// Takes back a batch with its answers.
     async fn settle(&mut self, judged: Judged) {
         let Judged { batch, answers } = judged;
-        self.pipeline.settle(batch, answers.iter().map(|answer| answer.inference.spent).sum());
+        self.pipeline.settle(
+            batch,
+            answers.iter().map(|answer| answer.inference.spent).sum(),
+            self.clock.uptime(),
+        );
         for answer in answers {
             if let Some(window) = answer.window {
                 self.pipeline.recycle(window);
@@ -269,6 +282,16 @@ impl Analyze {
         self.metrics.set(Metric::Clamped, totals.clamped);
         self.metrics.set(Metric::Series, self.ingest.series_count() as u64);
         self.metrics.set(Metric::QueuedWork, self.pipeline.queued() as u64);
+        self.metrics.set(Metric::QueuedBytes, self.pipeline.queued_bytes().0);
+        let counts = self.pipeline.schedule_counts();
+        self.metrics.set(Metric::InferBatches, counts.batches);
+        self.metrics.set(Metric::InferBusy, u64::try_from(counts.spent.as_micros()).unwrap_or(u64::MAX));
+        self.metrics.set(Metric::BudgetWaits, counts.waits);
+        for (metric, shed) in
+            [Metric::ShedAlarms, Metric::ShedNormal, Metric::ShedBulk].into_iter().zip(counts.shed)
+        {
+            self.metrics.set(metric, shed);
+        }
     }
 }
 

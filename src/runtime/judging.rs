@@ -284,8 +284,8 @@ pub(in crate::runtime) fn lost(batch: &Batch) -> Judged {
         Answered { inference, window: None }
     });
     let answers = answers.collect();
-    let &Batch { model, variant, priority, deadline, .. } = batch;
-    Judged { batch: Batch { model, variant, priority, deadline, work: Vec::new() }, answers }
+    let &Batch { ticket, model, variant, priority, deadline, .. } = batch;
+    Judged { batch: Batch { ticket, model, variant, priority, deadline, work: Vec::new() }, answers }
 }
 
 /// Adds entities to what was judged, and says what to count.

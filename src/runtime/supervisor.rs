@@ -90,6 +90,7 @@ async fn supervise(mut service: Service, stop: Option<oneshot::Receiver<()>>) ->
             _ = &mut service.governor => break Err(RunError::Ended("governor")),
             ended = &mut service.infer => break Err(infer_ended(ended)),
             _ = &mut service.status => break Err(RunError::Ended("status")),
+            _ = &mut service.operations => break Err(RunError::Ended("operations")),
             () = tokio::time::sleep(IDLE_TURN) => {
                 match service.progress.stalled(service.clock.uptime()) {
                     None => systemd::feed_watchdog(),
@@ -206,6 +207,7 @@ mod tests {
             forward: task(),
             governor: task(),
             status: task(),
+            operations: task(),
             infer: tokio::spawn(std::future::pending()),
             outbox,
             stopping,

@@ -18,15 +18,15 @@ use tracing::{error, info};
 use crate::clock::{Clock, EventTime, SystemClock, Uptime};
 use crate::config::{Config, LinkSettings};
 use crate::egress::Door;
-use crate::flow::{Budget, ModelId};
+use crate::flow::{Budget, ModelId, StreamId};
 use crate::forward::{ForwardConfig, LaneStart, Moment, Session, Status};
-use crate::infer::{ModelStatus, Residency};
+use crate::infer::{BATCHES_OUT_MAX, ModelStatus, Residency};
 use crate::ingest::Ingest;
 use crate::io::disk::Directory;
 use crate::io::files::read_secret;
 use crate::io::mqtt::{Endpoint, Protocol, Publisher, TlsFiles, TlsMemory, Will};
 use crate::outbox::{Lane, Outbox, OutboxError};
-use crate::pipeline::{BATCHES_OUT_MAX, Pipeline};
+use crate::pipeline::Pipeline;
 use crate::runtime::analyze::Analyze;
 use crate::runtime::arrivals::Arrivals;
 use crate::runtime::bench::Bench;
@@ -40,10 +40,12 @@ use crate::runtime::desk::Desk;
 use crate::runtime::forward::{Forward, Wires};
 use crate::runtime::governor::prepare_governor;
 use crate::runtime::hang::{HangWatch, InferLost};
+use crate::runtime::hardware::HardwareVoice;
 use crate::runtime::known_time::KnownTime;
 use crate::runtime::limits::{INPUTS_MAX, REQUESTS_MAX, URGENT_MAX};
 use crate::runtime::memory::models_limit;
 use crate::runtime::models::{Models, load_models};
+use crate::runtime::operations::{PauseBook, Surroundings, prepare};
 use crate::runtime::options::{Options, Pace};
 use crate::runtime::outbox::{OutboxReport, OutboxRequest, OutboxWorker};
 use crate::runtime::plan::{Plan, door, plan};
@@ -74,6 +76,7 @@ pub(in crate::runtime) struct Service {
     pub(in crate::runtime) forward: JoinHandle<()>,
     pub(in crate::runtime) governor: JoinHandle<()>,
     pub(in crate::runtime) status: JoinHandle<()>,
+    pub(in crate::runtime) operations: JoinHandle<()>,
     pub(in crate::runtime) infer: JoinHandle<Result<(), InferLost>>,
     pub(in crate::runtime) outbox: oneshot::Receiver<Result<(), OutboxError>>,
     pub(in crate::runtime) stopping: watch::Sender<bool>,
@@ -94,16 +97,19 @@ pub(in crate::runtime) fn wire(config: &Config, options: &Options) -> Result<Ser
     let (health, health_seen) = watch::channel(Arc::from(""));
     let (publisher, publisher_seen) = watch::channel(None);
 
-    let governor = prepare_governor(config, &options.root, stopping_seen.clone(), &common)?;
+    let (_voice, view) = HardwareVoice::channel();
+    let governor = prepare_governor(config, &options.root, stopping_seen.clone(), view, &common)?;
     let models = admitted_models(config)?;
     let outbox = start_outbox(config, door(config, &models.manifests, &models.readings), &common)?;
     let plan = plan(config, &models.manifests, &models.readings, outbox.epoch)
         .map_err(|faults| WiringError::Plan { faults })?;
-    let (forward, link) = start_forward(config, &common, &outbox, grace_seen, health_seen)?;
+    let (forward, link) = start_forward(config, &common, &outbox, grace_seen, health_seen.clone())?;
     let shelf = shelf(config, models, &common);
-    let brain =
-        start_brain(plan, shelf, (outbox.urgent, outbox.requests), governor.budget.subscribe(), &common)?;
+    let pauses = Arc::new(pause_book(config, &common));
+    let allowed = Allowed { budget: governor.budget.subscribe(), paused: pauses.ids() };
+    let brain = start_brain(plan, shelf, (outbox.urgent, outbox.requests), allowed, &common)?;
     let sources = Sources {
+        pauses: pauses.subscribe(),
         outbox: outbox.report,
         link,
         models: brain.models,
@@ -113,6 +119,14 @@ pub(in crate::runtime) fn wire(config: &Config, options: &Options) -> Result<Ser
         progress: Arc::clone(&common.progress),
     };
     let instance = instance();
+    let around = Surroundings {
+        pauses,
+        health: health_seen,
+        publisher: publisher_seen.clone(),
+        stopping: stopping_seen.clone(),
+        instance: instance.clone(),
+    };
+    let operations = prepare(&config.gateway.state_dir, around, &common);
     let status = StatusReport {
         sources,
         publisher: publisher_seen.clone(),
@@ -128,8 +142,10 @@ pub(in crate::runtime) fn wire(config: &Config, options: &Options) -> Result<Ser
     };
     let plant = PlantLink {
         target: plant_target(config, &common)?,
-        filters: brain.filters,
+        filters: brain.filters.into_iter().chain([common.topics.commands()]).collect(),
         inputs: brain.inputs,
+        intake: operations.intake,
+        commands: operations.commands,
         publisher,
         stopping: stopping_seen,
         clock: common.clock.clone(),
@@ -143,6 +159,7 @@ pub(in crate::runtime) fn wire(config: &Config, options: &Options) -> Result<Ser
         analyze: brain.analyze,
         governor: tokio::spawn(governor.run()),
         status: tokio::spawn(status.run()),
+        operations: tokio::spawn(operations.shell.run()),
         plant: tokio::spawn(plant.run()),
         infer: brain.infer,
         outbox: outbox.done,
@@ -267,6 +284,12 @@ fn shelf(config: &Config, models: Models, common: &Common) -> Shelf {
     shelf
 }
 
+/// What the brain may judge at the moment.
+struct Allowed {
+    budget: watch::Receiver<Budget>,
+    paused: watch::Receiver<Arc<[StreamId]>>,
+}
+
 /// The brain's task, the models' thread and the ways to them.
 struct BrainSide {
     analyze: JoinHandle<()>,
@@ -280,17 +303,18 @@ fn start_brain(
     mut plan: Plan,
     shelf: Shelf,
     (urgent, outbox): (mpsc::Sender<OutboxRequest>, mpsc::Sender<OutboxRequest>),
-    budget: watch::Receiver<Budget>,
+    allowed: Allowed,
     common: &Common,
 ) -> Result<BrainSide, WiringError> {
     let (work, work_seen) = mpsc::channel(BATCHES_OUT_MAX);
     let (results, results_seen) = mpsc::channel(BATCHES_OUT_MAX);
     let (inputs, inputs_seen) = mpsc::channel(INPUTS_MAX);
     let (status, models) = watch::channel(shelf.registry.status().collect());
-    plan.pipeline.batch_max = shelf.registry.batch_sizes().collect();
+    plan.pipeline.schedule.batch_max = shelf.registry.batch_sizes().collect();
+    plan.pipeline.schedule.costs = shelf.costs();
     let bench = Box::new(Bench {
         work: work_seen,
-        budget: budget.clone(),
+        budget: allowed.budget.clone(),
         status,
         shelf,
         waiting: Vec::new(),
@@ -307,7 +331,7 @@ fn start_brain(
     };
     let running = watch.start(bench).map_err(WiringError::Thread)?;
     let infer = tokio::spawn(watch.run(running));
-    let crowd = Crowd::new(plan.pipeline.queue_max);
+    let crowd = Crowd::new(plan.pipeline.schedule.pieces_max);
     let ingest = Ingest::new(plan.ingest);
     let filters = ingest.subscriptions();
     let names = plan.pipeline.policies.iter().map(|policy| Arc::clone(&policy.stream)).collect();
@@ -319,7 +343,8 @@ fn start_brain(
         results: results_seen,
         urgent,
         outbox,
-        budget,
+        budget: allowed.budget,
+        paused: allowed.paused,
         decisions: Decisions::new(),
         complaints: Complaints::new(names),
         arrivals: Arrivals::default(),
@@ -332,6 +357,12 @@ fn start_brain(
         progress: Arc::clone(&common.progress),
     };
     Ok(BrainSide { analyze: tokio::spawn(analyze.run()), infer, inputs, filters, models })
+}
+
+/// The pauses of the configured streams, those of before the restart among them.
+fn pause_book(config: &Config, common: &Common) -> PauseBook {
+    let streams = config.streams.iter().map(|stream| (Arc::clone(&stream.name), stream.priority)).collect();
+    PauseBook::open(&config.gateway.state_dir, streams, common.clock.clone())
 }
 
 fn topics(config: &Config) -> Topics {

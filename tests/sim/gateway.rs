@@ -13,7 +13,7 @@ use tidegate::flow::{
 };
 use tidegate::forward::{ForwardConfig, LaneStart, Moment, Session};
 use tidegate::governor::{Governor, GovernorConfig};
-use tidegate::infer::{Batch, Work, WorkInput};
+use tidegate::infer::{Batch, ScheduleConfig, Work, WorkInput};
 use tidegate::outbox::{Lane, Outbox, OutboxConfig, OutboxError, WhenFull};
 use tidegate::pipeline::{Pipeline, PipelinePlan, StreamPlan};
 use tidegate::units::{BitRate, Bytes, Celsius, Ratio};
@@ -129,10 +129,10 @@ impl Gateway {
                 has_sensor: true,
                 ok: Celsius(50.0),
                 memory: Bytes(100 << 20),
-                frozen_after: None,
                 forecast: Duration::from_secs(30),
                 dwell: Duration::from_secs(30),
                 dwell_max: Duration::from_mins(2),
+                ..GovernorConfig::default()
             }),
             encoder: Encoder::new(),
             at_engine: VecDeque::new(),
@@ -198,8 +198,12 @@ pub(crate) fn plan(settings: &Settings, epoch: u32) -> PipelinePlan {
             .collect(),
         words: words(),
         epoch,
-        queue_max: QUEUE_MAX,
-        batch_max: Vec::new(),
+        schedule: ScheduleConfig {
+            pieces_max: QUEUE_MAX,
+            bytes_max: Bytes(16 << 20),
+            batch_max: Vec::new(),
+            costs: Vec::new(),
+        },
     }
 }
 
