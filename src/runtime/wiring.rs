@@ -405,6 +405,7 @@ fn start_brain(
     let (inputs, inputs_seen) = mpsc::channel(INPUTS_MAX);
     let (status, models) = watch::channel(shelf.registry.status().collect());
     plan.pipeline.schedule.batch_max = shelf.registry.batch_sizes().collect();
+    plan.pipeline.schedule.costs = shelf.costs();
     let (ingest, pipeline) = plan.stages();
     let bench = Box::new(Bench {
         work: work_seen,
