@@ -38,7 +38,7 @@ use crate::runtime::crowd::Crowd;
 use crate::runtime::decisions::Decisions;
 use crate::runtime::desk::Desk;
 use crate::runtime::forward::{Forward, Wires};
-use crate::runtime::governor::{LevelTeller, Waiting, prepare_governor};
+use crate::runtime::governor::{LevelTeller, prepare_governor};
 use crate::runtime::hang::{HangWatch, InferLost};
 use crate::runtime::hardware::HardwareVoice;
 use crate::runtime::known_time::KnownTime;
@@ -105,7 +105,8 @@ pub(in crate::runtime) fn wire(config: &Config, options: &Options) -> Result<Ser
     let plan = plan(config, &models.manifests, &models.readings, outbox.epoch)
         .map_err(|faults| WiringError::Plan { faults })?;
     let (forward, link) = start_forward(config, &common, &outbox, grace_seen, health_seen.clone())?;
-    let levels = level_teller(&outbox, publisher_seen.clone(), &common);
+    let ways = (outbox.urgent.clone(), outbox.requests.clone());
+    let levels = LevelTeller::new(outbox.epoch, ways, publisher_seen.clone(), &common);
     let shelf = shelf(config, models, &common);
     let pauses = Arc::new(pause_book(config, &common));
     let allowed = Allowed { budget: governor.budget.subscribe(), paused: pauses.ids() };
@@ -244,25 +245,6 @@ fn start_outbox(
     };
     let done = thread("tg-outbox", worker.run()).map_err(WiringError::Thread)?;
     Ok(OutboxSide { epoch, starts, note, urgent, requests, durable: durable_seen, report: report_seen, done })
-}
-
-/// Where changes of the level are told.
-fn level_teller(
-    outbox: &OutboxSide,
-    publisher: watch::Receiver<Option<Publisher>>,
-    common: &Common,
-) -> LevelTeller {
-    LevelTeller {
-        ids: SummaryIds::of_levels(outbox.epoch),
-        urgent: outbox.urgent.clone(),
-        outbox: outbox.requests.clone(),
-        publisher,
-        topic: common.topics.governor(),
-        origin: common.origin.clone(),
-        clock: common.clock.clone(),
-        metrics: Arc::clone(&common.metrics),
-        waiting: Waiting::default(),
-    }
 }
 
 fn start_forward(
