@@ -21,12 +21,10 @@ use crate::egress::Door;
 use crate::flow::{Budget, ModelId, StreamId};
 use crate::forward::{ForwardConfig, LaneStart, Moment, Session, Status};
 use crate::infer::{BATCHES_OUT_MAX, ModelStatus, Residency};
-use crate::ingest::Ingest;
 use crate::io::disk::Directory;
 use crate::io::files::read_secret;
 use crate::io::mqtt::{Endpoint, Protocol, Publisher, TlsFiles, TlsMemory, Will};
 use crate::outbox::{Lane, Outbox, OutboxError};
-use crate::pipeline::Pipeline;
 use crate::runtime::analyze::Analyze;
 use crate::runtime::arrivals::Arrivals;
 use crate::runtime::bench::Bench;
@@ -56,7 +54,7 @@ use crate::runtime::status::{Sources, StatusReport, Topics};
 use crate::runtime::summary_ids::SummaryIds;
 use crate::runtime::target::Target;
 use crate::runtime::threads::thread;
-use crate::telemetry::Progress;
+use crate::telemetry::{Progress, Purpose, book, booked};
 use crate::wire::{Encoder, Origin};
 
 /// Decisions on the plant's broker without acknowledgement.
@@ -160,10 +158,10 @@ pub(in crate::runtime) fn wire(config: &Config, options: &Options) -> Result<Ser
     Ok(Service {
         forward,
         analyze: brain.analyze,
-        governor: tokio::spawn(governor.run(levels)),
-        status: tokio::spawn(status.run()),
+        governor: tokio::spawn(booked(Purpose::Status, governor.run(levels))),
+        status: tokio::spawn(booked(Purpose::Status, status.run())),
         operations: tokio::spawn(operations.shell.run()),
-        plant: tokio::spawn(plant.run()),
+        plant: tokio::spawn(booked(Purpose::Plant, plant.run())),
         infer: brain.infer,
         outbox: outbox.done,
         stopping,
@@ -218,6 +216,7 @@ fn start_outbox(
     budget: watch::Receiver<Budget>,
     common: &Common,
 ) -> Result<OutboxSide, WiringError> {
+    let _booked = book(Purpose::Outbox);
     let path = config.gateway.state_dir.join("outbox");
     let directory = Directory::open(&path)?;
     // The salt needs to differ from run to run, not to be secret.
@@ -243,7 +242,7 @@ fn start_outbox(
         metrics: Arc::clone(&common.metrics),
         progress: Arc::clone(&common.progress),
     };
-    let done = thread("tg-outbox", worker.run()).map_err(WiringError::Thread)?;
+    let done = thread("tg-outbox", booked(Purpose::Outbox, worker.run())).map_err(WiringError::Thread)?;
     Ok(OutboxSide { epoch, starts, note, urgent, requests, durable: durable_seen, report: report_seen, done })
 }
 
@@ -275,7 +274,7 @@ fn start_forward(
         progress: Arc::clone(&common.progress),
         wires: Wires::default(),
     };
-    Ok((tokio::spawn(forward.run()), status_seen))
+    Ok((tokio::spawn(booked(Purpose::Forward, forward.run())), status_seen))
 }
 
 /// The models, those that fit loaded: first the ones that stay.
@@ -319,6 +318,7 @@ fn start_brain(
     let (inputs, inputs_seen) = mpsc::channel(INPUTS_MAX);
     let (status, models) = watch::channel(shelf.registry.status().collect());
     plan.pipeline.schedule.batch_max = shelf.registry.batch_sizes().collect();
+    let (ingest, pipeline) = plan.stages();
     let bench = Box::new(Bench {
         work: work_seen,
         budget: allowed.budget.clone(),
@@ -339,12 +339,11 @@ fn start_brain(
     let running = watch.start(bench).map_err(WiringError::Thread)?;
     let infer = tokio::spawn(watch.run(running));
     let crowd = Crowd::new(plan.pipeline.schedule.pieces_max);
-    let ingest = Ingest::new(plan.ingest);
     let filters = ingest.subscriptions();
     let names = plan.pipeline.policies.iter().map(|policy| Arc::clone(&policy.stream)).collect();
     let analyze = Analyze {
         ingest,
-        pipeline: Pipeline::new(plan.pipeline),
+        pipeline,
         inputs: inputs_seen,
         work,
         results: results_seen,
@@ -363,7 +362,13 @@ fn start_brain(
         metrics: Arc::clone(&common.metrics),
         progress: Arc::clone(&common.progress),
     };
-    Ok(BrainSide { analyze: tokio::spawn(analyze.run()), infer, inputs, filters, models })
+    Ok(BrainSide {
+        analyze: tokio::spawn(booked(Purpose::Distill, analyze.run())),
+        infer,
+        inputs,
+        filters,
+        models,
+    })
 }
 
 /// The pauses of the configured streams, those of before the restart among them.

@@ -79,6 +79,8 @@ metrics! {
     UnmarkedReports = "tidegate_infer_unmarked_reports_total",
     /// Decisions published on the plant broker.
     Decisions = "tidegate_plant_decisions_total",
+    /// Standing alarms of which was kept only that they stand.
+    UnkeptAlarms = "tidegate_plant_unkept_alarms_total",
     /// Records made durable.
     DurableRecords = "tidegate_outbox_durable_records_total",
     /// Group commits.
