@@ -38,7 +38,7 @@ use crate::runtime::decisions::Decisions;
 use crate::runtime::desk::Desk;
 use crate::runtime::endpoints::{certificates, forward_config, plant_target, upstream_target};
 use crate::runtime::forward::{Forward, Wires};
-use crate::runtime::governor::{LevelTeller, Waiting, prepare_governor};
+use crate::runtime::governor::{LevelTeller, prepare_governor};
 use crate::runtime::hang::{HangWatch, InferLost};
 use crate::runtime::hardware::{
     HardwareCommands, HardwareEnd, HardwareVoice, Measurements, OnPowerFail, start_hardware,
@@ -116,7 +116,8 @@ pub(in crate::runtime) fn wire(
         &common,
     )?;
     let (forward, link) = start_forward(config, &common, &outbox, grace_seen, health_seen.clone())?;
-    let levels = level_teller(&outbox, publisher_seen.clone(), &common);
+    let ways = (outbox.urgent.clone(), outbox.requests.clone());
+    let levels = LevelTeller::new(outbox.epoch, ways, publisher_seen.clone(), &common);
     let shelf = shelf(config, models, &common);
     let pauses = Arc::new(pause_book(config, &common));
     let allowed = Allowed {
@@ -305,25 +306,6 @@ fn start_outbox(
         report: report_seen,
         done,
     })
-}
-
-/// Where changes of the level are told.
-fn level_teller(
-    outbox: &OutboxSide,
-    publisher: watch::Receiver<Option<Publisher>>,
-    common: &Common,
-) -> LevelTeller {
-    LevelTeller {
-        ids: SummaryIds::of_levels(outbox.epoch),
-        urgent: outbox.urgent.clone(),
-        outbox: outbox.requests.clone(),
-        publisher,
-        topic: common.topics.governor(),
-        origin: common.origin.clone(),
-        clock: common.clock.clone(),
-        metrics: Arc::clone(&common.metrics),
-        waiting: Waiting::default(),
-    }
 }
 
 fn start_forward(
