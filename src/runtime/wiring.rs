@@ -18,35 +18,38 @@ use tracing::{error, info};
 use crate::clock::{Clock, EventTime, SystemClock, Uptime};
 use crate::config::{Config, LinkSettings};
 use crate::egress::Door;
-use crate::flow::{Budget, StreamId};
+use crate::flow::{Budget, ModelId, StreamId};
 use crate::forward::{ForwardConfig, LaneStart, Moment, Session, Status};
-use crate::infer::{BATCHES_OUT_MAX, ModelStatus, Registry};
+use crate::infer::{BATCHES_OUT_MAX, ModelStatus, Residency};
 use crate::io::disk::Directory;
 use crate::io::files::read_secret;
 use crate::io::mqtt::{Endpoint, Protocol, Publisher, TlsFiles, TlsMemory, Will};
 use crate::outbox::{Lane, Outbox, OutboxError};
 use crate::runtime::analyze::Analyze;
 use crate::runtime::arrivals::Arrivals;
+use crate::runtime::bench::Bench;
 use crate::runtime::certificates::Certificates;
 use crate::runtime::coarsening::Coarsening;
 use crate::runtime::common::{Common, WiringError};
 use crate::runtime::complaints::Complaints;
 use crate::runtime::crowd::Crowd;
 use crate::runtime::decisions::Decisions;
+use crate::runtime::desk::Desk;
 use crate::runtime::forward::{Forward, Wires};
 use crate::runtime::governor::prepare_governor;
+use crate::runtime::hang::{HangWatch, InferLost};
 use crate::runtime::hardware::HardwareVoice;
-use crate::runtime::infer::{InferWorker, Scratch};
 use crate::runtime::known_time::KnownTime;
 use crate::runtime::limits::{INPUTS_MAX, REQUESTS_MAX, URGENT_MAX};
+use crate::runtime::memory::models_limit;
 use crate::runtime::models::{Models, load_models};
 use crate::runtime::operations::{PauseBook, Surroundings, prepare};
 use crate::runtime::options::{Options, Pace};
 use crate::runtime::outbox::{OutboxReport, OutboxRequest, OutboxWorker};
 use crate::runtime::plan::{Plan, door, plan};
 use crate::runtime::plant::{PlantInput, PlantLink};
-use crate::runtime::reading::Reading;
 use crate::runtime::room::Room;
+use crate::runtime::shelf::Shelf;
 use crate::runtime::status::{Sources, StatusReport, Topics};
 use crate::runtime::summary_ids::SummaryIds;
 use crate::runtime::target::Target;
@@ -72,7 +75,7 @@ pub(in crate::runtime) struct Service {
     pub(in crate::runtime) governor: JoinHandle<()>,
     pub(in crate::runtime) status: JoinHandle<()>,
     pub(in crate::runtime) operations: JoinHandle<()>,
-    pub(in crate::runtime) infer: oneshot::Receiver<()>,
+    pub(in crate::runtime) infer: JoinHandle<Result<(), InferLost>>,
     pub(in crate::runtime) outbox: oneshot::Receiver<Result<(), OutboxError>>,
     pub(in crate::runtime) stopping: watch::Sender<bool>,
     pub(in crate::runtime) grace: watch::Sender<Option<Uptime>>,
@@ -99,10 +102,10 @@ pub(in crate::runtime) fn wire(config: &Config, options: &Options) -> Result<Ser
     let plan = plan(config, &models.manifests, &models.readings, outbox.epoch)
         .map_err(|faults| WiringError::Plan { faults })?;
     let (forward, link) = start_forward(config, &common, &outbox, grace_seen, health_seen.clone())?;
-    let models = (models.registry, models.readings);
+    let shelf = shelf(config, models, &common);
     let pauses = Arc::new(pause_book(config, &common));
     let allowed = Allowed { budget: governor.budget.subscribe(), paused: pauses.ids() };
-    let brain = start_brain(plan, models, (outbox.urgent, outbox.requests), allowed, &common)?;
+    let brain = start_brain(plan, shelf, (outbox.urgent, outbox.requests), allowed, &common)?;
     let sources = Sources {
         pauses: pauses.subscribe(),
         outbox: outbox.report,
@@ -266,6 +269,20 @@ fn start_forward(
     Ok((tokio::spawn(booked(Purpose::Forward, forward.run())), status_seen))
 }
 
+/// The models, those that fit loaded: first the ones that stay.
+fn shelf(config: &Config, models: Models, common: &Common) -> Shelf {
+    let needs = models.needs(config);
+    let limit = models_limit(config, &models.manifests);
+    let mut order: Vec<(bool, ModelId)> =
+        (0_u16..).zip(&needs).map(|(id, needs)| (!needs.pinned, ModelId(id))).collect();
+    order.sort_by_key(|(stays, id)| (*stays, id.0));
+    let Models { registry, readings, sources, .. } = models;
+    let mut shelf = Shelf::new(registry, readings, sources, Residency::new(needs, limit));
+    let order: Vec<ModelId> = order.into_iter().map(|(_, id)| id).collect();
+    shelf.fill(&order, common.clock.uptime());
+    shelf
+}
+
 /// What the brain may judge at the moment.
 struct Allowed {
     budget: watch::Receiver<Budget>,
@@ -275,7 +292,7 @@ struct Allowed {
 /// The brain's task, the models' thread and the ways to them.
 struct BrainSide {
     analyze: JoinHandle<()>,
-    infer: oneshot::Receiver<()>,
+    infer: JoinHandle<Result<(), InferLost>>,
     inputs: mpsc::Sender<PlantInput>,
     filters: Vec<String>,
     models: watch::Receiver<Vec<ModelStatus>>,
@@ -283,7 +300,7 @@ struct BrainSide {
 
 fn start_brain(
     mut plan: Plan,
-    (registry, readings): (Registry, Vec<Option<Reading>>),
+    shelf: Shelf,
     (urgent, outbox): (mpsc::Sender<OutboxRequest>, mpsc::Sender<OutboxRequest>),
     allowed: Allowed,
     common: &Common,
@@ -291,21 +308,28 @@ fn start_brain(
     let (work, work_seen) = mpsc::channel(BATCHES_OUT_MAX);
     let (results, results_seen) = mpsc::channel(BATCHES_OUT_MAX);
     let (inputs, inputs_seen) = mpsc::channel(INPUTS_MAX);
-    let (status, models) = watch::channel(registry.status().collect());
-    plan.pipeline.schedule.batch_max = registry.batch_sizes().collect();
+    let (status, models) = watch::channel(shelf.registry.status().collect());
+    plan.pipeline.schedule.batch_max = shelf.registry.batch_sizes().collect();
     let (ingest, pipeline) = plan.stages();
-    let worker = InferWorker {
+    let bench = Box::new(Bench {
         work: work_seen,
-        results,
+        budget: allowed.budget.clone(),
         status,
-        registry,
-        streams: plan.inputs,
-        readings,
+        shelf,
+        waiting: Vec::new(),
+        marking: Vec::new(),
+        ended: false,
+        reported: Uptime::ZERO,
+    });
+    let watch = HangWatch {
+        desk: Arc::new(Desk::default()),
+        streams: plan.inputs.into(),
+        results,
         clock: common.clock.clone(),
         progress: Arc::clone(&common.progress),
-        scratch: Scratch::default(),
     };
-    let infer = thread("tg-infer", booked(Purpose::Input, worker.run())).map_err(WiringError::Thread)?;
+    let running = watch.start(bench).map_err(WiringError::Thread)?;
+    let infer = tokio::spawn(watch.run(running));
     let crowd = Crowd::new(plan.pipeline.schedule.pieces_max);
     let filters = ingest.subscriptions();
     let names = plan.pipeline.policies.iter().map(|policy| Arc::clone(&policy.stream)).collect();
