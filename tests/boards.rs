@@ -101,6 +101,7 @@ fn made_up(profile: &Profile, temperature: f32) -> tempfile::TempDir {
         write(&format!("{folder}/temp"), &format!("{:.0}\n", temperature * 1_000.0));
     }
     write("sys/devices/system/cpu/cpufreq/policy0/scaling_cur_freq", "600000\n");
+    write("sys/devices/system/cpu/cpufreq/policy0/scaling_max_freq", "1500000\n");
     write("sys/devices/system/cpu/cpufreq/policy0/cpuinfo_max_freq", "1500000\n");
     if let Some(flags) = &profile.throttle_flags {
         write(flags, "0\n");
@@ -196,6 +197,70 @@ fn every_board_passes_its_self_test_and_fails_it_without_what_it_needs() {
         };
         assert_eq!((code, lost.get("state").unwrap()), (Some(expected), &Value::from(state)), "{name}");
         assert_eq!(lost.get("remedy").is_some(), state == "fault", "{name}: {lost}");
+    }
+}
+
+#[test]
+fn everything_a_board_may_have_is_read() {
+    let profile = Profile::parse(files().get("raspberry-pi-4").unwrap()).unwrap();
+    let root = made_up(&profile, 47.5);
+    let write = |file: &str, text: &str| {
+        let path = root.path().join(file);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    };
+    for (file, text) in [
+        ("sys/class/thermal/thermal_zone0/trip_point_0_type", "critical"),
+        ("sys/class/thermal/thermal_zone0/trip_point_0_temp", "90000"),
+        ("sys/class/thermal/cooling_device0/type", "gpio-fan"),
+        ("sys/class/thermal/cooling_device0/cur_state", "1"),
+        ("sys/class/thermal/cooling_device0/max_state", "1"),
+        ("sys/class/hwmon/hwmon1/name", "rpi_volt"),
+        ("sys/class/hwmon/hwmon1/in0_lcrit_alarm", "0"),
+        ("sys/class/power_supply/BAT0/type", "Battery"),
+        ("sys/class/power_supply/BAT0/status", "Discharging"),
+        ("sys/class/power_supply/BAT0/capacity", "62"),
+        ("sys/class/watchdog/watchdog0/timeout", "15"),
+        ("run/systemd/timesync/synchronized", ""),
+        ("proc/meminfo", "MemTotal: 1000000 kB\nMemAvailable: 500000 kB\n"),
+        ("proc/pressure/memory", "some avg10=1.50 avg60=0.00 avg300=0.00 total=0\n"),
+    ] {
+        write(file, text);
+    }
+    let (code, things) = selftest("raspberry-pi-4", root.path());
+    assert_eq!(code, Some(0), "{things:#?}");
+    for (thing, read) in [
+        ("trip points", "critical 90 °C; 80 °C counts"),
+        ("cooling gpio-fan", "step 1 of 1"),
+        ("processor clock", "600 of 1500 MHz"),
+        ("throttling flags", "none now"),
+        ("supply by rpi_volt", "strong enough"),
+        ("power supply", "battery, charge 62 %"),
+        ("hardware watchdog", "unnamed, 15 s, free; not used"),
+        ("clock", "set from the network"),
+        ("memory of the system", "488.3 MiB available, of 1 GiB at least"),
+        ("memory pressure", "1.5 % of the last 10 s"),
+    ] {
+        assert_eq!(things.get(thing).unwrap().get("read").unwrap(), read, "{thing}");
+    }
+    // Each thing that breaks is a fault of its own, with what to do about it.
+    for (file, text, thing) in [
+        ("sys/class/thermal/thermal_zone0/temp", "cold", "zone cpu-thermal"),
+        ("sys/class/hwmon/hwmon1/in0_lcrit_alarm", "1", "supply by rpi_volt"),
+        ("sys/class/power_supply/BAT0/capacity", "many", "power supply"),
+        ("sys/devices/platform/soc/soc:firmware/get_throttled", "yes", "throttling flags"),
+    ] {
+        let good = fs::read_to_string(root.path().join(file)).unwrap();
+        write(file, text);
+        let (code, things) = selftest("raspberry-pi-4", root.path());
+        let faults: Vec<&String> = things
+            .iter()
+            .filter(|(_, found)| found.get("state").unwrap() == "fault")
+            .map(|(thing, _)| thing)
+            .collect();
+        assert_eq!((code, faults), (Some(74), vec![&thing.to_owned()]), "{things:#?}");
+        assert!(things.get(thing).unwrap().get("remedy").unwrap().as_str().unwrap().len() > 20);
+        write(file, &good);
     }
 }
 

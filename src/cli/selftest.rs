@@ -1,7 +1,8 @@
 //! `tidegate selftest`: opens and reads everything a board should have, and says what works.
 //!
-//! Nothing is changed by it: no line is driven, no watchdog armed, no model kept.
+//! No watchdog is armed by it and no model kept; output lines say no, as at a start of the gateway.
 
+mod attached;
 mod board;
 mod finding;
 mod memory;
@@ -48,7 +49,8 @@ pub(in crate::cli) fn selftest(args: &SelftestArgs) -> Result<(), Failure> {
     let mut findings = vec![Finding::ok("board", format!("{} ({})", profile.name, profile.title))];
     findings.extend(board::examine(&profile, &args.root));
     findings.extend(memory::examine(&profile, &args.root));
-    findings.extend(board::watchdog(&profile, &plan, &args.root));
+    findings.extend(attached::examine(&plan, &args.root));
+    findings.extend(attached::watchdog(&profile, &plan, &args.root));
     findings.extend(models::examine(config.as_ref()));
     show(&profile.name, &findings, args.json)?;
     let faults = findings.iter().filter(|finding| finding.remedy().is_some()).count();

@@ -123,15 +123,7 @@ impl WatchdogDevice {
         let file = OpenOptions::new().write(true).open(path).map_err(|source| WatchdogError::Device {
             device: device.to_owned(),
             doing: "open",
-            remedy: match source.kind() {
-                io::ErrorKind::PermissionDenied => {
-                    "allow it in the unit: DeviceAllow= and the group of the device"
-                }
-                io::ErrorKind::ResourceBusy => {
-                    "somebody else feeds it, systemd by RuntimeWatchdogSec=: one only"
-                }
-                _ => "name the device of the board, or take hardware.watchdog out of the configuration",
-            },
+            remedy: remedy(&source),
             source,
         })?;
         Ok(Self { device: device.to_owned(), file, timeout: facts.timeout })
