@@ -15,6 +15,9 @@ pub const VALUES_MAX: usize = 3;
 /// Most rows of one report: the depth of the FIFOs.
 pub const ROWS_MAX: usize = 32;
 
+/// The place of the door among the sensors: after all of them.
+pub const DOOR: u16 = u16::MAX;
+
 /// Most bytes of a text of a fault.
 pub const TEXT_MAX: usize = 160;
 

@@ -13,7 +13,7 @@ use crate::device::error::DeviceError;
 use crate::device::power::{Ina219Sensor, Ina226Sensor};
 use crate::device::seam::{Row, Samples, VALUES_MAX};
 use crate::device::temperature::{Lm75Sensor, Mcp9808, Tmp1x2Sensor, Tmp117};
-use crate::device::vibration::{Adxl345, Lis3dh, Vibration};
+use crate::device::vibration::{Adxl345, Lis3dh, Vibration, adxl345, lis3dh};
 
 /// From its start to its first reading: the slowest, an LM75, measures in 300 ms and says 0 °C until then.
 pub const SETTLE: Duration = Duration::from_millis(300);
@@ -57,6 +57,23 @@ where
         Driver::Adxl345 => Box::new(Vibration::new(Adxl345::new(bus, address, plan.rate))),
         Driver::Lis3dh => Box::new(Vibration::new(Lis3dh::new(bus, address, plan.rate))),
     })
+}
+
+/// Samples per second that a sensor gives when its plan asks for so many: accelerometers have rates of their own, and the
+/// slowest that is no less is taken.
+pub fn rate_of(plan: &SensorPlan) -> f32 {
+    match plan.driver {
+        Driver::Adxl345 => adxl345::rate(plan.rate).1,
+        Driver::Lis3dh => lis3dh::rate(plan.rate).1,
+        Driver::Lm75
+        | Driver::Tmp102
+        | Driver::Tmp117
+        | Driver::Mcp9808
+        | Driver::Sht4x
+        | Driver::Bme280
+        | Driver::Ina219
+        | Driver::Ina226 => plan.rate,
+    }
 }
 
 /// Addresses a chip can be set to by its pins.

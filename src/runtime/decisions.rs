@@ -95,6 +95,11 @@ impl Decisions {
         self.flush();
     }
 
+    /// How many sources stand in alarm.
+    pub(in crate::runtime) fn standing(&self) -> usize {
+        self.standing.len()
+    }
+
     /// What stands on the alarm topic of a stream. Its sources share it: it is empty when none of them stands in alarm.
     fn alarm_of(&self, stream: StreamId) -> Vec<u8> {
         let mut standing = self.standing.range((stream, AssetId(0))..=(stream, AssetId(u32::MAX)));

@@ -26,7 +26,7 @@ const NO_HEAT: Celsius = Celsius(0.0);
 pub(in crate::runtime) struct GovernorShell {
     governor: Governor,
     sysfs: Sysfs,
-    profile: Profile,
+    pub(in crate::runtime) profile: Profile,
     limit: TemperatureLimit,
     pub(in crate::runtime) budget: watch::Sender<Budget>,
     pub(in crate::runtime) status: watch::Sender<GovernorStatus>,

@@ -143,8 +143,8 @@ fn window_bytes_of(stream: &StreamSettings) -> u64 {
 
 /// Samples per second and channel, as far as the configuration tells.
 fn rate(stream: &StreamSettings, window: &WindowConfig) -> f64 {
-    match (&stream.payload, window.period) {
-        (PayloadFormat::Packed { rate, .. }, _) => rate.hertz(),
+    match (stream.payload(), window.period) {
+        (Some(PayloadFormat::Packed { rate, .. }), _) => rate.hertz(),
         (_, Some(period)) => 1.0 / period.as_secs_f64().max(1e-6),
         (_, None) => RATE_ASSUMED,
     }
@@ -158,7 +158,6 @@ fn part(what: &str, bytes: u64) -> MemoryPart {
 mod tests {
     use super::*;
     use crate::config::DEFAULT_CONFIG;
-    use crate::infer::Registry;
 
     /// Bytes planned for windows when the first stream of the default is changed.
     fn window_bytes(changes: &[(&str, &str)]) -> u64 {
@@ -167,9 +166,7 @@ mod tests {
             assert!(text.contains(from), "{from}");
             text = text.replace(from, to);
         }
-        let (registry, manifests, readings, faults) = (Registry::new(), Vec::new(), Vec::new(), Vec::new());
-        let models = Models { registry, manifests, readings, faults };
-        let plan = memory_plan(&Config::parse(&text).unwrap(), &models);
+        let plan = memory_plan(&Config::parse(&text).unwrap(), &Models::none());
         plan.iter().find(|part| part.what.starts_with("windows")).map_or(0, |part| part.bytes.0)
     }
 

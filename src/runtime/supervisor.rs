@@ -9,10 +9,12 @@ use tracing::{error, info, warn};
 
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::device::seam::HardwareCommand;
 use crate::io::mqtt::Delivery;
 use crate::io::systemd;
 use crate::outbox::OutboxError;
 use crate::runtime::common::WiringError;
+use crate::runtime::hardware::HardwareEnd;
 use crate::runtime::options::Options;
 use crate::runtime::retry::{IDLE_TURN, best_effort};
 use crate::runtime::status::last_health;
@@ -89,7 +91,10 @@ async fn supervise(mut service: Service, stop: Option<oneshot::Receiver<()>>) ->
             _ = &mut service.operations => break Err(RunError::Ended("operations")),
             () = tokio::time::sleep(IDLE_TURN) => {
                 match service.progress.stalled(service.clock.uptime()) {
-                    None => systemd::feed_watchdog(),
+                    None => {
+                        systemd::feed_watchdog();
+                        service.hardware.send(HardwareCommand::FeedWatchdog);
+                    }
                     Some(task) => warn!(task = task.as_str(), "a task makes no progress, watchdog is not fed"),
                 }
             }
@@ -99,8 +104,11 @@ async fn supervise(mut service: Service, stop: Option<oneshot::Receiver<()>>) ->
     if let Err(error) = &early {
         error!(%error, "draining after a failure");
     }
+    let hardware = std::mem::replace(&mut service.hardware_end, HardwareEnd::none());
     let drained = drain(service).await;
-    early.and(drained)
+    let ended = early.and(drained);
+    hardware.end(ended.is_ok()).await;
+    ended
 }
 
 /// Ends the tasks in the order of the flow: sources, brain, link upstream, outbox, link to the plant.
@@ -171,6 +179,7 @@ mod tests {
 
     use super::*;
     use crate::clock::SystemClock;
+    use crate::runtime::hardware::HardwareCommands;
     use crate::runtime::status::Topics;
     use crate::telemetry::Progress;
 
@@ -206,6 +215,8 @@ mod tests {
             instance: String::new(),
             topics: Topics::new("site", "gateway", &std::iter::empty()),
             progress: Arc::new(Progress::new(clock.uptime())),
+            hardware: HardwareCommands::new(None),
+            hardware_end: HardwareEnd::none(),
             clock,
         };
         (service, outbox_done, infer_done)

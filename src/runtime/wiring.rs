@@ -37,7 +37,9 @@ use crate::runtime::crowd::Crowd;
 use crate::runtime::decisions::Decisions;
 use crate::runtime::forward::{Forward, Wires};
 use crate::runtime::governor::prepare_governor;
-use crate::runtime::hardware::HardwareVoice;
+use crate::runtime::hardware::{
+    HardwareCommands, HardwareEnd, HardwareVoice, Measurements, attached, start_hardware,
+};
 use crate::runtime::infer::{InferWorker, Scratch};
 use crate::runtime::known_time::KnownTime;
 use crate::runtime::limits::{INPUTS_MAX, REQUESTS_MAX, URGENT_MAX};
@@ -82,6 +84,8 @@ pub(in crate::runtime) struct Service {
     pub(in crate::runtime) topics: Topics,
     pub(in crate::runtime) instance: String,
     pub(in crate::runtime) progress: Arc<Progress>,
+    pub(in crate::runtime) hardware: HardwareCommands,
+    pub(in crate::runtime) hardware_end: HardwareEnd,
     pub(in crate::runtime) clock: SystemClock,
 }
 
@@ -94,17 +98,26 @@ pub(in crate::runtime) fn wire(config: &Config, options: &Options) -> Result<Ser
     let (health, health_seen) = watch::channel(Arc::from(""));
     let (publisher, publisher_seen) = watch::channel(None);
 
-    let (_voice, view) = HardwareVoice::channel();
+    let (voice, view) = HardwareVoice::channel();
     let governor = prepare_governor(config, &options.root, stopping_seen.clone(), view, &common)?;
     let models = admitted_models(config)?;
     let outbox = start_outbox(config, door(config, &models.manifests, &models.readings), &common)?;
-    let plan = plan(config, &models.manifests, &models.readings, outbox.epoch)
+    let mut plan = plan(config, &models.manifests, &models.readings, outbox.epoch)
         .map_err(|faults| WiringError::Plan { faults })?;
+    let hardware = start_hardware(
+        attached(config, &governor.profile)?,
+        &options.root,
+        std::mem::take(&mut plan.measured),
+        (voice, Arc::new(|_edge| ())),
+        stopping_seen.clone(),
+        &common,
+    )?;
     let (forward, link) = start_forward(config, &common, &outbox, grace_seen, health_seen.clone())?;
     let models = (models.registry, models.readings);
     let pauses = Arc::new(pause_book(config, &common));
     let allowed = Allowed { budget: governor.budget.subscribe(), paused: pauses.ids() };
-    let brain = start_brain(plan, models, (outbox.urgent, outbox.requests), allowed, &common)?;
+    let own = (hardware.measurements, hardware.commands.clone());
+    let brain = start_brain(plan, models, (outbox.urgent, outbox.requests), (allowed, own), &common)?;
     let sources = Sources {
         pauses: pauses.subscribe(),
         outbox: outbox.report,
@@ -112,6 +125,8 @@ pub(in crate::runtime) fn wire(config: &Config, options: &Options) -> Result<Ser
         models: brain.models,
         budget: governor.budget.subscribe(),
         governor: governor.status.subscribe(),
+        hardware: hardware.health,
+        panel: hardware.commands.clone(),
         metrics: Arc::clone(&common.metrics),
         progress: Arc::clone(&common.progress),
     };
@@ -166,6 +181,8 @@ pub(in crate::runtime) fn wire(config: &Config, options: &Options) -> Result<Ser
         topics: common.topics,
         instance,
         progress: common.progress,
+        hardware: hardware.commands,
+        hardware_end: hardware.end,
         clock: common.clock,
     })
 }
@@ -286,7 +303,7 @@ fn start_brain(
     mut plan: Plan,
     (registry, readings): (Registry, Vec<Option<Reading>>),
     (urgent, outbox): (mpsc::Sender<OutboxRequest>, mpsc::Sender<OutboxRequest>),
-    allowed: Allowed,
+    (allowed, (measurements, panel)): (Allowed, (Measurements, HardwareCommands)),
     common: &Common,
 ) -> Result<BrainSide, WiringError> {
     let (work, work_seen) = mpsc::channel(BATCHES_OUT_MAX);
@@ -320,6 +337,8 @@ fn start_brain(
         outbox,
         budget: allowed.budget,
         paused: allowed.paused,
+        measurements,
+        panel,
         decisions: Decisions::new(),
         complaints: Complaints::new(names),
         arrivals: Arrivals::default(),

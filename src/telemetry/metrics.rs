@@ -65,6 +65,10 @@ metrics! {
     CutEntities = "tidegate_infer_cut_entities_total",
     /// Reports told without the entities they should have.
     UnmarkedReports = "tidegate_infer_unmarked_reports_total",
+    /// Sensors and lines of the board that do not work.
+    HardwareFaults = "tidegate_hardware_faults",
+    /// Alarms that stand.
+    StandingAlarms = "tidegate_plant_standing_alarms",
     /// Decisions published on the plant broker.
     Decisions = "tidegate_plant_decisions_total",
     /// Records made durable.

@@ -43,11 +43,15 @@ pub(in crate::device) struct Lis3dh<B> {
     rate: f32,
 }
 
+/// Code and rate: the slowest that is not below the one asked for.
+pub(in crate::device) fn rate(asked: f32) -> (u8, f32) {
+    RATES.into_iter().find(|&(_, each)| each >= asked).unwrap_or((9, 1_344.0))
+}
+
 impl<B: Bus> Lis3dh<B> {
     /// The slowest rate of the chip that is not below the one asked for.
     pub(in crate::device) fn new(bus: B, address: u8, rate: f32) -> Self {
-        let fits = RATES.into_iter().find(|&(_, each)| each >= rate);
-        let (code, rate) = fits.unwrap_or((9, 1_344.0));
+        let (code, rate) = self::rate(rate);
         Self { bus, address, code, rate }
     }
 

@@ -13,6 +13,7 @@ use crate::governor::GovernorStatus;
 use crate::infer::{ModelState, ModelStatus, ReportCounts};
 use crate::io::mqtt::{Delivery, Publisher};
 use crate::runtime::certificates::Certificates;
+use crate::runtime::hardware::{HardwareCommands, HardwareHealth};
 use crate::runtime::known_time::KnownTime;
 use crate::runtime::operations::Pauses;
 use crate::runtime::outbox::OutboxReport;
@@ -20,7 +21,7 @@ use crate::runtime::plant::stopped;
 use crate::runtime::retry::IDLE_TURN;
 use crate::runtime::status::Topics;
 use crate::runtime::status::budget::budget_json;
-use crate::runtime::status::health::{Seen, health_json};
+use crate::runtime::status::health::{Seen, health_json, verdict};
 use crate::runtime::status::link::link_json;
 use crate::runtime::status::metrics::metrics_json;
 use crate::runtime::status::models::models_json;
@@ -46,6 +47,8 @@ pub(in crate::runtime) struct Sources {
     pub(in crate::runtime) models: watch::Receiver<Vec<ModelStatus>>,
     pub(in crate::runtime) budget: watch::Receiver<Budget>,
     pub(in crate::runtime) governor: watch::Receiver<GovernorStatus>,
+    pub(in crate::runtime) hardware: HardwareHealth,
+    pub(in crate::runtime) panel: HardwareCommands,
     pub(in crate::runtime) pauses: watch::Receiver<Pauses>,
     pub(in crate::runtime) metrics: Arc<Metrics>,
     pub(in crate::runtime) progress: Arc<Progress>,
@@ -121,7 +124,11 @@ impl StatusReport {
     pub(in crate::runtime::status) fn health(&self) -> String {
         let is_connected = self.publisher.borrow().is_some();
         let seen = Seen { certificate: self.certificates.complaint(), is_connected };
-        health_json(&self.sources, &seen, self.clock.uptime())
+        let now = self.clock.uptime();
+        let verdict = verdict(&self.sources, &seen, now);
+        self.sources.panel.paused(self.sources.pauses.borrow().streams().next().is_some());
+        self.sources.panel.health(verdict.0);
+        health_json(&self.sources, verdict, now)
     }
 
     /// Publishes a retained status when it differs from what was told, compared without its time stamp. What finds no

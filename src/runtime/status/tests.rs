@@ -14,6 +14,7 @@ use crate::infer::{ModelState, ModelStatus, ReportCounts};
 use crate::io::mqtt::TlsMemory;
 use crate::outbox::{DiskState, LaneStat, Seq};
 use crate::runtime::certificates::Certificates;
+use crate::runtime::hardware::{HardwareCommands, HardwareHealth};
 use crate::runtime::known_time::KnownTime;
 use crate::runtime::operations::Pauses;
 use crate::runtime::outbox::OutboxReport;
@@ -53,6 +54,8 @@ fn report(models: Vec<ModelStatus>, budget: Budget, outbox: OutboxReport) -> Sta
         models: watch::channel(models).1,
         budget: watch::channel(budget).1,
         governor: watch::channel(*governor.status()).1,
+        hardware: HardwareHealth::silent(),
+        panel: HardwareCommands::new(None),
         pauses: watch::channel(Pauses::default()).1,
         metrics: Arc::new(Metrics::new()),
         progress: Arc::new(Progress::new(clock.uptime())),
