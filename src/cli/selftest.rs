@@ -17,7 +17,6 @@ use crate::cli::config::load;
 use crate::cli::exit::{Failure, print, say};
 use crate::cli::selftest::finding::Finding;
 use crate::cli::table::table;
-use crate::config::Config;
 use crate::io::sysfs::Sysfs;
 use crate::runtime::board_profile;
 
@@ -45,7 +44,11 @@ pub(in crate::cli) fn selftest(args: &SelftestArgs) -> Result<(), Failure> {
     let sysfs = Sysfs::at(&args.root);
     let profile = board_profile(args.board.as_deref().or(configured), &sysfs)
         .map_err(|why| Failure::Config(anyhow::anyhow!("{why}")))?;
-    let plan = profile.hardware.with(&wired(config.as_ref()));
+    let wired = config.as_ref().map(|config| &config.hardware);
+    let plan = wired.map_or_else(
+        || profile.hardware.with(&HardwarePlan::default()),
+        |wired| profile.hardware.with(wired),
+    );
     let mut findings = vec![Finding::ok("board", format!("{} ({})", profile.name, profile.title))];
     findings.extend(board::examine(&profile, &args.root));
     findings.extend(memory::examine(&profile, &args.root));
@@ -59,11 +62,6 @@ pub(in crate::cli) fn selftest(args: &SelftestArgs) -> Result<(), Failure> {
         1 => Err(Failure::Io(anyhow::anyhow!("1 thing of {} does not work", findings.len()))),
         _ => Err(Failure::Io(anyhow::anyhow!("{faults} things of {} do not work", findings.len()))),
     }
-}
-
-/// What a fitter has wired, by the configuration.
-fn wired(_config: Option<&Config>) -> HardwarePlan {
-    HardwarePlan::default()
 }
 
 fn show(board: &str, findings: &[Finding], json: bool) -> Result<(), Failure> {

@@ -113,11 +113,17 @@ async fn supervise(mut service: Service, stop: Option<oneshot::Receiver<()>>) ->
 
 /// Ends the tasks in the order of the flow: sources, brain, link upstream, outbox, link to the plant.
 async fn drain(mut service: Service) -> Result<(), RunError> {
+    // The board's own watchdog must outlast the longest step, not all of them together.
+    let feed = || service.hardware.send(HardwareCommand::FeedWatchdog);
+    feed();
     service.stopping.send_replace(true);
     finish("analyze", ANALYZE_GRACE, &mut service.analyze).await;
+    feed();
     service.grace.send_replace(Some(service.clock.uptime().after(FORWARD_GRACE)));
     finish("forward", FORWARD_GRACE + PLANT_GRACE, &mut service.forward).await;
+    feed();
     let outcome = outbox_end(&mut service.outbox).await;
+    feed();
     let publisher = service.publisher.borrow().clone();
     if let Some(publisher) = publisher {
         let available = service.topics.available();
@@ -175,7 +181,7 @@ fn hide_panic_messages() {
 mod tests {
     use std::sync::Arc;
 
-    use tokio::sync::watch;
+    use tokio::sync::{mpsc, watch};
 
     use super::*;
     use crate::clock::SystemClock;
@@ -259,6 +265,21 @@ mod tests {
                 (ended, expected) => panic!("{ended:?}, not {expected:?}"),
             }
         }
+    }
+
+    #[tokio::test]
+    async fn an_orderly_end_feeds_the_hardware_watchdog_between_its_steps() {
+        let (mut service, outbox, _infer) = service();
+        let (way, mut told) = mpsc::channel(16);
+        service.hardware = HardwareCommands::new(Some(way));
+        outbox.send(Ok(())).unwrap();
+        drain(service).await.unwrap();
+        let mut fed = 0;
+        while let Ok(command) = told.try_recv() {
+            assert_eq!(command, HardwareCommand::FeedWatchdog);
+            fed += 1;
+        }
+        assert_eq!(fed, 4, "before the first step and after analyze, forward and outbox");
     }
 
     #[tokio::test]

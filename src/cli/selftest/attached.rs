@@ -5,13 +5,16 @@ use std::path::Path;
 use crate::board::{HardwarePlan, Profile};
 use crate::cli::selftest::board::chain;
 use crate::cli::selftest::finding::Finding;
-use crate::io::devices::probe;
+use crate::io::devices::{Probe, probe};
 use crate::io::watchdog_device::watchdog_facts;
 
 /// Every sensor and every line of the plan, read once.
 pub(in crate::cli::selftest) fn examine(plan: &HardwarePlan, root: &Path) -> Vec<Finding> {
-    let probes = probe(plan, root).into_iter();
-    let finding = |probe: crate::io::devices::Probe| {
+    let clashes = plan.clashes().into_iter().map(|clash| {
+        let remedy = "what is wired and what is on the board need a name, an address and a line for each";
+        Finding::fault(format!("hardware.{}", clash.key), clash.problem, remedy)
+    });
+    let finding = |probe: Probe| {
         let thing = format!("{} ({})", probe.what, probe.how);
         match probe.read {
             Ok(read) => Finding::ok(thing, read),
@@ -19,7 +22,7 @@ pub(in crate::cli::selftest) fn examine(plan: &HardwarePlan, root: &Path) -> Vec
             Err(why) => Finding::fault(thing, "nothing", why),
         }
     };
-    probes.map(finding).collect()
+    clashes.chain(probe(plan, root).into_iter().map(finding)).collect()
 }
 
 /// The hardware watchdog, by what its driver says; it is not opened.
