@@ -13,6 +13,7 @@ use tidegate::board::{Presence, Profile, Thermal, builtin};
 use tidegate::clock::Uptime;
 use tidegate::flow::Level;
 use tidegate::governor::{Governor, GovernorConfig, Readings};
+use tidegate::io::devices::write_registers;
 use tidegate::io::sysfs::{Sysfs, hottest, trip_points};
 use tidegate::runtime::board_profile;
 use tidegate::units::Celsius;
@@ -321,4 +322,102 @@ fn every_key_of_a_board_file_is_explained_and_no_other_is() {
         .map(|key| key.rsplit('.').next().unwrap().to_owned())
         .collect();
     assert_eq!(keys(), explained);
+}
+
+/// A gateway on a board with a thermometer, a relay and a watchdog, and one good and one damaged model.
+fn wired(folder: &Path, models: &str) -> std::path::PathBuf {
+    let path = folder.join("tidegate.toml");
+    let text = format!(
+        r#"
+[gateway]
+site = "lab"
+id = "gw"
+board = "raspberry-pi-4"
+[plant]
+url = "mqtt://127.0.0.1:1"
+[upstream]
+url = "mqtt://127.0.0.1:2"
+[hardware]
+watchdog = "/dev/watchdog0"
+[[hardware.sensors]]
+name = "cabinet"
+driver = "tmp102"
+bus = 1
+address = 0x48
+role = "cabinet"
+[[hardware.sensors]]
+name = "spare"
+driver = "tmp102"
+bus = 1
+address = 0x49
+optional = true
+[hardware.lines]
+door = "gpiochip0:4"
+alarm_relay = "gpiochip0:27"
+{models}
+[[streams]]
+name = "a"
+kind = "sensor"
+topic = "a"
+payload = {{ format = "json", time = "ts", values = ["a"] }}
+window = {{ samples = 1 }}
+features = ["a.mean"]
+"#
+    );
+    fs::write(&path, text).unwrap();
+    path
+}
+
+#[test]
+fn what_a_fitter_has_wired_and_every_model_is_tested_and_no_watchdog_is_armed() {
+    let profile = Profile::parse(files().get("raspberry-pi-4").unwrap()).unwrap();
+    let root = made_up(&profile, 47.5);
+    let write = |file: &str, text: &str| {
+        let path = root.path().join(file);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    };
+    write_registers(root.path(), 1, 0x48, &[(0, &[0x19, 0x80])]).unwrap();
+    write("gpio/gpiochip0/4", "1\n");
+    write("gpio/gpiochip0/27", "1\n");
+    write("sys/class/watchdog/watchdog0/timeout", "15");
+    write("dev/watchdog0", "");
+    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/hydraulic-condition");
+    let good = format!("[[models]]\nname = \"hydraulic-condition\"\npath = \"{}\"\n", shipped.display());
+    let gone = "[[models]]\nname = \"gone\"\npath = \"/nowhere\"\n";
+    let run = |models: &str| {
+        let config = wired(root.path(), models);
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
+        command.args(["selftest", "--json", "--root"]).arg(root.path()).arg("--config").arg(config);
+        let ended = command.output().unwrap();
+        let report: Value = serde_json::from_slice(&ended.stdout)
+            .unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&ended.stderr)));
+        let things = report.get("things").unwrap().as_array().unwrap().clone();
+        (ended.status.code(), things)
+    };
+    let state = |things: &[Value], thing: &str| {
+        let found =
+            things.iter().find(|found| found.get("thing").unwrap().as_str().unwrap().starts_with(thing));
+        let found = found.unwrap_or_else(|| panic!("{thing} in {things:#?}"));
+        let text = |key: &str| found.get(key).unwrap().as_str().unwrap().to_owned();
+        (text("state"), text("read"))
+    };
+    let (code, things) = run(&good);
+    assert_eq!(code, Some(0), "{things:#?}");
+    assert_eq!(state(&things, "cabinet"), ("ok".to_owned(), "temperature 25.500 °C".to_owned()));
+    assert_eq!(state(&things, "spare").0, "absent");
+    assert_eq!(state(&things, "door"), ("ok".to_owned(), "yes".to_owned()));
+    assert_eq!(state(&things, "alarm_relay").0, "ok");
+    assert_eq!(state(&things, "hardware watchdog"), ("ok".to_owned(), "unnamed, 15 s, free".to_owned()));
+    assert!(state(&things, "model hydraulic-condition").1.contains("golden cases reproduced"));
+    assert_eq!(fs::read_to_string(root.path().join("dev/watchdog0")).unwrap(), "", "armed by a self-test");
+
+    fs::remove_file(root.path().join("dev/i2c-1/48")).unwrap();
+    fs::remove_dir_all(root.path().join("sys/class/watchdog")).unwrap();
+    let (code, things) = run(gone);
+    assert_eq!(code, Some(74));
+    for thing in ["cabinet", "hardware watchdog", "model gone"] {
+        assert_eq!(state(&things, thing).0, "fault", "{things:#?}");
+    }
+    assert_eq!(state(&things, "spare").0, "absent");
 }
