@@ -44,9 +44,18 @@ impl DeviceSource {
     }
 }
 
+/// What is wired, and the names that the file gives sensors, good ones and bad ones.
+#[derive(Default)]
+pub(in crate::config) struct Wired {
+    pub(in crate::config) plan: HardwarePlan,
+    names: Vec<String>,
+}
+
 /// Reads `[hardware]`: the keys are those of a board file.
-pub(in crate::config) fn read_plan(root: &Section<'_>) -> HardwarePlan {
-    let Some(table) = root.table("hardware") else { return HardwarePlan::default() };
+pub(in crate::config) fn read_wired(root: &Section<'_>) -> Wired {
+    let Some(table) = root.table("hardware") else { return Wired::default() };
+    let sensors = table.get("sensors").and_then(toml::Value::as_array).into_iter().flatten();
+    let names = sensors.filter_map(|sensor| Some(sensor.get("name")?.as_str()?.to_owned())).collect();
     let (plan, faults) = read_hardware("hardware", table.clone());
     for fault in faults {
         root.fault(&fault.key, fault.problem, fault.allowed);
@@ -67,11 +76,11 @@ pub(in crate::config) fn read_plan(root: &Section<'_>) -> HardwarePlan {
             );
         }
     }
-    plan
+    Wired { plan, names }
 }
 
 /// Reads `source` and `values` of a stream. `None` after a fault.
-pub(in crate::config) fn read_source(section: &Section<'_>, hardware: &HardwarePlan) -> Option<DeviceSource> {
+pub(in crate::config) fn read_source(section: &Section<'_>, wired: &Wired) -> Option<DeviceSource> {
     let source = section.text("source")?;
     for (key, why) in [("topic", "either a topic or a source"), ("payload", "none with a source")] {
         if section.has(key) {
@@ -80,11 +89,11 @@ pub(in crate::config) fn read_source(section: &Section<'_>, hardware: &HardwareP
     }
     let (device, channels, rate) = match source.split_once(':') {
         Some(("i2c", name)) => {
-            let sensor = find_sensor(section, hardware, name)?;
+            let sensor = find_sensor(section, wired, name)?;
             (Device::Sensor(Arc::from(name)), sensor.driver.channels(), rate_of(sensor))
         }
         Some(("gpio", "door")) => {
-            if hardware.lines.door.is_none() {
+            if wired.plan.lines.door.is_none() {
                 section.fault(
                     "source",
                     "no line is called door",
@@ -102,16 +111,13 @@ pub(in crate::config) fn read_source(section: &Section<'_>, hardware: &HardwareP
     Some(DeviceSource { device, values, places, rate })
 }
 
-fn find_sensor<'p>(section: &Section<'_>, hardware: &'p HardwarePlan, name: &str) -> Option<&'p SensorPlan> {
-    let found = hardware.sensors.iter().find(|sensor| sensor.name == name);
-    if found.is_none() {
-        let known: Vec<String> =
-            hardware.sensors.iter().map(|sensor| format!("i2c:{}", sensor.name)).collect();
-        let allowed = if known.is_empty() {
-            "none: there is no [[hardware.sensors]] entry".to_owned()
-        } else {
-            known.join(" | ")
-        };
+fn find_sensor<'p>(section: &Section<'_>, wired: &'p Wired, name: &str) -> Option<&'p SensorPlan> {
+    let found = wired.plan.sensors.iter().find(|sensor| sensor.name == name);
+    // A sensor that is there with a fault of its own has been told.
+    if found.is_none() && !wired.names.iter().any(|named| named == name) {
+        let known: Vec<String> = wired.names.iter().map(|named| format!("i2c:{named}")).collect();
+        let none = || "none: there is no [[hardware.sensors]] entry".to_owned();
+        let allowed = if known.is_empty() { none() } else { known.join(" | ") };
         section.fault("source", format!("no sensor is called {name:?}"), allowed);
     }
     found

@@ -3,9 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::board::HardwarePlan;
 use crate::config::gateway::is_name;
-use crate::config::hardware::{DeviceSource, read_source};
+use crate::config::hardware::{DeviceSource, Wired, read_source};
 use crate::config::payload::read_payload;
 use crate::config::section::Section;
 use crate::distill::ForwardEvents;
@@ -127,7 +126,7 @@ impl StreamSettings {
         index: usize,
         section: Section<'_>,
         models: &[Arc<str>],
-        hardware: &HardwarePlan,
+        wired: &Wired,
     ) -> Option<Self> {
         let rule = "1 to 32 of a-z, 0-9 and -";
         let name = section.required("name", rule);
@@ -140,7 +139,7 @@ impl StreamSettings {
             section.fault("kind", "missing", "sensor | report");
         }
         let kind = section.word("kind", &kinds, StreamKind::Sensor);
-        let source = StreamSource::read(&section, kind, hardware);
+        let source = StreamSource::read(&section, kind, wired);
         let id = StreamId(u16::try_from(index).unwrap_or(u16::MAX));
         let window = match kind {
             StreamKind::Sensor => Some(read_window(section.section("window"), id, source.as_ref())),
@@ -210,7 +209,7 @@ impl StreamSettings {
 }
 
 impl StreamSource {
-    fn read(section: &Section<'_>, kind: StreamKind, hardware: &HardwarePlan) -> Option<Self> {
+    fn read(section: &Section<'_>, kind: StreamKind, wired: &Wired) -> Option<Self> {
         if !section.has("source") {
             let payload = read_payload(section.section("payload"), kind);
             return Some(Self::Plant { filter: read_filter(section)?, payload });
@@ -218,7 +217,7 @@ impl StreamSource {
         if kind == StreamKind::Report {
             section.fault("source", "a report stream has a topic", "topic = …, or kind = \"sensor\"");
         }
-        read_source(section, hardware).map(Self::Device)
+        read_source(section, wired).map(Self::Device)
     }
 }
 

@@ -94,9 +94,8 @@ fn battery(power: PowerReading, said: Sensed<[f32; 3]>, (empty, full): (Volts, V
     };
     let discharging = amperes > DISCHARGE_MIN;
     let draw = match power.draw {
-        Sensed::Known(_) => power.draw,
         Sensed::Absent | Sensed::Lost if discharging => Sensed::Known(Watts(watts)),
-        Sensed::Absent | Sensed::Lost => power.draw,
+        told @ (Sensed::Absent | Sensed::Lost | Sensed::Known(_)) => told,
     };
     PowerReading {
         charge: Ratio::new(charge(volts).clamp(0.0, 1.0)).map_or(Sensed::Lost, Sensed::Known),

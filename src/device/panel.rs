@@ -10,6 +10,7 @@ use crate::device::seam::{LedPattern, RelayState};
 const SILENCE_MAX: Duration = Duration::from_secs(5);
 
 /// What the gateway thinks of itself.
+#[expect(clippy::struct_excessive_bools, reason = "each is told by another, and any of them may hold")]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Panel {
     /// It has said so at all: nothing is shown and nothing is held before.

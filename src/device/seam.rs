@@ -65,6 +65,7 @@ pub enum RelayState {
 }
 
 /// What the hardware tells the gateway.
+#[expect(clippy::large_enum_variant, reason = "goes from one call to the next and is not kept")]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum HardwareReport {
     /// What a sensor measured.

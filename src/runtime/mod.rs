@@ -20,6 +20,7 @@ mod common;
 mod complaints;
 mod crowd;
 mod decisions;
+mod endpoints;
 mod extraction;
 mod forward;
 mod gaps;
@@ -38,12 +39,16 @@ mod options;
 mod outbox;
 mod plan;
 mod plant;
+mod power_fail;
+#[cfg(test)]
+mod power_fail_tests;
 mod reading;
 mod retry;
 mod room;
 mod shelf;
 #[cfg(test)]
 mod stall_tests;
+mod starts;
 mod status;
 mod summary_ids;
 mod supervisor;

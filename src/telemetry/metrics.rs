@@ -95,6 +95,10 @@ metrics! {
     FailedSyncs = "tidegate_outbox_failed_syncs_total",
     /// Records that wait in memory because the disk takes nothing.
     OutboxHeld = "tidegate_outbox_memory_records",
+    /// Times the supply failed and everything was made durable, or tried to.
+    PowerFlushes = "tidegate_outbox_power_flushes_total",
+    /// From the edge of the power-fail input until everything was durable, the last time.
+    PowerFlushTook = "tidegate_outbox_power_flush_microseconds",
     /// Segments drawn together to make room.
     CoarsenedSegments = "tidegate_outbox_coarsened_segments_total",
     /// Events that could not be drawn together and are told as lost.

@@ -99,12 +99,11 @@ impl Outlets {
     /// Told once when it begins and once when it ends: who reports it says so.
     fn complain(&self, fault: &HardwareFault) {
         let what = fault.what.as_str();
-        self.faults.send_modify(|faults| match &fault.why {
-            Some(why) => {
+        self.faults.send_modify(|faults| {
+            if let Some(why) = &fault.why {
                 warn!(what, why = why.as_str(), "hardware at fault; trying again");
                 faults.insert(what.to_owned(), why.as_str().to_owned());
-            }
-            None => {
+            } else {
                 info!(what, "hardware works again");
                 faults.remove(what);
             }

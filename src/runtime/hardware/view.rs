@@ -85,7 +85,7 @@ fn lost(reading: HardwareReading) -> HardwareReading {
     }
 }
 
-fn gone<T>(sensed: Sensed<T>) -> Sensed<T> {
+fn gone<T: Copy>(sensed: Sensed<T>) -> Sensed<T> {
     match sensed {
         Sensed::Absent => Sensed::Absent,
         Sensed::Lost | Sensed::Known(_) => Sensed::Lost,

@@ -22,6 +22,6 @@ pub(in crate::runtime::status) fn budget_json(sources: &Sources, memory_max: Byt
         "temperature": governor.temperature.map(|celsius| celsius.0),
         "headroom": governor.headroom, "trip": governor.target.map(|target| target.0),
         "memory": sources.metrics.get(Metric::MemoryBytes), "memory_limit": memory_max.0,
-        "paused": paused, "shedding": shedding, "shed": shed,
+        "paused": paused, "safe_mode": sources.is_safe_mode, "shedding": shedding, "shed": shed,
     })
 }

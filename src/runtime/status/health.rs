@@ -6,6 +6,7 @@ use crate::clock::Uptime;
 use crate::infer::ModelState;
 use crate::outbox::DiskState;
 use crate::runtime::outbox::remedy;
+use crate::runtime::starts::{CRASHES_MAX, CRASHES_WITHIN};
 use crate::runtime::status::Sources;
 use crate::telemetry::{Metric, Task};
 
@@ -50,12 +51,23 @@ pub(in crate::runtime::status) fn health_json(
 
 /// The most serious thing that is wrong.
 fn complaint(sources: &Sources, seen: &Seen<'_>, now: Uptime) -> Option<String> {
-    bad_model(sources)
+    safe_mode(sources)
+        .or_else(|| bad_model(sources))
         .or_else(|| bad_disk(sources))
         .or_else(|| refusals(sources))
         .or_else(|| sources.hardware.complaint(now))
         .or_else(|| seen.certificate.map(str::to_owned))
         .or_else(|| (!seen.is_connected).then(|| "the plant broker is away".to_owned()))
+}
+
+fn safe_mode(sources: &Sources) -> Option<String> {
+    sources.is_safe_mode.then(|| {
+        let minutes = CRASHES_WITHIN.as_secs() / 60;
+        format!(
+            "safe mode: {CRASHES_MAX} runs crashed within {minutes} min, no model is loaded: \
+             read the log of the crashes, mend or remove what causes them, then restart it"
+        )
+    })
 }
 
 fn bad_model(sources: &Sources) -> Option<String> {

@@ -18,6 +18,7 @@ use crate::runtime::known_time::KnownTime;
 use crate::runtime::operations::Pauses;
 use crate::runtime::outbox::OutboxReport;
 use crate::runtime::plant::stopped;
+use crate::runtime::power_fail::Flushed;
 use crate::runtime::retry::IDLE_TURN;
 use crate::runtime::status::Topics;
 use crate::runtime::status::budget::budget_json;
@@ -43,12 +44,14 @@ pub(in crate::runtime::status) type Told = BTreeMap<&'static str, String>;
 /// Where the figures come from.
 pub(in crate::runtime) struct Sources {
     pub(in crate::runtime) outbox: watch::Receiver<OutboxReport>,
+    pub(in crate::runtime) flushed: watch::Receiver<Option<Flushed>>,
     pub(in crate::runtime) link: watch::Receiver<Option<Status>>,
     pub(in crate::runtime) models: watch::Receiver<Vec<ModelStatus>>,
     pub(in crate::runtime) budget: watch::Receiver<Budget>,
     pub(in crate::runtime) governor: watch::Receiver<GovernorStatus>,
     pub(in crate::runtime) hardware: HardwareHealth,
     pub(in crate::runtime) panel: HardwareCommands,
+    pub(in crate::runtime) is_safe_mode: bool,
     pub(in crate::runtime) pauses: watch::Receiver<Pauses>,
     pub(in crate::runtime) metrics: Arc<Metrics>,
     pub(in crate::runtime) progress: Arc<Progress>,
@@ -113,7 +116,10 @@ impl StatusReport {
         [
             (AVAILABLE, "online".to_owned()),
             (HEALTH, health),
-            ("status/outbox", outbox_json(&self.sources.outbox.borrow()).to_string()),
+            (
+                "status/outbox",
+                outbox_json(&self.sources.outbox.borrow(), *self.sources.flushed.borrow()).to_string(),
+            ),
             ("status/link", link.to_string()),
             ("status/models", models_json(&self.sources.models.borrow()).to_string()),
             ("status/budget", budget_json(&self.sources, self.memory_max).to_string()),
