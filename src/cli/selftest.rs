@@ -12,7 +12,6 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
-use crate::board::HardwarePlan;
 use crate::cli::config::load;
 use crate::cli::exit::{Failure, print, say};
 use crate::cli::selftest::finding::Finding;
@@ -44,11 +43,8 @@ pub(in crate::cli) fn selftest(args: &SelftestArgs) -> Result<(), Failure> {
     let sysfs = Sysfs::at(&args.root);
     let profile = board_profile(args.board.as_deref().or(configured), &sysfs)
         .map_err(|why| Failure::Config(anyhow::anyhow!("{why}")))?;
-    let wired = config.as_ref().map(|config| &config.hardware);
-    let plan = wired.map_or_else(
-        || profile.hardware.with(&HardwarePlan::default()),
-        |wired| profile.hardware.with(wired),
-    );
+    let wired = config.as_ref().map(|config| config.hardware.clone()).unwrap_or_default();
+    let plan = profile.hardware.with(&wired);
     let mut findings = vec![Finding::ok("board", format!("{} ({})", profile.name, profile.title))];
     findings.extend(board::examine(&profile, &args.root));
     findings.extend(memory::examine(&profile, &args.root));
