@@ -162,7 +162,9 @@ fn lives(mut governor: impl FnMut() -> Box<dyn FnMut(Readings) -> Budget>) -> Ve
     for outcome in &outcomes {
         let Outcome { seed, hottest, changes, cool_while_blind } = outcome;
         let (worst, all) = (changes.worst, changes.all);
-        println!("seed {seed}: {all} changes, at most {worst} in an hour, {hottest:.1} °C, {cool_while_blind} s blind and cool");
+        println!(
+            "seed {seed}: {all} changes, at most {worst} in an hour, {hottest:.1} °C, {cool_while_blind} s blind and cool"
+        );
     }
     outcomes
 }

@@ -1,17 +1,19 @@
 //! How much memory a configuration can take at most, by part.
 
+use std::sync::Arc;
+
 use crate::config::{Config, StreamSettings};
 use crate::distill::COARSENING_BYTES_MAX;
-use crate::infer::BATCH_MAX;
 use crate::infer::manifest::{InputLayout, Tags};
 use crate::infer::tensor::Dtype;
+use crate::infer::{BATCH_MAX, Manifest};
 use crate::ingest::PayloadFormat;
 use crate::outbox::WhenFull;
 use crate::runtime::analyze::WORK_IN_FLIGHT;
 use crate::runtime::decisions::{DECISION_BYTES, WAITING_MAX};
 use crate::runtime::extraction::WORDS_MAX;
 use crate::runtime::limits::{INPUTS_MAX, QUEUE_MAX, REQUESTS_MAX, URGENT_MAX};
-use crate::runtime::models::Models;
+use crate::runtime::models::{Models, model_parts};
 use crate::units::Bytes;
 use crate::window::{Length, WindowConfig};
 
@@ -52,16 +54,28 @@ const QUEUE_MIN: usize = 16;
 /// Samples per second and channel assumed where a time window does not say its period.
 const RATE_ASSUMED: f64 = 10.0;
 
-/// The parts of the plan. Windows are counted for one source per stream: with a wildcard topic each further source
-/// takes as much again, up to `limits.series`. Models take what their admission found, all plans together.
+/// The parts of the plan; models take what their admission measured.
 pub fn memory_plan(config: &Config, models: &Models) -> Vec<MemoryPart> {
+    let mut parts = fixed_parts(config, &models.manifests);
+    let fixed = parts.iter().map(|part| part.bytes.0).sum();
+    parts.extend(model_parts(config, models, fixed));
+    parts
+}
+
+/// Bytes that the rest of the plan leaves for models.
+pub(in crate::runtime) fn models_limit(config: &Config, manifests: &[Option<Arc<Manifest>>]) -> u64 {
+    let fixed: u64 = fixed_parts(config, manifests).iter().map(|part| part.bytes.0).sum();
+    config.budget.memory.0.saturating_sub(fixed)
+}
+
+/// The parts of the plan without the models. Windows are counted for one source per stream: with a wildcard topic each
+/// further source takes as much again, up to `limits.series`.
+fn fixed_parts(config: &Config, manifests: &[Option<Arc<Manifest>>]) -> Vec<MemoryPart> {
     let mut parts = vec![part("program, stacks, links", PROCESS.0)];
-    let admitted = models.registry.status().filter(|model| model.memory_bytes > 0);
-    parts.extend(admitted.map(|model| part(&format!("model {}", model.id), model.memory_bytes)));
-    let input_bytes = models.manifests.iter().flatten().map(|manifest| input_bytes(&manifest.input)).max();
+    let input_bytes = manifests.iter().flatten().map(|manifest| input_bytes(&manifest.input)).max();
     let input_bytes = input_bytes.unwrap_or(0);
     parts.push(part("inputs of a batch", INPUT_COPIES * BATCH_MAX as u64 * input_bytes));
-    let tags = models.manifests.iter().flatten().filter_map(|manifest| manifest.tags.as_ref());
+    let tags = manifests.iter().flatten().filter_map(|manifest| manifest.tags.as_ref());
     let marking: Option<u64> = tags.map(marking_bytes).max();
     parts.extend(marking.map(|bytes| part("reports being marked", bytes)));
     let (mut window_bytes, mut largest) = (0, 0);

@@ -13,6 +13,7 @@
 
 mod analyze;
 mod arrivals;
+mod bench;
 mod certificates;
 mod coarsening;
 mod commands;
@@ -20,13 +21,16 @@ mod common;
 mod complaints;
 mod crowd;
 mod decisions;
+mod desk;
 mod endpoints;
 mod extraction;
 mod forward;
 mod gaps;
 mod governor;
+mod hang;
 mod hardware;
 mod infer;
+mod judging;
 mod known_time;
 mod limits;
 #[cfg(test)]
@@ -55,6 +59,8 @@ mod supervisor;
 mod target;
 mod text_row;
 mod threads;
+#[cfg(test)]
+mod watchdog_tests;
 mod wiring;
 
 pub use coarsening::{Coarsening, CoarseningCounts};
@@ -65,6 +71,7 @@ pub use commands::{
 pub use common::WiringError;
 pub use extraction::{Pieces, Unmarked};
 pub use governor::board_profile;
+pub use hang::InferLost;
 pub use memory::{MemoryPart, memory_plan};
 pub use models::{ADMISSION_MEMORY, ADMISSION_SECONDS, ModelFault, Models, load_models};
 pub use options::{Options, Pace};

@@ -18,9 +18,9 @@ use tracing::{error, info};
 use crate::clock::{Clock, EventTime, SystemClock, Uptime};
 use crate::config::Config;
 use crate::egress::Door;
-use crate::flow::{Budget, StreamId};
+use crate::flow::{Budget, ModelId, StreamId};
 use crate::forward::{LaneStart, Moment, Session, Status};
-use crate::infer::{BATCHES_OUT_MAX, ModelStatus, Registry};
+use crate::infer::{BATCHES_OUT_MAX, ModelStatus, Residency};
 use crate::ingest::Ingest;
 use crate::io::disk::Directory;
 use crate::io::mqtt::Publisher;
@@ -28,20 +28,23 @@ use crate::outbox::{Lane, Outbox, OutboxError};
 use crate::pipeline::Pipeline;
 use crate::runtime::analyze::Analyze;
 use crate::runtime::arrivals::Arrivals;
+use crate::runtime::bench::Bench;
 use crate::runtime::coarsening::Coarsening;
 use crate::runtime::common::{Common, WiringError};
 use crate::runtime::complaints::Complaints;
 use crate::runtime::crowd::Crowd;
 use crate::runtime::decisions::Decisions;
+use crate::runtime::desk::Desk;
 use crate::runtime::endpoints::{certificates, forward_config, plant_target, upstream_target};
 use crate::runtime::forward::{Forward, Wires};
 use crate::runtime::governor::prepare_governor;
+use crate::runtime::hang::{HangWatch, InferLost};
 use crate::runtime::hardware::{
     HardwareCommands, HardwareEnd, HardwareVoice, Measurements, OnPowerFail, attached, start_hardware,
 };
-use crate::runtime::infer::{InferWorker, Scratch};
 use crate::runtime::known_time::KnownTime;
 use crate::runtime::limits::{INPUTS_MAX, REQUESTS_MAX, URGENT_MAX};
+use crate::runtime::memory::models_limit;
 use crate::runtime::models::{Models, load_models};
 use crate::runtime::operations::{PauseBook, Surroundings, prepare};
 use crate::runtime::options::Options;
@@ -49,9 +52,9 @@ use crate::runtime::outbox::{OutboxReport, OutboxRequest, OutboxWorker};
 use crate::runtime::plan::{Plan, door, plan};
 use crate::runtime::plant::{PlantInput, PlantLink};
 use crate::runtime::power_fail::{Flushed, POWER_FAIL_MAX, PowerFail};
-use crate::runtime::reading::Reading;
 use crate::runtime::retry::best_effort;
 use crate::runtime::room::Room;
+use crate::runtime::shelf::Shelf;
 use crate::runtime::starts::LEFT_OUT;
 use crate::runtime::status::{Sources, StatusReport, Topics};
 use crate::runtime::summary_ids::SummaryIds;
@@ -67,7 +70,7 @@ pub(in crate::runtime) struct Service {
     pub(in crate::runtime) governor: JoinHandle<()>,
     pub(in crate::runtime) status: JoinHandle<()>,
     pub(in crate::runtime) operations: JoinHandle<()>,
-    pub(in crate::runtime) infer: oneshot::Receiver<()>,
+    pub(in crate::runtime) infer: JoinHandle<Result<(), InferLost>>,
     pub(in crate::runtime) outbox: oneshot::Receiver<Result<(), OutboxError>>,
     pub(in crate::runtime) stopping: watch::Sender<bool>,
     pub(in crate::runtime) grace: watch::Sender<Option<Uptime>>,
@@ -111,11 +114,11 @@ pub(in crate::runtime) fn wire(
         &common,
     )?;
     let (forward, link) = start_forward(config, &common, &outbox, grace_seen, health_seen.clone())?;
-    let models = (models.registry, models.readings);
+    let shelf = shelf(config, models, &common);
     let pauses = Arc::new(pause_book(config, &common));
     let allowed = Allowed { budget: governor.budget.subscribe(), paused: pauses.ids() };
     let own = (hardware.measurements, hardware.commands.clone());
-    let brain = start_brain(plan, models, (outbox.urgent, outbox.requests), (allowed, own), &common)?;
+    let brain = start_brain(plan, shelf, (outbox.urgent, outbox.requests), (allowed, own), &common)?;
     let sources = Sources {
         pauses: pauses.subscribe(),
         is_safe_mode,
@@ -322,6 +325,20 @@ fn start_forward(
     Ok((tokio::spawn(forward.run()), status_seen))
 }
 
+/// The models, those that fit loaded: first the ones that stay.
+fn shelf(config: &Config, models: Models, common: &Common) -> Shelf {
+    let needs = models.needs(config);
+    let limit = models_limit(config, &models.manifests);
+    let mut order: Vec<(bool, ModelId)> =
+        (0_u16..).zip(&needs).map(|(id, needs)| (!needs.pinned, ModelId(id))).collect();
+    order.sort_by_key(|(stays, id)| (*stays, id.0));
+    let Models { registry, readings, sources, .. } = models;
+    let mut shelf = Shelf::new(registry, readings, sources, Residency::new(needs, limit));
+    let order: Vec<ModelId> = order.into_iter().map(|(_, id)| id).collect();
+    shelf.fill(&order, common.clock.uptime());
+    shelf
+}
+
 /// What the brain may judge at the moment.
 struct Allowed {
     budget: watch::Receiver<Budget>,
@@ -337,7 +354,7 @@ fn on_power_fail(outbox: &OutboxSide) -> OnPowerFail {
 /// The brain's task, the models' thread and the ways to them.
 struct BrainSide {
     analyze: JoinHandle<()>,
-    infer: oneshot::Receiver<()>,
+    infer: JoinHandle<Result<(), InferLost>>,
     inputs: mpsc::Sender<PlantInput>,
     filters: Vec<String>,
     models: watch::Receiver<Vec<ModelStatus>>,
@@ -345,7 +362,7 @@ struct BrainSide {
 
 fn start_brain(
     mut plan: Plan,
-    (registry, readings): (Registry, Vec<Option<Reading>>),
+    shelf: Shelf,
     (urgent, outbox): (mpsc::Sender<OutboxRequest>, mpsc::Sender<OutboxRequest>),
     (allowed, (measurements, panel)): (Allowed, (Measurements, HardwareCommands)),
     common: &Common,
@@ -353,20 +370,27 @@ fn start_brain(
     let (work, work_seen) = mpsc::channel(BATCHES_OUT_MAX);
     let (results, results_seen) = mpsc::channel(BATCHES_OUT_MAX);
     let (inputs, inputs_seen) = mpsc::channel(INPUTS_MAX);
-    let (status, models) = watch::channel(registry.status().collect());
-    plan.pipeline.schedule.batch_max = registry.batch_sizes().collect();
-    let worker = InferWorker {
+    let (status, models) = watch::channel(shelf.registry.status().collect());
+    plan.pipeline.schedule.batch_max = shelf.registry.batch_sizes().collect();
+    let bench = Box::new(Bench {
         work: work_seen,
-        results,
+        budget: allowed.budget.clone(),
         status,
-        registry,
-        streams: plan.inputs,
-        readings,
+        shelf,
+        waiting: Vec::new(),
+        marking: Vec::new(),
+        ended: false,
+        reported: Uptime::ZERO,
+    });
+    let watch = HangWatch {
+        desk: Arc::new(Desk::default()),
+        streams: plan.inputs.into(),
+        results,
         clock: common.clock.clone(),
         progress: Arc::clone(&common.progress),
-        scratch: Scratch::default(),
     };
-    let infer = thread("tg-infer", worker.run()).map_err(WiringError::Thread)?;
+    let running = watch.start(bench).map_err(WiringError::Thread)?;
+    let infer = tokio::spawn(watch.run(running));
     let crowd = Crowd::new(plan.pipeline.schedule.pieces_max);
     let ingest = Ingest::new(plan.ingest);
     let filters = ingest.subscriptions();

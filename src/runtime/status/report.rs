@@ -112,6 +112,7 @@ impl StatusReport {
     /// Every retained status with what it says now.
     pub(in crate::runtime::status) fn told_now(&self, health: String) -> [(&'static str, String); 6] {
         let days = self.certificates.days_left();
+        let core = self.sources.governor.borrow().core;
         let link = link_json(*self.sources.link.borrow(), self.clock.uptime(), days);
         [
             (AVAILABLE, "online".to_owned()),
@@ -121,8 +122,8 @@ impl StatusReport {
                 outbox_json(&self.sources.outbox.borrow(), *self.sources.flushed.borrow()).to_string(),
             ),
             ("status/link", link.to_string()),
-            ("status/models", models_json(&self.sources.models.borrow()).to_string()),
-            ("status/budget", budget_json(&self.sources, self.memory_max).to_string()),
+            ("status/models", models_json(&self.sources.models.borrow(), core).to_string()),
+            ("status/budget", budget_json(&self.sources, self.memory_max, self.clock.uptime()).to_string()),
         ]
     }
 

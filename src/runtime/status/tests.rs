@@ -124,7 +124,7 @@ fn safe_mode_is_told_before_the_models_it_leaves_out_and_names_the_remedy() {
     let reason = health["reason"].as_str().unwrap();
     assert_eq!(health["status"], "degraded");
     assert!(reason.starts_with("safe mode: 5 runs") && reason.ends_with("then restart it"), "{reason}");
-    assert_eq!(budget_json(&report.sources, report.memory_max)["safe_mode"], true);
+    assert_eq!(budget_json(&report.sources, report.memory_max, report.clock.uptime())["safe_mode"], true);
 }
 
 #[test]
@@ -201,7 +201,7 @@ fn the_budget_names_the_lanes_that_are_shed() {
     ] {
         let budget = Budget { level, stretch: 2, admit, reason, ..Budget::NOMINAL };
         let report = report(Vec::new(), budget, OutboxReport::default());
-        let json = budget_json(&report.sources, report.memory_max);
+        let json = budget_json(&report.sources, report.memory_max, report.clock.uptime());
         assert_eq!((&json["shedding"], &json["level"]), (&shedding, &json!("hot")));
     }
 }
