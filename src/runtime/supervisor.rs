@@ -311,7 +311,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_orderly_end_feeds_the_hardware_watchdog_between_its_steps() {
-        let (mut service, outbox, _infer) = service();
+        let (mut service, outbox) = service();
         let (way, mut told) = mpsc::channel(16);
         service.hardware = HardwareCommands::new(Some(way));
         outbox.send(Ok(())).unwrap();
