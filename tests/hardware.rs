@@ -1,5 +1,5 @@
 //! The real service on a board of files: its own sensor becomes events, and heats the level.
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a test may panic")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may panic")]
 
 mod common;
 
@@ -12,7 +12,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use common::mosquitto::Mosquitto;
-use service::tap::Tap;
+use service::tap::{Seen, Tap};
 use tidegate::config::Config;
 use tidegate::io::devices::write_registers;
 use tidegate::runtime::{Options, run};
@@ -106,7 +106,7 @@ fn a_sensor_of_the_board_gives_events_and_its_heat_raises_the_level() {
         // The first window may be a part of one.
         events
             .find(|seen| seen.json()["completeness"].as_f64().is_some_and(|share| share > 0.7))
-            .map(|seen| seen.json())
+            .map(Seen::json)
     });
     assert_eq!(event["features"]["temperature.mean"], 25.5, "{event}");
     shore.wait(0, "a batch upstream", |seen| {
@@ -122,7 +122,7 @@ fn a_sensor_of_the_board_gives_events_and_its_heat_raises_the_level() {
     heat(root.path(), 60);
     let budget = ear.wait(mark, "a hot cabinet", |seen| {
         let mut budgets = seen.iter().filter(|seen| seen.topic.ends_with("/status/budget"));
-        budgets.find(|seen| seen.json()["reason"] == "cabinet").map(|seen| seen.json())
+        budgets.find(|seen| seen.json()["reason"] == "cabinet").map(Seen::json)
     });
     assert!(["hot", "critical"].contains(&budget["level"].as_str().unwrap()), "{budget}");
 
@@ -131,7 +131,7 @@ fn a_sensor_of_the_board_gives_events_and_its_heat_raises_the_level() {
     std::fs::remove_file(root.path().join("dev/i2c-1/48")).unwrap();
     let health = ear.wait(mark, "a sensor at fault", |seen| {
         let mut healths = seen.iter().filter(|seen| seen.topic.ends_with("/status/health"));
-        healths.find(|seen| seen.text().contains("sensor cabinet")).map(|seen| seen.json())
+        healths.find(|seen| seen.text().contains("sensor cabinet")).map(Seen::json)
     });
     assert_eq!(health["status"], "degraded", "{health}");
     assert!(health["reason"].as_str().unwrap().contains("check power, wiring and address"), "{health}");

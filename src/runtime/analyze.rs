@@ -10,6 +10,7 @@ use tracing::info;
 use crate::clock::{Clock, EventTime, SystemClock, Uptime, UtcTime};
 use crate::device::seam::Samples;
 use crate::flow::{Budget, Change, Event, Inference, Priority, Report, SampleBatch, StreamId};
+use crate::governor::GovernorStatus;
 use crate::infer::{BATCH_MAX, BATCHES_OUT_MAX, Batch};
 use crate::ingest::{Ingest, Message, Sink};
 use crate::io::mqtt::{Inbound, Unsent};
@@ -27,7 +28,8 @@ use crate::runtime::plant::PlantInput;
 use crate::runtime::retry::{IDLE_TURN, best_effort};
 use crate::runtime::status::Topics;
 use crate::tally::Stage;
-use crate::telemetry::{Metric, Metrics, Progress, Task};
+use crate::telemetry::{Metric, Metrics, Progress, Purpose, Task, book};
+use crate::units::Ratio;
 use crate::wire::{Origin, encode_record, write_event};
 
 /// How soon to try again when the connection to the plant had no room for acknowledgements or decisions: its poller
@@ -48,6 +50,8 @@ pub(in crate::runtime) struct Analyze {
     pub(in crate::runtime) urgent: mpsc::Sender<OutboxRequest>,
     pub(in crate::runtime) outbox: mpsc::Sender<OutboxRequest>,
     pub(in crate::runtime) budget: watch::Receiver<Budget>,
+    /// Tells the clock of the chip.
+    pub(in crate::runtime) governor: watch::Receiver<GovernorStatus>,
     /// The streams that are not judged for now.
     pub(in crate::runtime) paused: watch::Receiver<Arc<[StreamId]>>,
     /// What the board measures itself.
@@ -76,10 +80,12 @@ struct Feed<'a> {
 
 impl Sink for Feed<'_> {
     fn samples(&mut self, batch: &SampleBatch) {
+        let _booked = book(Purpose::Window);
         self.pipeline.push_samples(batch, self.wall);
     }
 
     fn report(&mut self, report: Report) {
+        let _booked = book(Purpose::Window);
         self.pipeline.push_report(report);
     }
 }
@@ -112,10 +118,12 @@ impl Analyze {
             }
             let now = self.clock.uptime();
             self.pipeline.set_budget(*self.budget.borrow());
+            // Where the clock of the chip is not known, a change of it looks like one of the models.
+            self.pipeline.set_clock(self.governor.borrow().clock.unwrap_or(Ratio::of(1, 1)));
             if self.paused.has_changed().unwrap_or(false) {
                 self.pipeline.set_paused(&self.paused.borrow_and_update());
             }
-            self.pipeline.tick(now);
+            self.tick(now);
             self.feed_models(now);
             self.tell_link();
             self.progress.tick(Task::Analyze, now);
@@ -126,6 +134,12 @@ impl Analyze {
         }
         self.drain().await;
         self.report();
+    }
+
+    /// Closes what has been idle for too long.
+    fn tick(&mut self, now: Uptime) {
+        let _booked = book(Purpose::Window);
+        self.pipeline.tick(now);
     }
 
     /// When to wake at the latest: something closes, or it is time to tick.
@@ -141,7 +155,7 @@ impl Analyze {
         let mut ended = false;
         for input in inputs.drain(..) {
             match input {
-                PlantInput::Message(message) => {
+                PlantInput::Message(message, _room) => {
                     let mut feed = Feed { pipeline: &mut self.pipeline, wall };
                     let arrival = self.arrivals.next(received, wall);
                     accept(&mut self.ingest, &message, (received, arrival), &mut feed);
@@ -301,6 +315,7 @@ impl Analyze {
         let (tally, held) = self.decisions.count();
         self.metrics.record(Stage::Plant, tally, held);
         self.metrics.set(Metric::StandingAlarms, self.decisions.standing() as u64);
+        self.metrics.set(Metric::UnkeptAlarms, self.decisions.unkept());
         let totals = self.pipeline.window_totals();
         self.metrics.set(Metric::Windows, totals.windows);
         self.metrics.set(Metric::Reordered, totals.reordered);
@@ -326,6 +341,7 @@ fn accept(
     (received, arrival): (Uptime, EventTime),
     feed: &mut Feed<'_>,
 ) {
+    let _booked = book(Purpose::Ingest);
     ingest.accept(&Message { topic: message.topic(), payload: message.payload(), received, arrival }, feed);
 }
 

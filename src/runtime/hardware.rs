@@ -27,9 +27,9 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::info;
 
-use crate::board::{HardwarePlan, Profile};
+use crate::board::{Clash, HardwarePlan, Profile};
 use crate::clock::Uptime;
-use crate::config::{Config, Device, DeviceSource};
+use crate::config::{Config, Device, DeviceSource, Fault};
 use crate::flow::StreamId;
 use crate::runtime::common::{Common, WiringError};
 use crate::runtime::hardware::lines::LinesWorker;
@@ -70,24 +70,16 @@ pub(in crate::runtime) struct HardwareSide {
 /// What is attached to the board: what is soldered on, and what the configuration adds or replaces.
 ///
 /// # Errors
-/// Two things on one address or line.
-pub(in crate::runtime) fn attached(config: &Config, profile: &Profile) -> Result<HardwarePlan, WiringError> {
+/// Two things with one name, or on one address or line.
+pub fn attached(config: &Config, profile: &Profile) -> Result<HardwarePlan, Vec<Fault>> {
     let plan = profile.hardware.with(&config.hardware);
-    let clashes = plan.clashes();
-    if clashes.is_empty() {
-        return Ok(plan);
-    }
-    let faults: Vec<String> = clashes
-        .iter()
-        .map(|clash| {
-            let (key, board) = (clash.key, &profile.name);
-            format!(
-                "hardware.{key}: {}, board {board} included; allowed: a name, an address and a line for each",
-                clash.problem
-            )
-        })
-        .collect();
-    Err(WiringError::Board(faults.join("\n")))
+    let fault = |clash: Clash| Fault {
+        key: format!("hardware.{}", clash.key),
+        wrong: format!("{}, with what board {} has", clash.problem, profile.name),
+        allowed: "a name, an address and a line for each".to_owned(),
+    };
+    let faults: Vec<Fault> = plan.clashes().into_iter().map(fault).collect();
+    if faults.is_empty() { Ok(plan) } else { Err(faults) }
 }
 
 /// Starts the threads that there is work for.

@@ -72,6 +72,7 @@ pub use common::WiringError;
 pub use extraction::{Pieces, Unmarked};
 pub use governor::board_profile;
 pub use hang::InferLost;
+pub use hardware::attached;
 pub use memory::{MemoryPart, memory_plan};
 pub use models::{ADMISSION_MEMORY, ADMISSION_SECONDS, ModelFault, Models, load_models};
 pub use options::{Options, Pace};

@@ -9,11 +9,11 @@ use crate::features::FeatureLayout;
 use crate::flow::{ModelId, StreamId, StreamKind};
 use crate::infer::manifest::Encoding;
 use crate::infer::{Manifest, ScheduleConfig};
-use crate::ingest::{IngestConfig, StreamInput as TopicInput};
-use crate::pipeline::{PipelinePlan, StreamPlan};
+use crate::ingest::{Ingest, IngestConfig, StreamInput as TopicInput};
+use crate::pipeline::{Pipeline, PipelinePlan, StreamPlan};
 use crate::runtime::hardware::MeasuredStream;
 use crate::runtime::judging::StreamInput;
-use crate::runtime::memory::{queue_bytes, queue_max};
+use crate::runtime::memory::{queue_bytes, queue_max, window_bytes};
 use crate::runtime::reading::Reading;
 
 /// Stands in events of streams that forward features without a model.
@@ -25,6 +25,17 @@ pub struct Plan {
     pub(in crate::runtime) pipeline: PipelinePlan,
     pub(in crate::runtime) inputs: Vec<StreamInput>,
     pub(in crate::runtime) measured: Vec<MeasuredStream>,
+    /// Bytes the windows of each stream may take.
+    pub(in crate::runtime) window_bytes: Vec<u64>,
+}
+
+impl Plan {
+    /// The stages that do without models, as the service starts them.
+    pub fn stages(&self) -> (Ingest, Pipeline) {
+        let mut pipeline = Pipeline::new(self.pipeline.clone());
+        pipeline.limit_windows(&self.window_bytes);
+        (Ingest::new(self.ingest.clone()), pipeline)
+    }
 }
 
 /// Ties streams to models.
@@ -57,6 +68,7 @@ pub fn plan(
         },
         inputs: Vec::new(),
         measured: Vec::new(),
+        window_bytes: window_bytes(config),
     };
     let no_model = ModelId(u16::try_from(config.models.len()).unwrap_or(u16::MAX));
     for (index, stream) in config.streams.iter().enumerate() {

@@ -7,6 +7,8 @@
 //! | infer → analyze | [`BATCHES_OUT_MAX`] | cannot, for the same reason |
 //! | analyze, forward → outbox | [`REQUESTS_MAX`] | they wait: events are the product |
 //! | analyze → outbox, alarms | [`URGENT_MAX`] | they wait, behind alarms only |
+//! | a failing supply → outbox | [`POWER_FAIL_MAX`] edges | dropped: the flush that runs serves them all |
+//! | plant → operations | 32 commands | dropped and counted: the broker keeps them for the next connection |
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -20,12 +22,11 @@ use crate::config::Config;
 use crate::egress::Door;
 use crate::flow::{Budget, ModelId, StreamId};
 use crate::forward::{LaneStart, Moment, Session, Status};
+use crate::governor::GovernorStatus;
 use crate::infer::{BATCHES_OUT_MAX, ModelStatus, Residency};
-use crate::ingest::Ingest;
 use crate::io::disk::Directory;
 use crate::io::mqtt::Publisher;
 use crate::outbox::{Lane, Outbox, OutboxError};
-use crate::pipeline::Pipeline;
 use crate::runtime::analyze::Analyze;
 use crate::runtime::arrivals::Arrivals;
 use crate::runtime::bench::Bench;
@@ -37,10 +38,10 @@ use crate::runtime::decisions::Decisions;
 use crate::runtime::desk::Desk;
 use crate::runtime::endpoints::{certificates, forward_config, plant_target, upstream_target};
 use crate::runtime::forward::{Forward, Wires};
-use crate::runtime::governor::prepare_governor;
+use crate::runtime::governor::{LevelTeller, Waiting, prepare_governor};
 use crate::runtime::hang::{HangWatch, InferLost};
 use crate::runtime::hardware::{
-    HardwareCommands, HardwareEnd, HardwareVoice, Measurements, OnPowerFail, attached, start_hardware,
+    HardwareCommands, HardwareEnd, HardwareVoice, Measurements, OnPowerFail, start_hardware,
 };
 use crate::runtime::known_time::KnownTime;
 use crate::runtime::limits::{INPUTS_MAX, REQUESTS_MAX, URGENT_MAX};
@@ -59,7 +60,7 @@ use crate::runtime::starts::LEFT_OUT;
 use crate::runtime::status::{Sources, StatusReport, Topics};
 use crate::runtime::summary_ids::SummaryIds;
 use crate::runtime::threads::thread;
-use crate::telemetry::Progress;
+use crate::telemetry::{Progress, Purpose, book, booked};
 use crate::wire::{Encoder, Origin};
 
 /// A running service: what the supervisor holds.
@@ -100,13 +101,14 @@ pub(in crate::runtime) fn wire(
     let (publisher, publisher_seen) = watch::channel(None);
 
     let (voice, view) = HardwareVoice::channel();
-    let governor = prepare_governor(config, &options.root, stopping_seen.clone(), view, &common)?;
+    let mut governor = prepare_governor(config, &options.root, stopping_seen.clone(), view, &common)?;
     let models = models(config, is_safe_mode)?;
-    let outbox = start_outbox(config, door(config, &models.manifests, &models.readings), &common)?;
+    let sparing = governor.budget.subscribe();
+    let outbox = start_outbox(config, door(config, &models.manifests, &models.readings), sparing, &common)?;
     let mut plan = plan(config, &models.manifests, &models.readings, outbox.epoch)
         .map_err(|faults| WiringError::Plan { faults })?;
     let hardware = start_hardware(
-        attached(config, &governor.profile)?,
+        std::mem::take(&mut governor.attached),
         &options.root,
         std::mem::take(&mut plan.measured),
         (voice, on_power_fail(&outbox)),
@@ -114,9 +116,14 @@ pub(in crate::runtime) fn wire(
         &common,
     )?;
     let (forward, link) = start_forward(config, &common, &outbox, grace_seen, health_seen.clone())?;
+    let levels = level_teller(&outbox, publisher_seen.clone(), &common);
     let shelf = shelf(config, models, &common);
     let pauses = Arc::new(pause_book(config, &common));
-    let allowed = Allowed { budget: governor.budget.subscribe(), paused: pauses.ids() };
+    let allowed = Allowed {
+        budget: governor.budget.subscribe(),
+        governor: governor.status.subscribe(),
+        paused: pauses.ids(),
+    };
     let own = (hardware.measurements, hardware.commands.clone());
     let brain = start_brain(plan, shelf, (outbox.urgent, outbox.requests), (allowed, own), &common)?;
     let sources = Sources {
@@ -159,10 +166,10 @@ pub(in crate::runtime) fn wire(
     Ok(Service {
         forward,
         analyze: brain.analyze,
-        governor: tokio::spawn(governor.run()),
-        status: tokio::spawn(status.run()),
+        governor: tokio::spawn(booked(Purpose::Status, governor.run(levels))),
+        status: tokio::spawn(booked(Purpose::Status, status.run())),
         operations: tokio::spawn(operations.shell.run()),
-        plant: tokio::spawn(plant.run()),
+        plant: tokio::spawn(booked(Purpose::Plant, plant.run())),
         infer: brain.infer,
         outbox: outbox.done,
         power_fail: outbox.power_fail,
@@ -249,7 +256,13 @@ struct OutboxSide {
     done: oneshot::Receiver<Result<(), OutboxError>>,
 }
 
-fn start_outbox(config: &Config, door: Door, common: &Common) -> Result<OutboxSide, WiringError> {
+fn start_outbox(
+    config: &Config,
+    door: Door,
+    budget: watch::Receiver<Budget>,
+    common: &Common,
+) -> Result<OutboxSide, WiringError> {
+    let _booked = book(Purpose::Outbox);
     let path = config.gateway.state_dir.join("outbox");
     let directory = Directory::open(&path)?;
     // The salt needs to differ from run to run, not to be secret.
@@ -267,7 +280,7 @@ fn start_outbox(config: &Config, door: Door, common: &Common) -> Result<OutboxSi
     let start = |lane| LaneStart { acked: outbox.acked(lane).0, done: outbox.done(lane).to_vec() };
     let (epoch, starts, note) = (outbox.epoch(), Lane::ALL.map(start), outbox.remembered().to_vec());
     let worker = OutboxWorker {
-        room: Room::new(Coarsening::new(door, SummaryIds::new(outbox.epoch()))),
+        room: Room::new(Coarsening::new(door, SummaryIds::new(outbox.epoch()))).sparing(budget),
         outbox,
         urgent: urgent_seen,
         power_fail: power_fail_seen,
@@ -279,7 +292,7 @@ fn start_outbox(config: &Config, door: Door, common: &Common) -> Result<OutboxSi
         metrics: Arc::clone(&common.metrics),
         progress: Arc::clone(&common.progress),
     };
-    let done = thread("tg-outbox", worker.run()).map_err(WiringError::Thread)?;
+    let done = thread("tg-outbox", booked(Purpose::Outbox, worker.run())).map_err(WiringError::Thread)?;
     Ok(OutboxSide {
         epoch,
         starts,
@@ -292,6 +305,25 @@ fn start_outbox(config: &Config, door: Door, common: &Common) -> Result<OutboxSi
         report: report_seen,
         done,
     })
+}
+
+/// Where changes of the level are told.
+fn level_teller(
+    outbox: &OutboxSide,
+    publisher: watch::Receiver<Option<Publisher>>,
+    common: &Common,
+) -> LevelTeller {
+    LevelTeller {
+        ids: SummaryIds::of_levels(outbox.epoch),
+        urgent: outbox.urgent.clone(),
+        outbox: outbox.requests.clone(),
+        publisher,
+        topic: common.topics.governor(),
+        origin: common.origin.clone(),
+        clock: common.clock.clone(),
+        metrics: Arc::clone(&common.metrics),
+        waiting: Waiting::default(),
+    }
 }
 
 fn start_forward(
@@ -322,7 +354,7 @@ fn start_forward(
         progress: Arc::clone(&common.progress),
         wires: Wires::default(),
     };
-    Ok((tokio::spawn(forward.run()), status_seen))
+    Ok((tokio::spawn(booked(Purpose::Forward, forward.run())), status_seen))
 }
 
 /// The models, those that fit loaded: first the ones that stay.
@@ -342,6 +374,7 @@ fn shelf(config: &Config, models: Models, common: &Common) -> Shelf {
 /// What the brain may judge at the moment.
 struct Allowed {
     budget: watch::Receiver<Budget>,
+    governor: watch::Receiver<GovernorStatus>,
     paused: watch::Receiver<Arc<[StreamId]>>,
 }
 
@@ -372,6 +405,7 @@ fn start_brain(
     let (inputs, inputs_seen) = mpsc::channel(INPUTS_MAX);
     let (status, models) = watch::channel(shelf.registry.status().collect());
     plan.pipeline.schedule.batch_max = shelf.registry.batch_sizes().collect();
+    let (ingest, pipeline) = plan.stages();
     let bench = Box::new(Bench {
         work: work_seen,
         budget: allowed.budget.clone(),
@@ -392,18 +426,18 @@ fn start_brain(
     let running = watch.start(bench).map_err(WiringError::Thread)?;
     let infer = tokio::spawn(watch.run(running));
     let crowd = Crowd::new(plan.pipeline.schedule.pieces_max);
-    let ingest = Ingest::new(plan.ingest);
     let filters = ingest.subscriptions();
     let names = plan.pipeline.policies.iter().map(|policy| Arc::clone(&policy.stream)).collect();
     let analyze = Analyze {
         ingest,
-        pipeline: Pipeline::new(plan.pipeline),
+        pipeline,
         inputs: inputs_seen,
         work,
         results: results_seen,
         urgent,
         outbox,
         budget: allowed.budget,
+        governor: allowed.governor,
         paused: allowed.paused,
         measurements,
         panel,
@@ -418,7 +452,13 @@ fn start_brain(
         metrics: Arc::clone(&common.metrics),
         progress: Arc::clone(&common.progress),
     };
-    Ok(BrainSide { analyze: tokio::spawn(analyze.run()), infer, inputs, filters, models })
+    Ok(BrainSide {
+        analyze: tokio::spawn(booked(Purpose::Distill, analyze.run())),
+        infer,
+        inputs,
+        filters,
+        models,
+    })
 }
 
 /// The pauses of the configured streams, those of before the restart among them.

@@ -8,7 +8,7 @@ use crate::governor::GovernorStatus;
 use crate::infer::ModelStatus;
 use crate::runtime::status::Sources;
 use crate::tally::{DropReason, Stage};
-use crate::telemetry::{Metric, Purpose, held_by};
+use crate::telemetry::{Metric, Purpose, heap_bytes};
 use crate::units::{Bytes, Celsius, Millicores};
 
 /// What is allowed, by what was measured, and what is shed for it.
@@ -20,6 +20,14 @@ pub(in crate::runtime::status) fn budget_json(sources: &Sources, memory_max: Byt
     let refused = |priority: &Priority| !budget.admit.allows(*priority);
     let shedding: Vec<&str> = Priority::ALL.iter().filter(|p| refused(p)).map(|p| p.as_str()).collect();
     let paused: Vec<&str> = pauses.streams().map(|stream| &**stream).collect();
+    let shed =
+        [Metric::ShedAlarms, Metric::ShedNormal, Metric::ShedBulk].map(|metric| sources.metrics.get(metric));
+    let shed_by: Map<String, Value> = Priority::ALL
+        .iter()
+        .zip(shed)
+        .map(|(class, shed)| (class.as_str().to_owned(), json!(shed)))
+        .collect();
+    let shed_total: u64 = shed.iter().sum();
     let mut told = level(budget, &governor, now);
     told.extend(heat(&governor));
     told.extend(memory(&governor.memory, &models));
@@ -27,7 +35,7 @@ pub(in crate::runtime::status) fn budget_json(sources: &Sources, memory_max: Byt
         "cpu": {"allowed": cores(budget.cpu), "used": used(&models)},
         "power": power(&governor.power),
         "memory": sources.metrics.get(Metric::MemoryBytes), "memory_limit": memory_max.0,
-        "shedding": shedding, "shed": sources.metrics.stage(Stage::Infer).tally.dropped(DropReason::Budget),
+        "shedding": shedding, "shed_by": shed_by, "shed_total": shed_total, "shed": sources.metrics.stage(Stage::Infer).tally.dropped(DropReason::Budget),
         "paused": paused, "safe_mode": sources.is_safe_mode,
     })));
     Value::Object(told)
@@ -59,24 +67,12 @@ fn heat(governor: &GovernorStatus) -> Map<String, Value> {
 
 /// By stage and by model, where the heap is counted; and what the kernel says.
 fn memory(reading: &MemoryReading, models: &[ModelStatus]) -> Map<String, Value> {
-    let mut by = Map::new();
-    for held in held_by(models.len()).filter(|held| held.peak > 0) {
-        let name = match held.purpose {
-            Purpose::Model(place) => {
-                models.get(place).map_or_else(|| place.to_string(), |model| model.id.to_string())
-            }
-            stage @ (Purpose::Other
-            | Purpose::Ingest
-            | Purpose::Window
-            | Purpose::Input
-            | Purpose::Distill
-            | Purpose::Outbox
-            | Purpose::Forward
-            | Purpose::Plant
-            | Purpose::Status) => stage.as_str().to_owned(),
-        };
-        by.insert(name, json!(held.bytes));
-    }
+    let stages = Purpose::STAGES.iter().map(|purpose| (purpose.as_str().to_owned(), purpose.held().bytes));
+    let models = models
+        .iter()
+        .enumerate()
+        .map(|(place, model)| (format!("model {}", model.id), Purpose::Model(place).held().bytes));
+    let by: Map<String, Value> = stages.chain(models).map(|(what, bytes)| (what, json!(bytes))).collect();
     let group = reading.group.map(|group| {
         json!({
             "used": group.used.0, "max": group.max.map(|max| max.0), "high": group.high.map(|high| high.0),
@@ -84,7 +80,7 @@ fn memory(reading: &MemoryReading, models: &[ModelStatus]) -> Map<String, Value>
         })
     });
     object(json!({
-        "memory_by": by, "group": group, "available": reading.available.map(|bytes| bytes.0),
+        "memory_by": by, "heap": heap_bytes(), "group": group, "available": reading.available.map(|bytes| bytes.0),
         "stalled": reading.stalled.map(|share| rounded(share.get(), 1_000.0)),
     }))
 }
