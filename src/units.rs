@@ -20,13 +20,21 @@ pub struct Celsius(pub f32);
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Millicores(pub u32);
 
-/// An electric potential in volts.
+/// An electric potential in volts. Written as `"12.6 V"`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, PartialOrd)]
 pub struct Volts(pub f32);
 
-/// A power in watts.
+/// A power in watts. Written as `"2.7 W"` or `"900 mW"`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, PartialOrd)]
 pub struct Watts(pub f32);
+
+/// A resistance in ohms. Written as `"0.1 ohm"` or `"100 mohm"`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, PartialOrd)]
+pub struct Ohms(pub f32);
+
+/// A frequency in hertz. Written as `"1 Hz"`, `"1.5 GHz"`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, PartialOrd)]
+pub struct Hertz(pub f32);
 
 impl Millicores {
     /// More than any board has.
@@ -136,6 +144,38 @@ impl FromStr for Celsius {
     }
 }
 
+impl FromStr for Volts {
+    type Err = QuantityError;
+    fn from_str(text: &str) -> Result<Self, QuantityError> {
+        let units = &[("V", 1.0), ("mV", 1e-3)];
+        measured(text, units).map(Self).ok_or_else(|| refused(text, "a voltage, like \"12.6 V\""))
+    }
+}
+
+impl FromStr for Watts {
+    type Err = QuantityError;
+    fn from_str(text: &str) -> Result<Self, QuantityError> {
+        let units = &[("W", 1.0), ("mW", 1e-3)];
+        measured(text, units).map(Self).ok_or_else(|| refused(text, "a power, like \"2.7 W\""))
+    }
+}
+
+impl FromStr for Ohms {
+    type Err = QuantityError;
+    fn from_str(text: &str) -> Result<Self, QuantityError> {
+        let units = &[("ohm", 1.0), ("mohm", 1e-3)];
+        measured(text, units).map(Self).ok_or_else(|| refused(text, "a resistance, like \"0.1 ohm\""))
+    }
+}
+
+impl FromStr for Hertz {
+    type Err = QuantityError;
+    fn from_str(text: &str) -> Result<Self, QuantityError> {
+        let units = &[("Hz", 1.0), ("kHz", 1e3), ("MHz", 1e6), ("GHz", 1e9)];
+        measured(text, units).map(Self).ok_or_else(|| refused(text, "a frequency, like \"1 Hz\""))
+    }
+}
+
 impl fmt::Display for Bytes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (unit, scale) in [("GiB", 1_u64 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)] {
@@ -188,6 +228,15 @@ fn scaled(text: &str, units: &[(&str, u64)]) -> Option<u64> {
     (0.0..9.0e18).contains(&value).then_some(value.round() as u64)
 }
 
+/// The decimal number in `text` times the scale of its unit; `None` when either is not understood.
+fn measured(text: &str, units: &[(&str, f32)]) -> Option<f32> {
+    let text = text.trim();
+    let split = text.find(|c: char| !(c.is_ascii_digit() || matches!(c, '.' | '-')))?;
+    let (number, unit) = text.split_at_checked(split)?;
+    let &(_, scale) = units.iter().find(|(name, _)| *name == unit.trim())?;
+    number.parse::<f32>().ok().map(|number| number * scale).filter(|value| value.is_finite())
+}
+
 fn refused(text: &str, expected: &'static str) -> QuantityError {
     QuantityError { found: text.chars().take(40).collect(), expected }
 }
@@ -213,6 +262,18 @@ mod tests {
             assert!(parse_duration(wrong).is_err(), "{wrong}");
         }
         assert!("80".parse::<Celsius>().is_err());
+    }
+
+    #[test]
+    fn electric_quantities_need_their_unit() {
+        assert_eq!("12.6 V".parse::<Volts>().unwrap(), Volts(12.6));
+        assert_eq!("2.7W".parse::<Watts>().unwrap(), Watts(2.7));
+        assert_eq!("500 mW".parse::<Watts>().unwrap(), Watts(0.5));
+        assert_eq!("0.1 ohm".parse::<Ohms>().unwrap(), Ohms(0.1));
+        assert_eq!("1.5 GHz".parse::<Hertz>().unwrap(), Hertz(1.5e9));
+        for wrong in ["12.6", "V", "", "12.6 W", "1e3 V", "nan V", "--1 V", "inf V"] {
+            assert!(wrong.parse::<Volts>().is_err(), "{wrong}");
+        }
     }
 
     #[test]

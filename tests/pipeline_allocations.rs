@@ -84,6 +84,7 @@ fn pipeline(length: Length) -> Pipeline {
         words: Vec::new(),
         epoch: 1,
         queue_max: 256,
+        batch_max: vec![8],
     })
 }
 
@@ -97,11 +98,14 @@ fn turn(ingest: &mut Ingest, pipeline: &mut Pipeline, second: u32, payload: &[u8
     ingest.accept(&message, &mut Feed { pipeline, wall });
     pipeline.tick(now);
     let mut windows = 0;
-    while let Some(work) = pipeline.next_work(now) {
-        windows += 1;
-        if let WorkInput::Window(window) = work.input {
-            pipeline.recycle(window);
+    while let Some(mut batch) = pipeline.next_batch(now) {
+        for work in batch.work.drain(..) {
+            windows += 1;
+            if let WorkInput::Window(window) = work.input {
+                pipeline.recycle(window);
+            }
         }
+        pipeline.settle(batch, Duration::from_micros(30));
     }
     windows
 }

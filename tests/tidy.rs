@@ -103,6 +103,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("SystemTime::now", &["clock.rs"]),
     ("Timestamp::now", &["telemetry/logging.rs"]),
     ("anyhow", &["cli/", "main.rs"]),
+    ("tidegate_alloc", &["main.rs", "telemetry/", "infer/", "runtime/", "io/admission", "cli/"]),
     ("Outbound::passed", &["flow/", "egress/", "wire/"]),
 ];
 
@@ -255,10 +256,46 @@ fn children_do_not_reach_for_their_parent() {
     }
 }
 
+/// The allocator crate: what it may hold is told apart from the rooms.
+fn allocator_sources() -> Vec<(PathBuf, String)> {
+    let mut files = Vec::new();
+    walk(&root().join("alloc/src"), ".rs", &mut files);
+    let read = |file: PathBuf| {
+        let text = fs::read_to_string(&file).unwrap();
+        (file, text)
+    };
+    files.into_iter().map(read).collect()
+}
+
+#[test]
+fn unsafe_stands_in_one_short_file_and_every_use_says_why() {
+    let with_unsafe: Vec<_> =
+        allocator_sources().into_iter().filter(|(_, text)| text.contains("unsafe {")).collect();
+    let [(file, text)] = with_unsafe.as_slice() else { panic!("unsafe stands in {}", with_unsafe.len()) };
+    assert!(file.ends_with("alloc/src/counting.rs") && text.lines().count() <= 120, "{}", file.display());
+    let lines: Vec<&str> = text.lines().map(str::trim).collect();
+    for (number, line) in lines.iter().enumerate().filter(|(_, line)| line.contains("unsafe {")) {
+        assert!(lines[number - 1].starts_with("// SAFETY: "), "line {}: {line}", number + 1);
+    }
+    for source in sources() {
+        assert!(!source.bare.contains("unsafe {") && !source.bare.contains("unsafe fn"), "{}", source.path);
+    }
+}
+
+#[test]
+fn the_allocator_crate_needs_no_other() {
+    let manifest = fs::read_to_string(root().join("alloc/Cargo.toml")).unwrap();
+    assert!(!manifest.contains("dependencies]"));
+    for (file, text) in allocator_sources() {
+        assert!(text.starts_with("//! "), "{}: no opening sentence", file.display());
+        assert!(text.lines().count() <= LINES_MAX, "{}", file.display());
+    }
+}
+
 #[test]
 fn nothing_is_left_open_and_no_test_is_switched_off() {
     let mut files = Vec::new();
-    for folder in ["src", "tests", "benches", "scripts"] {
+    for folder in ["src", "alloc", "tests", "benches", "scripts"] {
         if root().join(folder).is_dir() {
             walk(&root().join(folder), "", &mut files);
         }

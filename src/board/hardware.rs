@@ -1,5 +1,7 @@
 //! What is attached to a board beside its processor: sensors on I2C, lines of GPIO, a watchdog.
 
+use std::str::FromStr;
+
 use crate::units::{Ratio, Volts};
 
 /// What is attached. A board file says what is soldered on; `[hardware]` of the configuration adds what a fitter has
@@ -105,7 +107,116 @@ pub struct Line {
     pub active_low: bool,
 }
 
+/// Two things that want the same place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Clash {
+    /// The key under which both stand: `sensors` or `lines`.
+    pub key: &'static str,
+    /// What both want.
+    pub problem: String,
+}
+
+impl HardwarePlan {
+    /// What is there when this is soldered on and that was wired: what was wired replaces what has the same name.
+    ///
+    /// The watchdog is used only where the configuration says so: whoever opens it must feed it.
+    #[must_use]
+    pub fn with(&self, wired: &Self) -> Self {
+        let renewed = |sensor: &&SensorPlan| wired.sensors.iter().any(|other| other.name == sensor.name);
+        let kept = self.sensors.iter().filter(|sensor| !renewed(sensor));
+        let line = |wired: &Option<Line>, soldered: &Option<Line>| wired.clone().or_else(|| soldered.clone());
+        Self {
+            sensors: kept.chain(&wired.sensors).cloned().collect(),
+            lines: Lines {
+                status_led: line(&wired.lines.status_led, &self.lines.status_led),
+                alarm_relay: line(&wired.lines.alarm_relay, &self.lines.alarm_relay),
+                power_fail: line(&wired.lines.power_fail, &self.lines.power_fail),
+                door: line(&wired.lines.door, &self.lines.door),
+            },
+            watchdog: wired.watchdog.clone(),
+        }
+    }
+
+    /// Every name, place on a bus and line that is used twice.
+    pub fn clashes(&self) -> Vec<Clash> {
+        let mut clashes = Vec::new();
+        for (place, sensor) in self.sensors.iter().enumerate() {
+            let before = || self.sensors.iter().take(place);
+            if before().any(|other| other.name == sensor.name) {
+                let problem = format!("the name {:?} twice", sensor.name);
+                clashes.push(Clash { key: "sensors", problem });
+            }
+            if let Some(other) =
+                before().find(|other| (other.bus, other.address) == (sensor.bus, sensor.address))
+            {
+                let (bus, address) = (sensor.bus, sensor.address);
+                let problem = format!("{:?} and {:?} both at bus {bus}, {address:#04x}", other.name, sensor.name);
+                clashes.push(Clash { key: "sensors", problem });
+            }
+        }
+        let lines: Vec<(&str, &Line)> = self.lines.used().collect();
+        for (place, (name, line)) in lines.iter().enumerate() {
+            let same = |other: &&(&str, &Line)| (&other.1.chip, other.1.offset) == (&line.chip, line.offset);
+            if let Some((other, _)) = lines.iter().take(place).find(same) {
+                let problem = format!("{other} and {name} both on {}:{}", line.chip, line.offset);
+                clashes.push(Clash { key: "lines", problem });
+            }
+        }
+        clashes
+    }
+}
+
+impl Lines {
+    /// The lines that are used, with their keys.
+    pub fn used(&self) -> impl Iterator<Item = (&'static str, &Line)> {
+        let all = [
+            ("status_led", &self.status_led),
+            ("alarm_relay", &self.alarm_relay),
+            ("power_fail", &self.power_fail),
+            ("door", &self.door),
+        ];
+        all.into_iter().filter_map(|(name, line)| line.as_ref().map(|line| (name, line)))
+    }
+}
+
+/// A text does not name a line.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a line is written like gpiochip0:17 or gpiochip0:22 active-low")]
+pub struct LineError;
+
+impl FromStr for Line {
+    type Err = LineError;
+
+    /// Reads `gpiochip0:17` or `gpiochip0:22 active-low`.
+    fn from_str(text: &str) -> Result<Self, LineError> {
+        /// No chip has more: the largest banks of any board have a few hundred.
+        const OFFSET_MAX: u32 = 1_023;
+        let (place, word) = text.split_once(' ').unwrap_or((text, ""));
+        let active_low = match word.trim() {
+            "" => false,
+            "active-low" => true,
+            _ => return Err(LineError),
+        };
+        let (chip, offset) = place.split_once(':').ok_or(LineError)?;
+        let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        let number = chip.strip_prefix("gpiochip").filter(|number| digits(number) && number.len() <= 3);
+        let offset = Some(offset).filter(|offset| digits(offset)).and_then(|offset| offset.parse().ok());
+        let offset = offset.filter(|&offset| offset <= OFFSET_MAX).ok_or(LineError)?;
+        number.map(|_| Self { chip: chip.to_owned(), offset, active_low }).ok_or(LineError)
+    }
+}
+
 impl Driver {
+    /// Whether it measures the current of a supply or a battery.
+    pub fn measures_current(self) -> bool {
+        self.channels().contains(&"current")
+    }
+
+    /// Whether it measures vibration: many samples a second, by a FIFO.
+    pub fn measures_vibration(self) -> bool {
+        self.channels().contains(&"x")
+    }
+
     /// All of them.
     pub const ALL: [Self; 10] = [
         Self::Lm75,

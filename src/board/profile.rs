@@ -1,15 +1,13 @@
 //! A board file, read and checked.
 
+use std::time::Duration;
+
 use toml::Table;
 
+use crate::board::hardware::HardwarePlan;
 use crate::board::reader::{ProfileFault, Reader};
-use crate::units::{Bytes, Celsius};
-
-const MIB: u64 = 1 << 20;
-/// Smallest memory of a board that runs Linux and this program.
-const MEMORY_MIN: Bytes = Bytes(16 * MIB);
-/// More than any board has.
-const MEMORY_MAX: Bytes = Bytes(MIB * MIB);
+use crate::board::tables::profile;
+use crate::units::{Bytes, Celsius, Hertz, Watts};
 
 /// What is known of a kind of board.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,8 +24,18 @@ pub struct Profile {
     pub cores: Option<u16>,
     /// Its temperature sensors; `None`: it has none.
     pub thermal: Option<Thermal>,
+    /// Its clock as Linux tells it; `None`: nothing is known of it.
+    pub cpufreq: Option<Cpufreq>,
+    /// Fans and the like; `None`: nothing is known of them.
+    pub cooling: Option<Cooling>,
     /// File with the throttling flags of the firmware, below `/sys`.
     pub throttle_flags: Option<String>,
+    /// Name of the hwmon device whose `in0_lcrit_alarm` says that the supply is too weak.
+    pub throttle_hwmon: Option<String>,
+    /// What it draws; `None`: unknown, and no energy is told.
+    pub power: Option<PowerModel>,
+    /// What is soldered on. Its watchdog is what the board has, not what is used: see [`HardwarePlan::with`].
+    pub hardware: HardwarePlan,
     /// What the service may use unless configured.
     pub budget: BoardBudget,
 }
@@ -56,14 +64,43 @@ pub struct Thermal {
     pub trip: Celsius,
     /// Where the hardware slows itself without a trip point that says so: a ceiling.
     pub throttle: Option<Celsius>,
+    /// How long bit-identical readings are believed; `None`: for ever.
+    pub frozen_after: Option<Duration>,
 }
 
-/// What it means if none of the zones is there.
+/// The clock of the processor as Linux tells it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Cpufreq {
+    /// What it means if Linux does not tell it.
+    pub presence: Presence,
+    /// The clock at full speed, where Linux does not tell the limit; `None`: unknown.
+    pub full: Option<Hertz>,
+}
+
+/// What cools the board by itself: `/sys/class/thermal/cooling_device*` of these types.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cooling {
+    /// Types of the devices.
+    pub devices: Vec<String>,
+    /// What it means if none of them is there.
+    pub presence: Presence,
+}
+
+/// What a board draws: `idle`, and `core` more for each core at work.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct PowerModel {
+    /// The board at rest.
+    pub idle: Watts,
+    /// Each core at full work, besides.
+    pub core: Watts,
+}
+
+/// What it means if something is not there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Presence {
-    /// The board is broken: a sensor fault.
+    /// The board is broken, or its kernel lacks a driver: a fault.
     Required,
-    /// Nothing can be known of the temperature, and heat limits nothing.
+    /// Nothing can be known of it, and it limits nothing.
     IfPresent,
 }
 
@@ -84,7 +121,7 @@ impl Profile {
             vec![ProfileFault { key: String::new(), problem, allowed: "TOML".to_owned() }]
         })?;
         let mut faults = Vec::new();
-        let profile = read(table, &mut faults);
+        let profile = Reader::read("", table, &mut faults, profile);
         match profile {
             Some(profile) if faults.is_empty() => Ok(profile),
             Some(_) | None => Err(faults),
@@ -109,133 +146,6 @@ impl Thermal {
         let lowest = set.map(|point| point.0).reduce(f32::min).unwrap_or(self.trip.0);
         Celsius(self.throttle.map_or(lowest, |throttle| lowest.min(throttle.0)))
     }
-}
-
-fn read(table: Table, faults: &mut Vec<ProfileFault>) -> Option<Profile> {
-    let mut top = Reader::new("", table, faults);
-    let name_rule = "1 to 32 characters of a-z, 0-9 and -";
-    top.require("name", name_rule, top.has("name"));
-    let name = top.text("name", name_rule, is_name);
-    let title_rule = "1 to 80 characters";
-    top.require("title", title_rule, top.has("title"));
-    let title = top.text("title", title_rule, |title| (1..=80).contains(&title.chars().count()));
-    top.require("recognise", "a table", top.has("recognise"));
-    top.require("budget", "a table", top.has("budget"));
-    let recognise = top.table("recognise");
-    let hardware = top.table("hardware");
-    let thermal = top.table("thermal");
-    let throttling = top.table("throttling");
-    let budget = top.table("budget");
-    top.close();
-    let recognise = recognise.map(|table| read_recognise(table, faults));
-    let (memory, cores) = hardware.map_or((None, None), |table| read_hardware(table, faults));
-    let thermal = thermal.map(|table| read_thermal(table, faults));
-    let throttle_flags = throttling.and_then(|table| read_throttling(table, faults));
-    let budget = budget.and_then(|table| read_budget(table, memory, cores, faults));
-    let thermal = match thermal {
-        Some(thermal) => Some(thermal?),
-        None => None,
-    };
-    Some(Profile {
-        name: name?,
-        title: title?,
-        recognise: recognise?,
-        memory,
-        cores,
-        thermal,
-        throttle_flags,
-        budget: budget?,
-    })
-}
-
-fn read_recognise(table: Table, faults: &mut Vec<ProfileFault>) -> Recognise {
-    const ARCHES: [&str; 3] = ["x86_64", "aarch64", "arm"];
-    let mut reader = Reader::new("recognise", table, faults);
-    let any = reader.has("compatible") || reader.has("dmi") || reader.has("arch");
-    reader.require("compatible", "at least one of compatible, dmi and arch", any);
-    let recognise = Recognise {
-        compatible: reader.texts("compatible"),
-        dmi: reader.texts("dmi"),
-        arch: reader.text("arch", "x86_64, aarch64 or arm", |arch| ARCHES.contains(&arch)),
-    };
-    reader.close();
-    recognise
-}
-
-fn read_hardware(table: Table, faults: &mut Vec<ProfileFault>) -> (Option<Bytes>, Option<u16>) {
-    let mut reader = Reader::new("hardware", table, faults);
-    let sizes = MEMORY_MIN..=MEMORY_MAX;
-    let memory = reader.quantity("memory", "16 MiB to 1 TiB", |size: &Bytes| sizes.contains(size));
-    let whole = |cores: f64| (1.0..=1024.0).contains(&cores) && cores.fract() == 0.0;
-    let cores = reader.number("cores", "1 to 1024", whole);
-    reader.close();
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "whole and from 1 to 1024")]
-    let cores = cores.map(|cores| cores as u16);
-    (memory, cores)
-}
-
-fn read_thermal(table: Table, faults: &mut Vec<ProfileFault>) -> Option<Thermal> {
-    let mut reader = Reader::new("thermal", table, faults);
-    reader.require("zones", "a list of 1 to 16 texts", reader.has("zones"));
-    let zones = reader.texts("zones");
-    let presence = read_presence(&mut reader);
-    let ok_rule = "0 °C to 120 °C";
-    reader.require("ok", ok_rule, reader.has("ok"));
-    let ok = reader.quantity("ok", ok_rule, |ok: &Celsius| (0.0..=120.0).contains(&ok.0));
-    let floor = ok.unwrap_or_default().0;
-    let trip_rule = "above ok, to 130 °C";
-    let above = |trip: &Celsius| trip.0 > floor && trip.0 <= 130.0;
-    reader.require("trip", trip_rule, reader.has("trip"));
-    let trip = reader.quantity("trip", trip_rule, above);
-    let throttle = reader.quantity("throttle", trip_rule, above);
-    reader.close();
-    Some(Thermal { zones, presence: presence?, ok: ok?, trip: trip?, throttle })
-}
-
-fn read_presence(reader: &mut Reader<'_>) -> Option<Presence> {
-    let words = "required or if-present";
-    reader.require("sensor", words, reader.has("sensor"));
-    let word = reader.text("sensor", words, |word| ["required", "if-present"].contains(&word))?;
-    Some(if word == "required" { Presence::Required } else { Presence::IfPresent })
-}
-
-fn read_throttling(table: Table, faults: &mut Vec<ProfileFault>) -> Option<String> {
-    let mut reader = Reader::new("throttling", table, faults);
-    let rule = "a path below /sys without ..";
-    reader.require("flags", rule, reader.has("flags"));
-    let below = |path: &str| path.starts_with("/sys/") && !path.split('/').any(|part| part == "..");
-    let flags = reader.text("flags", rule, below);
-    reader.close();
-    flags
-}
-
-fn read_budget(
-    table: Table,
-    board_memory: Option<Bytes>,
-    cores: Option<u16>,
-    faults: &mut Vec<ProfileFault>,
-) -> Option<BoardBudget> {
-    let mut reader = Reader::new("budget", table, faults);
-    let sizes = MEMORY_MIN..=board_memory.unwrap_or(MEMORY_MAX);
-    let memory_rule = "16 MiB to the memory of the board";
-    reader.require("memory", memory_rule, reader.has("memory"));
-    let memory = reader.quantity("memory", memory_rule, |size: &Bytes| sizes.contains(size));
-    let cores = f64::from(cores.unwrap_or(1024));
-    let cpu_rule = "0.1 to the cores of the board";
-    reader.require("cpu", cpu_rule, reader.has("cpu"));
-    let cpu = reader.number("cpu", cpu_rule, |cpu| (0.1..=cores).contains(&cpu));
-    reader.close();
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "from 0.1 to 1024; a share of a core needs no more digits"
-    )]
-    let cpu = cpu.map(|cpu| cpu as f32);
-    Some(BoardBudget { memory: memory?, cpu: cpu? })
-}
-
-fn is_name(name: &str) -> bool {
-    let letters = name.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-'));
-    letters && (1..=32).contains(&name.len())
 }
 
 #[cfg(test)]
@@ -263,7 +173,7 @@ mod tests {
     #[test]
     fn a_board_without_a_sensor_has_no_thermal_table() {
         let profile = Profile::parse(GOOD).unwrap();
-        assert_eq!((profile.memory, profile.cores), (Some(Bytes(512 * MIB)), Some(2)));
+        assert_eq!((profile.memory, profile.cores), (Some(Bytes(512 << 20)), Some(2)));
         let from = GOOD.find("[thermal]").unwrap();
         let to = GOOD.find("[budget]").unwrap();
         let without = format!("{}{}", &GOOD[..from], &GOOD[to..]);
@@ -300,7 +210,6 @@ mod tests {
             [
                 "name",
                 "title",
-                "colour",
                 "recognise.arch",
                 "hardware.memory",
                 "hardware.cores",
@@ -310,7 +219,8 @@ mod tests {
                 "thermal.fan",
                 "throttling.flags",
                 "budget.memory",
-                "budget.cpu"
+                "budget.cpu",
+                "colour"
             ]
         );
         let trip = faults.iter().find(|fault| fault.key == "thermal.trip").unwrap();
@@ -344,6 +254,7 @@ mod tests {
             ok: Celsius(50.0),
             trip: Celsius(90.0),
             throttle: throttle.map(Celsius),
+            frozen_after: None,
         };
         let cases: &[(Option<f32>, &[f32], f32)] = &[
             (None, &[], 90.0),

@@ -1,8 +1,14 @@
 //! Reads one table of a board file key by key and collects every fault.
 
 use std::str::FromStr;
+use std::time::Duration;
 
 use toml::{Table, Value};
+
+use crate::units::parse_duration;
+
+/// Most entries of a list: no board has more names, zones or sensors that matter.
+const ENTRIES_MAX: usize = 16;
 
 /// What is wrong with a key of a board file.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -18,19 +24,62 @@ pub struct ProfileFault {
 
 /// A table whose keys are taken one by one; what is left over is a fault.
 pub(crate) struct Reader<'f> {
-    path: &'static str,
+    path: String,
     table: Table,
     known: Vec<&'static str>,
     faults: &'f mut Vec<ProfileFault>,
 }
 
 impl<'f> Reader<'f> {
-    pub(crate) fn new(path: &'static str, table: Table, faults: &'f mut Vec<ProfileFault>) -> Self {
-        Self { path, table, known: Vec::new(), faults }
+    /// Reads a table to its end: what is not asked for is a fault.
+    pub(crate) fn read<T>(
+        path: &str,
+        table: Table,
+        faults: &'f mut Vec<ProfileFault>,
+        read: impl FnOnce(&mut Reader<'_>) -> T,
+    ) -> T {
+        let mut reader = Reader { path: path.to_owned(), table, known: Vec::new(), faults };
+        let found = read(&mut reader);
+        reader.close();
+        found
+    }
+
+    /// Reads a table inside this one by itself; nothing is read if it is absent or, as a fault, something else.
+    pub(crate) fn inside<T>(
+        &mut self,
+        key: &'static str,
+        read: impl FnOnce(&mut Reader<'_>) -> T,
+    ) -> Option<T> {
+        let table = self.table(key)?;
+        Some(self.enter(key, table, read))
+    }
+
+    /// Reads each table of a list by itself, `[[key]]`; empty if absent.
+    pub(crate) fn each<T>(
+        &mut self,
+        key: &'static str,
+        mut read: impl FnMut(&mut Reader<'_>) -> Option<T>,
+    ) -> Vec<T> {
+        let Some(value) = self.take(key) else { return Vec::new() };
+        let tables: Option<Vec<&Table>> =
+            value.as_array().and_then(|entries| entries.iter().map(Value::as_table).collect());
+        let Some(tables) = tables.filter(|tables| tables.len() <= ENTRIES_MAX) else {
+            self.wrong(key, &value, "at most 16 tables, [[ ]]");
+            return Vec::new();
+        };
+        let mut entries = Vec::new();
+        for (index, table) in tables.into_iter().enumerate() {
+            entries.extend(self.enter(&format!("{key}[{index}]"), table.clone(), &mut read));
+        }
+        entries
+    }
+
+    fn enter<T>(&mut self, key: &str, table: Table, read: impl FnOnce(&mut Reader<'_>) -> T) -> T {
+        Reader::read(&self.path_of(key), table, self.faults, read)
     }
 
     /// A table inside this one; `None` if absent or, as a fault, something else.
-    pub(crate) fn table(&mut self, key: &'static str) -> Option<Table> {
+    fn table(&mut self, key: &'static str) -> Option<Table> {
         let value = self.take(key)?;
         if let Value::Table(table) = value {
             return Some(table);
@@ -69,6 +118,56 @@ impl<'f> Reader<'f> {
         parsed
     }
 
+    /// A duration inside a range.
+    pub(crate) fn duration(
+        &mut self,
+        key: &'static str,
+        allowed: &str,
+        rule: impl Fn(Duration) -> bool,
+    ) -> Option<Duration> {
+        let value = self.take(key)?;
+        let parsed = value.as_str().and_then(|text| parse_duration(text).ok()).filter(|&found| rule(found));
+        if parsed.is_none() {
+            self.wrong(key, &value, allowed);
+        }
+        parsed
+    }
+
+    /// One of the words of a closed list.
+    pub(crate) fn word<T: Copy>(&mut self, key: &'static str, words: &[(&str, T)]) -> Option<T> {
+        let value = self.take(key)?;
+        let found = value.as_str().and_then(|text| words.iter().find(|(word, _)| *word == text));
+        if found.is_none() {
+            let allowed: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+            self.wrong(key, &value, &allowed.join(" | "));
+        }
+        found.map(|&(_, value)| value)
+    }
+
+    /// Yes or no; `false` if absent.
+    pub(crate) fn flag(&mut self, key: &'static str) -> bool {
+        let Some(value) = self.take(key) else { return false };
+        value.as_bool().unwrap_or_else(|| {
+            self.wrong(key, &value, "true or false");
+            false
+        })
+    }
+
+    /// A whole number inside a range.
+    pub(crate) fn whole(
+        &mut self,
+        key: &'static str,
+        allowed: &str,
+        rule: impl Fn(i64) -> bool,
+    ) -> Option<i64> {
+        let value = self.take(key)?;
+        let number = value.as_integer().filter(|&number| rule(number));
+        if number.is_none() {
+            self.wrong(key, &value, allowed);
+        }
+        number
+    }
+
     /// A number inside a range.
     pub(crate) fn number(
         &mut self,
@@ -87,7 +186,6 @@ impl<'f> Reader<'f> {
 
     /// A list of at most 16 non-empty texts; empty if absent.
     pub(crate) fn texts(&mut self, key: &'static str) -> Vec<String> {
-        const ENTRIES_MAX: usize = 16; // no board has more names or zones that matter
         let Some(value) = self.take(key) else { return Vec::new() };
         let texts: Option<Vec<String>> = value.as_array().and_then(|entries| {
             entries
@@ -106,8 +204,12 @@ impl<'f> Reader<'f> {
 
     /// A fault of a key that was read.
     pub(crate) fn fault(&mut self, key: &str, problem: &str, allowed: &str) {
-        let key = if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) };
+        let key = self.path_of(key);
         self.faults.push(ProfileFault { key, problem: problem.to_owned(), allowed: allowed.to_owned() });
+    }
+
+    fn path_of(&self, key: &str) -> String {
+        if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
     }
 
     /// Notes a required key that is absent; a present but wrong one has its fault already.
@@ -123,7 +225,7 @@ impl<'f> Reader<'f> {
     }
 
     /// Ends the table: every key that was not asked for is unknown.
-    pub(crate) fn close(mut self) {
+    fn close(mut self) {
         let left = std::mem::take(&mut self.table);
         let known = self.known.join(", ");
         for key in left.keys() {

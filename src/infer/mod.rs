@@ -24,5 +24,5 @@ pub use engine::{Draft, Engine, EngineError, Footprint, RunError, Survey, spec_a
 pub use judge::{Evidence, judge, out_of_scope};
 pub use manifest::{Manifest, ManifestFault};
 pub use model::{Model, ModelInput};
-pub use queue::{Pushed, Work, WorkInput, WorkQueue};
+pub use queue::{Batch, Pushed, Work, WorkInput, WorkQueue};
 pub use registry::{ModelState, ModelStatus, Registry, ReportCounts};

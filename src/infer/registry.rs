@@ -114,8 +114,12 @@ impl Registry {
 
     /// How many inputs a model can judge in one run; 1 where there is no model.
     pub fn batch_max(&self, id: ModelId) -> usize {
-        let slot = self.slots.get(usize::from(id.0));
-        slot.and_then(|slot| slot.model.as_ref()).map_or(1, Model::batch_max)
+        self.batch_sizes().nth(id.0.into()).unwrap_or(1)
+    }
+
+    /// How many inputs each model can judge in one run, by [`ModelId`].
+    pub fn batch_sizes(&self) -> impl Iterator<Item = usize> + '_ {
+        self.slots.iter().map(|slot| slot.model.as_ref().map_or(1, Model::batch_max))
     }
 
     /// Asks a model: a result for each input, in their order. `late` says whether the deadline of an input passed.
@@ -325,7 +329,7 @@ mod tests {
         ] {
             for at in 0..8 {
                 let mut registry = registry(manifest, bytes);
-                assert_eq!((registry.batch_max(ModelId(1)), registry.batch_max(ModelId(0))), (8, 1));
+                assert!(registry.batch_sizes().eq([1, 8]));
                 let input = |item| if item == at { bad } else { good };
                 let inputs: Vec<_> = (0..8)
                     .map(|item| ModelInput::Features { values: input(item), completeness: None })

@@ -3,6 +3,7 @@
 pub mod admission;
 pub mod disk;
 pub mod files;
+pub mod memory;
 pub mod mqtt;
 pub mod program;
 pub mod recording;

@@ -1,18 +1,25 @@
 //! Owns the stages' state and moves things from one to the next.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use crate::clock::{ClockQuality, Uptime, UtcTime};
 use crate::distill::Distiller;
 use crate::egress::Door;
 use crate::flow::{
-    AssetId, Budget, Event, EventId, Inference, Outbound, Outcome, Priority, Report, SampleBatch, StreamId,
-    Subject, When, Window,
+    AssetId, Budget, Event, EventId, Inference, ModelId, Outbound, Outcome, Priority, Report, SampleBatch,
+    StreamId, Subject, When, Window,
 };
-use crate::infer::{Pushed, Work, WorkInput, WorkQueue};
+use crate::infer::{Batch, Pushed, Work, WorkInput, WorkQueue};
 use crate::pipeline::plan::{PipelinePlan, StreamPlan};
 use crate::tally::{DropReason, Stage, Tally};
 use crate::window::Windower;
+
+/// Batches at the models' thread: one that runs, and the next, so that it never waits for the brain.
+const BATCHES_OUT_USUAL: usize = 2;
+
+/// Batches there when alarms wait: they do not wait until a place is free.
+pub const BATCHES_OUT_MAX: usize = BATCHES_OUT_USUAL + 1;
 
 /// The brain of the gateway.
 pub struct Pipeline {
@@ -23,7 +30,11 @@ pub struct Pipeline {
     epoch: u32,
     number: u64,
     budget: Budget,
+    /// By `ModelId`.
+    batch_max: Vec<usize>,
+    /// Pieces of work at the models, and in how many batches.
     in_flight: u64,
+    batches_out: usize,
     /// What the infer stage counts beyond its queue: stretched hops, failures, results.
     infer: Tally,
 }
@@ -62,7 +73,9 @@ impl Pipeline {
             epoch: plan.epoch,
             number: 0,
             budget: Budget::NOMINAL,
+            batch_max: plan.batch_max,
             in_flight: 0,
+            batches_out: 0,
             infer: Tally::new(),
         }
     }
@@ -119,11 +132,24 @@ impl Pipeline {
         self.budget = budget;
     }
 
-    /// The next piece of work for the models.
-    pub fn next_work(&mut self, now: Uptime) -> Option<Work> {
-        let work = self.queue.pop(now, &self.budget)?;
-        self.in_flight += 1;
-        Some(work)
+    /// The next work for the models; `None` also while they have enough.
+    pub fn next_batch(&mut self, now: Uptime) -> Option<Batch> {
+        let is_urgent = self.queue.waits(Priority::Alarm);
+        if self.batches_out >= if is_urgent { BATCHES_OUT_MAX } else { BATCHES_OUT_USUAL } {
+            return None;
+        }
+        let batch_max = &self.batch_max;
+        let of_model = |model: ModelId| batch_max.get(usize::from(model.0)).copied().unwrap_or(1);
+        let batch = self.queue.next_batch(now, &self.budget, of_model)?;
+        self.in_flight += batch.work.len() as u64;
+        self.batches_out += 1;
+        Some(batch)
+    }
+
+    /// Takes back a batch whose work has been answered, with the processor time all of it took.
+    pub fn settle(&mut self, batch: Batch, _spent: Duration) {
+        self.batches_out = self.batches_out.saturating_sub(1);
+        self.queue.recycle(batch);
     }
 
     /// Takes back the buffers of a window that has been judged.
@@ -156,6 +182,7 @@ impl Pipeline {
     pub fn abandon(&mut self) {
         self.queue.clear();
         self.infer.drop(DropReason::Stopped, std::mem::take(&mut self.in_flight));
+        self.batches_out = 0;
     }
 
     /// In, out and dropped of one of the brain's stages, and what it holds.
@@ -257,12 +284,10 @@ impl Pipeline {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::clock::EventTime;
     use crate::distill::DistillConfig;
-    use crate::flow::{Admit, BudgetReason, Level, ModelId, Quality, Sample, SignalId};
+    use crate::flow::{Admit, BudgetReason, Level, Quality, Sample, SignalId};
     use crate::window::{Length, WindowConfig};
 
     /// A stream of one channel whose every row is a window.
@@ -291,6 +316,7 @@ mod tests {
             words: Vec::new(),
             epoch: 1,
             queue_max: 100,
+            batch_max: Vec::new(),
         }
     }
 
@@ -310,8 +336,9 @@ mod tests {
             }
         }
         let mut judged = [0, 0];
-        while let Some(work) = pipeline.next_work(Uptime::ZERO) {
-            judged[work.subject.asset.0 as usize] += 1;
+        while let Some(batch) = pipeline.next_batch(Uptime::ZERO) {
+            batch.work.iter().for_each(|work| judged[work.subject.asset.0 as usize] += 1);
+            pipeline.settle(batch, Duration::ZERO);
         }
         assert_eq!(judged, [10, 10]);
         let (tally, held) = pipeline.count(Stage::Infer);

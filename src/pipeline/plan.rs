@@ -24,6 +24,8 @@ pub struct PipelinePlan {
     pub epoch: u32,
     /// Work waiting for a model at most.
     pub queue_max: usize,
+    /// Inputs a model can judge in one run, by `ModelId`; 1 where nothing stands.
+    pub batch_max: Vec<usize>,
 }
 
 /// What the brain is told about one stream.

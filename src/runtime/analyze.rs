@@ -8,12 +8,12 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tracing::info;
 
 use crate::clock::{Clock, EventTime, SystemClock, Uptime, UtcTime};
-use crate::flow::{Budget, Change, Event, Priority, Report, SampleBatch};
-use crate::infer::{BATCH_MAX, Work};
+use crate::flow::{Budget, Change, Event, Inference, Priority, Report, SampleBatch};
+use crate::infer::{BATCH_MAX, Batch};
 use crate::ingest::{Ingest, Message, Sink};
 use crate::io::mqtt::{Inbound, Unsent};
 use crate::outbox::Lane;
-use crate::pipeline::Pipeline;
+use crate::pipeline::{BATCHES_OUT_MAX, Pipeline};
 use crate::runtime::arrivals::Arrivals;
 use crate::runtime::complaints::Complaints;
 use crate::runtime::crowd::{Crowd, TURN_MESSAGES};
@@ -31,15 +31,15 @@ use crate::wire::{Origin, encode_record, write_event};
 /// moves thousands of packets a second.
 const LINK_RETRY: Duration = Duration::from_millis(5);
 
-/// Pieces of work at the models' thread: a batch that runs, and the next, so that it never waits for this task.
-pub(in crate::runtime) const WORK_IN_FLIGHT: u64 = 2 * BATCH_MAX as u64;
+/// Pieces of work at the models' thread at most.
+pub(in crate::runtime) const WORK_IN_FLIGHT: u64 = (BATCHES_OUT_MAX * BATCH_MAX) as u64;
 
 /// The shell of the brain.
 pub(in crate::runtime) struct Analyze {
     pub(in crate::runtime) ingest: Ingest,
     pub(in crate::runtime) pipeline: Pipeline,
     pub(in crate::runtime) inputs: mpsc::Receiver<PlantInput>,
-    pub(in crate::runtime) work: mpsc::Sender<Work>,
+    pub(in crate::runtime) work: mpsc::Sender<Batch>,
     pub(in crate::runtime) results: mpsc::Receiver<Judged>,
     /// The way of alarms to the outbox: past a queue that a slow disk holds up.
     pub(in crate::runtime) urgent: mpsc::Sender<OutboxRequest>,
@@ -85,7 +85,7 @@ impl Analyze {
             let room = self.crowd.admits(self.pipeline.queued(), self.clock.uptime());
             tokio::select! {
                 biased;
-                Some(judged) = self.results.recv() => self.resolve(judged).await,
+                Some(judged) = self.results.recv() => self.settle(judged).await,
                 count = self.inputs.recv_many(&mut inputs, room), if room > 0 => {
                     if count == 0 || self.take(&mut inputs) {
                         break;
@@ -95,7 +95,7 @@ impl Analyze {
                 () = tokio::time::sleep_until(wake) => {}
             }
             while let Ok(judged) = self.results.try_recv() {
-                self.resolve(judged).await;
+                self.settle(judged).await;
             }
             let now = self.clock.uptime();
             self.pipeline.set_budget(*self.budget.borrow());
@@ -165,19 +165,27 @@ impl Analyze {
     }
 
     fn feed_models(&mut self, now: Uptime) {
-        while self.pipeline.in_flight() < WORK_IN_FLIGHT {
-            let Some(work) = self.pipeline.next_work(now) else { return };
-            // Its capacity is the number in flight, so there is room; it is closed only after this task.
-            best_effort(self.work.try_send(work));
+        while let Some(batch) = self.pipeline.next_batch(now) {
+            // Its capacity is the number of batches out, so there is room; it is closed only after this task.
+            best_effort(self.work.try_send(batch));
         }
     }
 
-    async fn resolve(&mut self, judged: Judged) {
-        if let Some(window) = judged.window {
-            self.pipeline.recycle(window);
+    /// Takes back a batch with its answers.
+    async fn settle(&mut self, judged: Judged) {
+        let Judged { batch, answers } = judged;
+        self.pipeline.settle(batch, answers.iter().map(|answer| answer.inference.spent).sum());
+        for answer in answers {
+            if let Some(window) = answer.window {
+                self.pipeline.recycle(window);
+            }
+            self.resolve(answer.inference).await;
         }
+    }
+
+    async fn resolve(&mut self, inference: Inference) {
         let clock = self.clock.utc().quality;
-        let Some(event) = self.pipeline.resolve(judged.inference, clock) else { return };
+        let Some(event) = self.pipeline.resolve(inference, clock) else { return };
         self.tell_plant(&event);
         if let Some(outbound) = self.pipeline.pass(&event) {
             let mut payload = Vec::new();
@@ -225,7 +233,7 @@ impl Analyze {
                 break;
             }
             match tokio::time::timeout_at(until, self.results.recv()).await {
-                Ok(Some(judged)) => self.resolve(judged).await,
+                Ok(Some(judged)) => self.settle(judged).await,
                 Ok(None) | Err(_) => break,
             }
         }

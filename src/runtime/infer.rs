@@ -10,15 +10,22 @@ use crate::features::{Extractor, FeatureLayout};
 use crate::flow::{
     Extraction, FailureReason, FeatureVector, Inference, Judgement, ModelId, Outcome, Verdict, Window,
 };
-use crate::infer::{ModelInput, ModelStatus, Registry, ReportCounts, Work, WorkInput};
-use crate::runtime::batches::Batches;
+use crate::infer::{Batch, ModelInput, ModelStatus, Registry, ReportCounts, Work, WorkInput};
 use crate::runtime::extraction::{Pieces, Unmarked};
 use crate::runtime::reading::{Reading, TextInput};
 use crate::runtime::retry::IDLE_TURN;
 use crate::telemetry::{Progress, Task};
 
-/// A result, with the window whose buffers can be used again.
+/// What a batch came to.
 pub(in crate::runtime) struct Judged {
+    /// The batch without its work: its buffer is used again.
+    pub(in crate::runtime) batch: Batch,
+    /// One per piece of work, in their order.
+    pub(in crate::runtime) answers: Vec<Answered>,
+}
+
+/// A result, with the window whose buffers can be used again.
+pub(in crate::runtime) struct Answered {
     pub(in crate::runtime) inference: Inference,
     pub(in crate::runtime) window: Option<Window>,
 }
@@ -41,7 +48,7 @@ pub(in crate::runtime) struct StreamInput {
 
 /// The thread's state.
 pub(in crate::runtime) struct InferWorker {
-    pub(in crate::runtime) work: mpsc::Receiver<Work>,
+    pub(in crate::runtime) work: mpsc::Receiver<Batch>,
     pub(in crate::runtime) results: mpsc::Sender<Judged>,
     pub(in crate::runtime) status: watch::Sender<Vec<ModelStatus>>,
     pub(in crate::runtime) registry: Registry,
@@ -86,21 +93,24 @@ impl InferWorker {
     /// Runs until no more work can come and everything has been answered.
     pub(in crate::runtime) async fn run(mut self) {
         let mut reported = Uptime::ZERO;
-        let (mut batches, mut batch) = (Batches::default(), Vec::new());
+        // Batches that have come, at most as many as the brain gives out.
+        let mut waiting: Vec<Batch> = Vec::new();
         loop {
             self.progress.tick(Task::Infer, self.clock.uptime());
-            if batches.is_empty() {
+            if waiting.is_empty() {
                 match tokio::time::timeout(IDLE_TURN, self.work.recv()).await {
-                    Ok(Some(work)) => batches.push(work),
+                    Ok(Some(batch)) => waiting.push(batch),
                     Ok(None) => break,
                     Err(_idle) => {}
                 }
             }
-            while let Ok(work) = self.work.try_recv() {
-                batches.push(work);
+            while let Ok(batch) = self.work.try_recv() {
+                waiting.push(batch);
             }
-            batches.take(&mut batch, |model| self.registry.batch_max(model));
-            for judged in self.judge(&mut batch) {
+            // The first of equals is the oldest: the brain has put them in order.
+            let next = waiting.iter().enumerate().min_by_key(|(_, batch)| batch.priority);
+            if let Some(index) = next.map(|(index, _)| index) {
+                let judged = self.judge(waiting.remove(index));
                 if self.results.send(judged).await.is_err() {
                     return;
                 }
@@ -114,31 +124,32 @@ impl InferWorker {
         self.status.send_replace(self.registry.status().collect());
     }
 
-    /// Judges work that is all for one model. Each takes from the start of the batch to its
-    /// end: that is what the plant waits, not a share of it.
-    fn judge(&mut self, batch: &mut Vec<Work>) -> Vec<Judged> {
+    /// Judges a batch. Each piece takes from the start of the batch to its end: that is what the plant waits, not a
+    /// share of it.
+    fn judge(&mut self, mut batch: Batch) -> Judged {
         let (started, before) = (self.clock.uptime(), self.clock.thread_time());
-        let mut outcomes = self.outcomes(batch);
+        let mut outcomes = self.outcomes(&batch.work);
         let took = self.clock.uptime().since(started);
         let is_asked = |work: &&Work| {
             let stream = self.streams.get(usize::from(work.subject.stream.0));
             stream.is_some_and(|stream| stream.model == Some(work.model))
         };
-        batch.iter().filter(is_asked).for_each(|work| self.registry.record(work.model, took));
-        self.mark(batch, &mut outcomes);
+        batch.work.iter().filter(is_asked).for_each(|work| self.registry.record(work.model, took));
+        self.mark(&batch.work, &mut outcomes);
         let took = self.clock.uptime().since(started);
         let spent = self.clock.thread_time().saturating_sub(before);
-        let spent = spent / u32::try_from(batch.len()).unwrap_or(u32::MAX).max(1);
-        let judged = batch.drain(..).zip(outcomes).map(|(work, outcome)| {
+        let spent = spent / u32::try_from(batch.work.len()).unwrap_or(u32::MAX).max(1);
+        let answers = batch.work.drain(..).zip(outcomes).map(|(work, outcome)| {
             let outcome = outcome.unwrap_or_else(Outcome::Failed);
             let window = match work.input {
                 WorkInput::Window(window) => Some(window),
                 WorkInput::Report => None,
             };
             let Work { subject, model, queued, .. } = work;
-            Judged { inference: Inference { subject, model, outcome, queued, took, spent }, window }
+            Answered { inference: Inference { subject, model, outcome, queued, took, spent }, window }
         });
-        judged.collect()
+        let answers = answers.collect();
+        Judged { batch, answers }
     }
 
     /// One outcome per piece of work, in their order, entities left out.
@@ -298,11 +309,13 @@ pub(in crate::runtime) const DRAIN_MAX: Duration = Duration::from_secs(3);
 mod tests {
     use super::*;
     use crate::clock::EventTime;
-    use crate::flow::{AssetId, Completeness, Priority, Series, StreamId, Subject, TimeSpan, When};
+    use crate::flow::{
+        AssetId, Completeness, Priority, Series, StreamId, Subject, TimeSpan, VariantRule, When,
+    };
     use crate::infer::{BATCH_MAX, Digest, Manifest, Model};
 
     /// Two streams of the model whose outputs are the logarithms of its two inputs, and one without a model.
-    fn worker(work: mpsc::Receiver<Work>, results: mpsc::Sender<Judged>) -> InferWorker {
+    fn worker(work: mpsc::Receiver<Batch>, results: mpsc::Sender<Judged>) -> InferWorker {
         let manifest = include_str!("../../tests/golden/models/nan-below-zero/manifest.toml");
         let bytes = include_bytes!("../../tests/golden/models/nan-below-zero/model.onnx");
         let model = Model::load(Arc::new(Manifest::parse(manifest).unwrap()), bytes, &[1, BATCH_MAX]);
@@ -346,29 +359,55 @@ mod tests {
         Work { subject, model, input, priority: Priority::Normal, queued: Uptime::ZERO, deadline }
     }
 
+    fn batch(work: Vec<Work>) -> Batch {
+        let (model, priority) = (work[0].model, work[0].priority);
+        let deadline = work.iter().map(|work| work.deadline).max().unwrap();
+        Batch { model, variant: VariantRule::Best, priority, deadline, work }
+    }
+
     #[tokio::test]
-    async fn what_waits_is_judged_in_one_batch_each_with_its_own_deadline_features_and_fault() {
+    async fn of_the_batches_that_wait_the_most_urgent_is_judged_first() {
         let (send, work_seen) = mpsc::channel(16);
         let (results, mut seen) = mpsc::channel(16);
         let far = Uptime::ZERO.after(Duration::from_hours(1));
-        for (number, stream, values, deadline) in [
+        for (number, priority) in
+            [(0, Priority::Bulk), (1, Priority::Normal), (2, Priority::Alarm), (3, Priority::Normal)]
+        {
+            let mut batch = batch(vec![work(number, 0, [1.0, 4.0], far)]);
+            batch.priority = priority;
+            send.try_send(batch).ok().unwrap();
+        }
+        drop(send);
+        worker(work_seen, results).run().await;
+        let order = std::iter::from_fn(|| seen.try_recv().ok());
+        let order: Vec<_> = order.map(|judged| judged.answers[0].inference.subject.asset.0).collect();
+        assert_eq!(order, [2, 1, 3, 0]);
+    }
+
+    #[tokio::test]
+    async fn a_batch_is_judged_together_each_with_its_own_deadline_features_and_fault() {
+        let (send, work_seen) = mpsc::channel(16);
+        let (results, mut seen) = mpsc::channel(16);
+        let far = Uptime::ZERO.after(Duration::from_hours(1));
+        let rows = [
             (0, 0, [1.0, 4.0], far),
             (1, 1, [1.0, 4.0], far),
-            (2, 2, [5.0, 6.0], far),
             (3, 0, [-1.0, 1.0], far),
             (4, 0, [1.0, 2.0], Uptime::ZERO),
             (5, 1, [2.0, 6.0], far),
             (6, 0, [3.0, 7.0], far),
-        ] {
-            send.try_send(work(number, stream, values, deadline)).ok().unwrap();
-        }
+        ];
+        let rows = rows.map(|(number, stream, values, deadline)| work(number, stream, values, deadline));
+        send.try_send(batch(rows.into())).ok().unwrap();
+        send.try_send(batch(vec![work(2, 2, [5.0, 6.0], far)])).ok().unwrap();
         drop(send);
         worker(work_seen, results).run().await;
         let mut found = Vec::new();
         let mut took = Vec::new();
-        while let Ok(judged) = seen.try_recv() {
-            let Inference { subject, outcome, took: time, .. } = judged.inference;
-            assert_eq!(judged.window.map(|window| window.asset), Some(subject.asset), "each with its window");
+        let answers = std::iter::from_fn(|| seen.try_recv().ok()).flat_map(|judged| judged.answers);
+        for answer in answers {
+            let Inference { subject, outcome, took: time, .. } = answer.inference;
+            assert_eq!(answer.window.map(|window| window.asset), Some(subject.asset), "each with its window");
             took.push(time);
             found.push(match outcome {
                 Outcome::Failed(reason) => (subject.asset.0, Err(reason)),

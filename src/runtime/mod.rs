@@ -13,7 +13,6 @@
 
 mod analyze;
 mod arrivals;
-mod batches;
 mod certificates;
 mod coarsening;
 mod commands;
@@ -28,7 +27,6 @@ mod governor;
 mod infer;
 mod known_time;
 mod limits;
-mod link_report;
 #[cfg(test)]
 #[path = "link/tests.rs"]
 mod link_tests;

@@ -47,6 +47,7 @@ pub fn plan(
             words: words(config, manifests, readings),
             epoch,
             queue_max: queue_max(config),
+            batch_max: Vec::new(),
         },
         inputs: Vec::new(),
     };

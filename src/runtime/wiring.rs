@@ -3,8 +3,8 @@
 //! | channel | capacity | when full |
 //! |---|---|---|
 //! | plant → analyze | [`INPUTS_MAX`] messages | the poller waits: the broker holds QoS 1 messages back |
-//! | analyze → infer | [`WORK_IN_FLIGHT`] | cannot: the brain gives no more than that out |
-//! | infer → analyze | [`WORK_IN_FLIGHT`] | cannot, for the same reason: a batch is answered piece by piece |
+//! | analyze → infer | [`BATCHES_OUT_MAX`] | cannot: the brain gives no more than that out |
+//! | infer → analyze | [`BATCHES_OUT_MAX`] | cannot, for the same reason |
 //! | analyze, forward → outbox | [`REQUESTS_MAX`] | they wait: events are the product |
 //! | analyze → outbox, alarms | [`URGENT_MAX`] | they wait, behind alarms only |
 
@@ -26,8 +26,8 @@ use crate::io::disk::Directory;
 use crate::io::files::read_secret;
 use crate::io::mqtt::{Endpoint, Protocol, Publisher, TlsFiles, TlsMemory, Will};
 use crate::outbox::{Lane, Outbox, OutboxError};
-use crate::pipeline::Pipeline;
-use crate::runtime::analyze::{Analyze, WORK_IN_FLIGHT};
+use crate::pipeline::{BATCHES_OUT_MAX, Pipeline};
+use crate::runtime::analyze::Analyze;
 use crate::runtime::arrivals::Arrivals;
 use crate::runtime::certificates::Certificates;
 use crate::runtime::coarsening::Coarsening;
@@ -260,17 +260,17 @@ struct BrainSide {
 }
 
 fn start_brain(
-    plan: Plan,
+    mut plan: Plan,
     (registry, readings): (Registry, Vec<Option<Reading>>),
     (urgent, outbox): (mpsc::Sender<OutboxRequest>, mpsc::Sender<OutboxRequest>),
     budget: watch::Receiver<Budget>,
     common: &Common,
 ) -> Result<BrainSide, WiringError> {
-    let in_flight = usize::try_from(WORK_IN_FLIGHT).unwrap_or(1);
-    let (work, work_seen) = mpsc::channel(in_flight);
-    let (results, results_seen) = mpsc::channel(in_flight);
+    let (work, work_seen) = mpsc::channel(BATCHES_OUT_MAX);
+    let (results, results_seen) = mpsc::channel(BATCHES_OUT_MAX);
     let (inputs, inputs_seen) = mpsc::channel(INPUTS_MAX);
     let (status, models) = watch::channel(registry.status().collect());
+    plan.pipeline.batch_max = registry.batch_sizes().collect();
     let worker = InferWorker {
         work: work_seen,
         results,

@@ -13,7 +13,7 @@ use tidegate::flow::{
 };
 use tidegate::forward::{ForwardConfig, LaneStart, Moment, Session};
 use tidegate::governor::{Governor, GovernorConfig};
-use tidegate::infer::{Work, WorkInput};
+use tidegate::infer::{Batch, Work, WorkInput};
 use tidegate::outbox::{Lane, Outbox, OutboxConfig, OutboxError, WhenFull};
 use tidegate::pipeline::{Pipeline, PipelinePlan, StreamPlan};
 use tidegate::units::{BitRate, Bytes, Celsius, Ratio};
@@ -42,7 +42,7 @@ pub(crate) struct Gateway {
     pub(crate) governor: Governor,
     pub(crate) encoder: Encoder,
     /// Work at the engine.
-    pub(crate) at_engine: VecDeque<Work>,
+    pub(crate) at_engine: VecDeque<Batch>,
     /// Records appended since the last sync.
     pub(crate) unsynced: u32,
     pub(crate) sync_due: bool,
@@ -199,6 +199,7 @@ pub(crate) fn plan(settings: &Settings, epoch: u32) -> PipelinePlan {
         words: words(),
         epoch,
         queue_max: QUEUE_MAX,
+        batch_max: Vec::new(),
     }
 }
 

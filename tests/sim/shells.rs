@@ -16,7 +16,10 @@ use crate::faults::{Kind, Planted};
 use crate::gateway::{Gateway, inference, judge};
 use crate::plant::{MESSAGE_SAMPLES, message};
 use crate::schedule::Happening;
-use crate::world::{Promised, Stop, WORK_IN_FLIGHT, World};
+use crate::world::{Promised, Stop, World};
+
+/// Processor time of a judgement.
+const SPENT: Duration = Duration::from_millis(1);
 
 /// Batches that can be sent at one moment; more is a loop without end.
 const TURNS_MAX: u32 = 10_000;
@@ -214,9 +217,8 @@ impl World {
         let slow = if self.has(Kind::SlowModel) { 60_000 } else { 400 };
         let Some(gateway) = &mut self.gateway else { return };
         gateway.pipeline.tick(now);
-        while gateway.pipeline.in_flight() < WORK_IN_FLIGHT {
-            let Some(work) = gateway.pipeline.next_work(now) else { return };
-            gateway.at_engine.push_back(work);
+        while let Some(batch) = gateway.pipeline.next_batch(now) {
+            gateway.at_engine.push_back(batch);
             if gateway.at_engine.len() == 1 {
                 self.schedule.after(self.random.u64(1..slow), Happening::Judged { boot: self.boot });
             }
@@ -229,17 +231,20 @@ impl World {
         let slow = if self.has(Kind::SlowModel) { 60_000 } else { 400 };
         let fails = self.has(Kind::BadModel) && self.random.u8(..3) == 0;
         let Some(gateway) = &mut self.gateway else { return Ok(()) };
-        let Some(work) = gateway.at_engine.pop_front() else { return Ok(()) };
+        let Some(mut batch) = gateway.at_engine.pop_front() else { return Ok(()) };
         if !gateway.at_engine.is_empty() {
             self.schedule.after(self.random.u64(1..slow), Happening::Judged { boot: self.boot });
         }
+        // Models here take one piece at a time.
+        let work = batch.work.pop().ok_or("a batch of nothing".to_owned())?;
+        gateway.pipeline.settle(batch, SPENT);
         let overdue = (work.deadline < now).then_some(FailureReason::Deadline);
         let outcome = judge(&work, overdue.or(fails.then_some(FailureReason::NonFinite)));
         let mut work = work;
         if let WorkInput::Window(window) = std::mem::replace(&mut work.input, WorkInput::Report) {
             gateway.pipeline.recycle(window);
         }
-        let inference = inference(work, outcome, Duration::from_millis(1));
+        let inference = inference(work, outcome, SPENT);
         let Some(event) = gateway.pipeline.resolve(inference, quality) else { return Ok(()) };
         let Some(outbound) = gateway.pipeline.pass(&event) else { return Ok(()) };
         let mut payload = Vec::new();

@@ -24,9 +24,6 @@ pub(crate) const START: i64 = 1_795_143_600_000_000;
 /// After the faults everything must be delivered within so many milliseconds: six days, as a daily budget may be small.
 const PATIENCE: u64 = 6 * 86_400_000;
 
-/// Work at the engine at most, as in the shell.
-pub(crate) const WORK_IN_FLIGHT: u64 = 4;
-
 /// Why a happening ended early.
 pub(crate) enum Stop {
     /// The power went.

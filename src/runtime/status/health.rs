@@ -1,0 +1,66 @@
+//! `R/status/health`: one word, the reason and its remedy.
+
+use serde_json::{Map, Value, json};
+
+use crate::clock::Uptime;
+use crate::infer::ModelState;
+use crate::outbox::DiskState;
+use crate::runtime::outbox::remedy;
+use crate::runtime::status::Sources;
+use crate::telemetry::{Metric, Task};
+
+/// What the report itself knows of the state, besides its sources.
+pub(in crate::runtime::status) struct Seen<'a> {
+    /// What is wrong with a certificate.
+    pub(in crate::runtime::status) certificate: Option<&'a str>,
+    /// Whether the plant's broker is there.
+    pub(in crate::runtime::status) is_connected: bool,
+}
+
+/// The state in one word, its reason, and of every task whether it moves.
+pub(in crate::runtime::status) fn health_json(sources: &Sources, seen: &Seen<'_>, now: Uptime) -> String {
+    let (status, reason) = match sources.progress.stalled(now) {
+        Some(task) => ("down", format!("{} makes no progress", task.as_str())),
+        None => match complaint(sources, seen) {
+            Some(reason) => ("degraded", reason),
+            None => ("up", "ok".to_owned()),
+        },
+    };
+    let stages: Map<String, Value> = Task::ALL
+        .into_iter()
+        .map(|task| {
+            let alive = sources.progress.silence(task, now) <= task.silence_max();
+            (task.as_str().to_owned(), json!(if alive { "moving" } else { "stalled" }))
+        })
+        .collect();
+    json!({"status": status, "reason": reason, "pid": std::process::id(), "stages": stages}).to_string()
+}
+
+/// The most serious thing that is wrong.
+fn complaint(sources: &Sources, seen: &Seen<'_>) -> Option<String> {
+    bad_model(sources)
+        .or_else(|| bad_disk(sources))
+        .or_else(|| refusals(sources))
+        .or_else(|| seen.certificate.map(str::to_owned))
+        .or_else(|| (!seen.is_connected).then(|| "the plant broker is away".to_owned()))
+}
+
+fn bad_model(sources: &Sources) -> Option<String> {
+    let models = sources.models.borrow();
+    let bad = models.iter().find(|model| model.state != ModelState::Ready)?;
+    Some(format!("model {} is not in use", bad.id))
+}
+
+fn bad_disk(sources: &Sources) -> Option<String> {
+    let outbox = sources.outbox.borrow();
+    let (disk, held) = (outbox.disk, outbox.held);
+    (disk != DiskState::Ok).then(|| {
+        let (disk, remedy) = (disk.as_str(), remedy(disk));
+        format!("the disk of the outbox is {disk}, {held} records wait in memory: {remedy}")
+    })
+}
+
+fn refusals(sources: &Sources) -> Option<String> {
+    let refused = sources.metrics.get(Metric::PlantRefused);
+    (refused > 0).then(|| format!("the plant broker refuses {refused} subscriptions: see the log"))
+}
