@@ -28,6 +28,10 @@ pub struct Volts(pub f32);
 #[derive(Clone, Copy, Debug, Default, PartialEq, PartialOrd)]
 pub struct Watts(pub f32);
 
+/// An energy in joules.
+#[derive(Clone, Copy, Debug, Default, PartialEq, PartialOrd)]
+pub struct Joules(pub f32);
+
 /// A resistance in ohms. Written as `"0.1 ohm"` or `"100 mohm"`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, PartialOrd)]
 pub struct Ohms(pub f32);
@@ -39,6 +43,17 @@ pub struct Hertz(pub f32);
 impl Millicores {
     /// More than any board has.
     pub const UNLIMITED: Self = Self(u32::MAX);
+
+    /// So many cores; what is below zero or no number is none.
+    pub fn of_cores(cores: f32) -> Self {
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "the cast saturates, and a thousandth is as fine as is meant"
+        )]
+        let millis = (cores * 1e3).round() as u32;
+        Self(millis)
+    }
 }
 
 /// A share between 0 and 1.

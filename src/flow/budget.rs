@@ -88,6 +88,8 @@ pub enum BudgetReason {
     PowerFail,
     /// The cabinet is too warm.
     Cabinet,
+    /// The firmware or the kernel holds the clock of the processor down.
+    Throttled,
 }
 
 impl Budget {
@@ -141,6 +143,7 @@ impl BudgetReason {
             Self::Battery => "battery",
             Self::PowerFail => "power-fail",
             Self::Cabinet => "cabinet",
+            Self::Throttled => "throttled",
         }
     }
 }

@@ -2,10 +2,14 @@
 
 use std::time::Duration;
 
-use crate::units::{Bytes, Celsius};
+use crate::units::{Bytes, Celsius, Millicores, Ratio, Watts};
 
 /// Distance kept from the lowest trip point, in degrees: above it the hardware slows itself, and latency is lost.
 pub const MARGIN: f32 = 5.0;
+
+/// Measured this close to the lowest trip point nothing is judged any more, in degrees: alarms alone have not stopped
+/// the rise.
+pub const EMERGENCY_MARGIN: f32 = 2.5;
 
 /// How far ahead the temperature is forecast, unless configured. A stretched hop takes about as long to show in the heat of a small
 /// board without a fan.
@@ -33,6 +37,16 @@ pub(crate) const MEMORY: Duration = Duration::from_hours(1);
 /// How far below the entry of a level the use must fall to leave it, as a share.
 pub const HYSTERESIS: f32 = 0.1;
 
+/// Use from which the processor time of the models is cut: a tenth before the first level, so that most days need no
+/// change of level.
+pub const CUT_FROM: f32 = 0.6;
+
+/// Use from which the models have only [`CUT_FLOOR`] of their processor time left.
+pub const CUT_TO: f32 = 0.8;
+
+/// What is never cut, as a share of the processor time allowed: some judging goes on until the level says otherwise.
+pub const CUT_FLOOR: f32 = 0.1;
+
 /// Coldest temperature that is believed: the low end of industrial parts.
 pub const PLAUSIBLE_MIN: Celsius = Celsius(-40.0);
 
@@ -41,6 +55,10 @@ pub const PLAUSIBLE_MAX: Celsius = Celsius(150.0);
 
 /// Largest difference between two readings that is believed, in degrees.
 pub const JUMP_MAX: f32 = 30.0;
+
+/// Charge of a battery below which only alarms are judged, unless the board says otherwise: what is left of a small
+/// battery then runs an idle board for an hour.
+pub const BATTERY_LOW: f32 = 0.2;
 
 /// What the governor measures against.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -59,4 +77,40 @@ pub struct GovernorConfig {
     pub dwell_max: Duration,
     /// How far ahead the temperature is forecast.
     pub forecast: Duration,
+    /// Processor time the models may take while nothing is short.
+    pub cpu: Millicores,
+    /// What the air in the cabinet may have; `None`: it limits nothing.
+    pub cabinet: Option<CabinetLimits>,
+    /// Charge of the battery below which only alarms are judged.
+    pub battery_low: Ratio,
+    /// What one busy core draws, as far as the board file knows.
+    pub core: Option<Watts>,
+}
+
+/// Temperatures of the air in the cabinet.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct CabinetLimits {
+    /// From here on the level is at least warm.
+    pub warm: Celsius,
+    /// From here on the level is at least hot; above `warm`.
+    pub hot: Celsius,
+}
+
+impl Default for GovernorConfig {
+    /// A board without a sensor, a battery or a budget: nothing limits anything until it is said to.
+    fn default() -> Self {
+        Self {
+            has_sensor: false,
+            ok: Celsius(0.0),
+            memory: Bytes(u64::MAX),
+            frozen_after: None,
+            dwell: DWELL,
+            dwell_max: DWELL_MAX,
+            forecast: FORECAST,
+            cpu: Millicores::UNLIMITED,
+            cabinet: None,
+            battery_low: Ratio::new(BATTERY_LOW).unwrap_or_default(),
+            core: None,
+        }
+    }
 }

@@ -1,11 +1,15 @@
-//! How much of the way from fine to too hot is used, forecast included; and whether to believe the sensor.
+//! A temperature and what becomes of it: whether to believe the sensor, the forecast, and how much of the way from fine
+//! to too hot is used.
 
 use std::time::Duration;
 
 use heapless::Deque;
 
 use crate::clock::Uptime;
-use crate::governor::config::{GovernorConfig, JUMP_MAX, MARGIN, PLAUSIBLE_MAX, PLAUSIBLE_MIN, SLOPE_WINDOW};
+use crate::governor::config::{
+    EMERGENCY_MARGIN, JUMP_MAX, MARGIN, PLAUSIBLE_MAX, PLAUSIBLE_MIN, SLOPE_WINDOW,
+};
+use crate::governor::demand::{CRITICAL, EMERGENCY};
 use crate::units::Celsius;
 
 /// Readings kept for the slope: one a second.
@@ -14,28 +18,25 @@ const READINGS_MAX: usize = 64;
 /// Shortest time a slope is drawn through.
 const SLOPE_MIN: Duration = Duration::from_secs(10);
 
+/// Use per degree beyond the target: emergency begins where its margin says.
+const BEYOND: f32 = (EMERGENCY - CRITICAL) / (MARGIN - EMERGENCY_MARGIN);
+
 /// Narrowest way from fine to too hot, in degrees, whatever the trip points say.
 const SPAN_MIN: f32 = 1.0;
 
-/// What a reading says of the heat.
+/// A temperature that is believed.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Heat {
-    /// A temperature that is believed.
-    Known {
-        /// Temperature expected after the configured time, never below the present one.
-        forecast: Celsius,
-        /// Share of the headroom used then: 0 at `ok`, 1 at the target; may lie outside.
-        used: f32,
-    },
-    /// The sensor is lost, frozen or absurd.
-    Fault,
+pub(crate) struct Believed {
+    /// As measured.
+    pub(crate) measured: Celsius,
+    /// Expected after the configured time, never below the measured one.
+    pub(crate) forecast: Celsius,
 }
 
 /// Follows one temperature.
 #[derive(Debug)]
 pub(crate) struct Thermometer {
-    ok: Celsius,
-    forecast: Duration,
+    ahead: Duration,
     frozen_after: Option<Duration>,
     readings: Deque<(Uptime, f32), READINGS_MAX>,
     /// The last reading that was believed, and the last one that was within the plausible range.
@@ -46,23 +47,16 @@ pub(crate) struct Thermometer {
 }
 
 impl Thermometer {
-    pub(crate) fn new(config: &GovernorConfig) -> Self {
-        Self {
-            ok: config.ok,
-            forecast: config.forecast,
-            frozen_after: config.frozen_after,
-            readings: Deque::new(),
-            believed: None,
-            seen: None,
-            same_since: None,
-        }
+    /// Forecasts so far ahead; believes the very same reading for so long.
+    pub(crate) fn new(ahead: Duration, frozen_after: Option<Duration>) -> Self {
+        Self { ahead, frozen_after, readings: Deque::new(), believed: None, seen: None, same_since: None }
     }
 
-    /// Takes a reading and the lowest trip point.
-    pub(crate) fn read(&mut self, at: Uptime, temperature: Option<Celsius>, trip: Celsius) -> Heat {
-        let Some(Celsius(degrees)) = temperature.filter(|_| trip.0.is_finite()) else { return Heat::Fault };
+    /// Takes a reading; `None` when the sensor is lost, frozen or absurd.
+    pub(crate) fn read(&mut self, at: Uptime, temperature: Option<Celsius>) -> Option<Believed> {
+        let Celsius(degrees) = temperature?;
         if self.is_frozen(at, degrees) || !self.is_plausible(degrees) {
-            return Heat::Fault;
+            return None;
         }
         if self.readings.is_full() {
             self.readings.pop_front();
@@ -73,9 +67,8 @@ impl Thermometer {
             self.readings.pop_front();
         }
         // A falling temperature earns nothing in advance: cooling ends sooner than it looks.
-        let forecast = degrees + self.slope().max(0.0) * self.forecast.as_secs_f32();
-        let span = (target(trip).0 - self.ok.0).max(SPAN_MIN);
-        Heat::Known { forecast: Celsius(forecast), used: (forecast - self.ok.0) / span }
+        let forecast = degrees + self.slope().max(0.0) * self.ahead.as_secs_f32();
+        Some(Believed { measured: Celsius(degrees), forecast: Celsius(forecast) })
     }
 
     fn is_frozen(&mut self, at: Uptime, degrees: f32) -> bool {
@@ -135,44 +128,79 @@ pub(crate) fn target(trip: Celsius) -> Celsius {
     Celsius(trip.0 - MARGIN)
 }
 
+/// How much of the headroom is used: 0 at `ok`, 1 at the target, by the forecast.
+///
+/// Beyond the target it counts in degrees, whatever the headroom. Emergency is for what has been measured: a forecast
+/// alone does not silence alarms.
+pub(crate) fn heat(temperature: Believed, ok: Celsius, trip: Celsius) -> f32 {
+    let used = |Celsius(degrees)| {
+        let (Celsius(ok), Celsius(target)) = (ok, target(trip));
+        if degrees > target {
+            CRITICAL + (degrees - target) * BEYOND
+        } else {
+            (degrees - ok) / (target - ok).max(SPAN_MIN)
+        }
+    };
+    used(temperature.forecast).min(EMERGENCY.next_down()).max(used(temperature.measured))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::units::Bytes;
+    use crate::governor::config::FORECAST;
 
     fn thermometer(frozen_after: Option<Duration>) -> Thermometer {
-        Thermometer::new(&GovernorConfig {
-            has_sensor: true,
-            ok: Celsius(50.0),
-            memory: Bytes(1),
-            frozen_after,
-            dwell: Duration::ZERO,
-            dwell_max: Duration::ZERO,
-            forecast: crate::governor::config::FORECAST,
-        })
+        Thermometer::new(FORECAST, frozen_after)
     }
 
-    fn read(thermometer: &mut Thermometer, second: u64, degrees: f32) -> Heat {
-        thermometer.read(Uptime(second * 1_000_000_000), Some(Celsius(degrees)), Celsius(85.0))
+    fn read(thermometer: &mut Thermometer, second: u64, degrees: f32) -> Option<Believed> {
+        thermometer.read(Uptime(second * 1_000_000_000), Some(Celsius(degrees)))
     }
 
     #[test]
-    fn the_use_is_zero_at_ok_and_one_at_the_target() {
-        for (degrees, expect) in [(50.0, 0.0), (65.0, 0.5), (80.0, 1.0), (35.0, -0.5), (95.0, 1.5)] {
-            let heat = read(&mut thermometer(None), 0, degrees);
-            assert_eq!(heat, Heat::Known { forecast: Celsius(degrees), used: expect });
+    fn the_use_is_zero_at_ok_one_at_the_target_and_counts_degrees_beyond() {
+        let trip = Celsius(85.0);
+        for (degrees, expect) in [
+            (50.0, 0.0),
+            (65.0, 0.5),
+            (80.0, 1.0),
+            (35.0, -0.5),
+            (82.5, EMERGENCY),
+            (85.0, 1.2),
+            (105.0, 2.0),
+        ] {
+            let steady = Believed { measured: Celsius(degrees), forecast: Celsius(degrees) };
+            let used = heat(steady, Celsius(50.0), trip);
+            assert!((used - expect).abs() < 1e-4, "{degrees}: {used}");
+        }
+        let rising = Believed { measured: Celsius(79.0), forecast: Celsius(95.0) };
+        let used = heat(rising, Celsius(50.0), trip);
+        assert!((CRITICAL..EMERGENCY).contains(&used), "a forecast alone is no emergency: {used}");
+    }
+
+    #[test]
+    fn hotter_never_uses_less_however_narrow_the_headroom() {
+        for (ok, trip) in [(50.0, 85.0), (50.0, 55.0), (50.0, 55.5), (50.0, 40.0), (50.0, 120.0)] {
+            let mut before = f32::MIN;
+            for tenth in 0..1_500_u16 {
+                let degrees = Celsius(f32::from(tenth) / 10.0);
+                let steady = Believed { measured: degrees, forecast: degrees };
+                let used = heat(steady, Celsius(ok), Celsius(trip));
+                assert!(used >= before, "{degrees} of {ok}..{trip}: {used} after {before}");
+                before = used;
+            }
         }
     }
 
     #[test]
     fn a_rising_temperature_is_forecast_and_a_falling_one_is_not() {
         for (slope, expect) in [(0.5_f32, 60.0 + 0.5 * 40.0 + 15.0), (-0.5, 60.0 - 0.5 * 40.0)] {
-            let mut rising = thermometer(None);
-            let mut last = Heat::Fault;
+            let mut sensor = thermometer(None);
+            let mut last = None;
             for second in 0..=40_u16 {
-                last = read(&mut rising, u64::from(second), 60.0 + slope * f32::from(second));
+                last = read(&mut sensor, u64::from(second), 60.0 + slope * f32::from(second));
             }
-            let Heat::Known { forecast, .. } = last else { panic!("fault") };
+            let forecast = last.unwrap().forecast;
             assert!((forecast.0 - expect).abs() < 0.01, "{slope}: {forecast}");
         }
     }
@@ -192,15 +220,13 @@ mod tests {
         ];
         for (degrees, believed) in cases {
             let mut sensor = thermometer(None);
-            let mut last = Heat::Fault;
+            let mut last = None;
             for (&degrees, second) in degrees.iter().zip(0..) {
                 last = read(&mut sensor, second, degrees);
             }
-            assert_eq!(last != Heat::Fault, *believed, "{degrees:?}");
+            assert_eq!(last.is_some(), *believed, "{degrees:?}");
         }
-        assert_eq!(thermometer(None).read(Uptime(0), None, Celsius(85.0)), Heat::Fault);
-        let no_trip = thermometer(None).read(Uptime(0), Some(Celsius(40.0)), Celsius(f32::NAN));
-        assert_eq!(no_trip, Heat::Fault);
+        assert_eq!(thermometer(None).read(Uptime(0), None), None);
     }
 
     #[test]
@@ -209,10 +235,10 @@ mod tests {
         for (frozen_after, expect) in [(Some(ten), true), (None, false)] {
             let mut sensor = thermometer(frozen_after);
             for second in (0..600).step_by(5) {
-                assert_ne!(read(&mut sensor, second, 45.5), Heat::Fault, "{second}");
+                assert!(read(&mut sensor, second, 45.5).is_some(), "{second}");
             }
-            assert_eq!(read(&mut sensor, 600, 45.5) == Heat::Fault, expect);
-            assert_ne!(read(&mut sensor, 605, 45.6), Heat::Fault);
+            assert_eq!(read(&mut sensor, 600, 45.5).is_none(), expect);
+            assert!(read(&mut sensor, 605, 45.6).is_some());
         }
     }
 }

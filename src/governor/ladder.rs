@@ -3,16 +3,9 @@
 use std::time::Duration;
 
 use crate::clock::Uptime;
-use crate::flow::Level;
+use crate::flow::{BudgetReason, Level};
 use crate::governor::config::{DWELL_FACTOR, GovernorConfig, HYSTERESIS, MEMORY};
-
-/// Entries of the levels above nominal.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Rungs {
-    pub(crate) warm: f32,
-    pub(crate) hot: f32,
-    pub(crate) critical: f32,
-}
+use crate::governor::demand::{CRITICAL, Demand, EMERGENCY, HOT, WARM};
 
 /// The level one quantity asks for.
 ///
@@ -22,30 +15,44 @@ pub(crate) struct Rungs {
 /// has needed each level for longer and more recently.
 #[derive(Debug)]
 pub(crate) struct Ladder {
-    rungs: Rungs,
     dwell: Duration,
     dwell_max: Duration,
     level: Level,
-    /// What the previous reading asked for.
-    asked: Level,
+    /// Why it stands there: of the last reading that justified it.
+    reason: BudgetReason,
+    /// What the previous reading used.
+    before: f32,
+    /// What both of the last two readings used.
+    confirmed: f32,
     /// When a reading last justified the level, or the level last changed.
     held_at: Uptime,
     read_at: Option<Uptime>,
-    /// Seconds for which readings justified warm, hot and critical, fading with age.
-    needed: [(Level, f32); 3],
+    needs: [Need; 4],
+}
+
+/// How much a level was needed lately.
+#[derive(Debug)]
+struct Need {
+    level: Level,
+    /// When a reading last justified it.
+    at: Option<Uptime>,
+    /// Seconds for which it was justified, and the dwell after each, fading with age.
+    seconds: f32,
 }
 
 impl Ladder {
-    pub(crate) fn new(rungs: Rungs, config: &GovernorConfig) -> Self {
+    pub(crate) fn new(config: &GovernorConfig) -> Self {
+        let need = |level| Need { level, at: None, seconds: 0.0 };
         Self {
-            rungs,
             dwell: config.dwell,
             dwell_max: config.dwell_max.max(config.dwell),
             level: Level::Nominal,
-            asked: Level::Nominal,
+            reason: BudgetReason::None,
+            before: f32::NEG_INFINITY,
+            confirmed: f32::NEG_INFINITY,
             held_at: Uptime::ZERO,
             read_at: None,
-            needed: [(Level::Warm, 0.0), (Level::Hot, 0.0), (Level::Critical, 0.0)],
+            needs: [Level::Warm, Level::Hot, Level::Critical, Level::Emergency].map(need),
         }
     }
 
@@ -53,68 +60,83 @@ impl Ladder {
         self.level
     }
 
-    /// Takes a reading; returns whether it justifies the level there is now.
-    pub(crate) fn climb(&mut self, used: f32, at: Uptime) -> bool {
-        self.remember(used, at);
-        let asks = self.level_of(used);
-        let confirmed = asks.min(self.asked);
-        self.asked = asks;
-        if confirmed > self.level {
-            self.level = confirmed;
+    pub(crate) fn reason(&self) -> BudgetReason {
+        self.reason
+    }
+
+    /// The use that two readings in a row agree on.
+    pub(crate) fn confirmed(&self) -> f32 {
+        self.confirmed
+    }
+
+    /// Takes a reading.
+    pub(crate) fn climb(&mut self, demand: Demand, at: Uptime) {
+        self.remember(demand.used, at);
+        self.confirmed = demand.used.min(self.before);
+        self.before = demand.used;
+        self.step(self.confirmed, demand, at);
+    }
+
+    /// Takes a reading that needs no second one: what it says cannot be a slip of a sensor, or cannot wait.
+    pub(crate) fn climb_at_once(&mut self, demand: Demand, at: Uptime) {
+        self.before = self.before.max(demand.used);
+        self.climb(demand, at);
+    }
+
+    fn step(&mut self, confirmed: f32, demand: Demand, at: Uptime) {
+        let asked = level_of(confirmed);
+        let is_up = asked > self.level;
+        self.level = self.level.max(asked);
+        if is_up || demand.used >= exit(self.level) {
             self.held_at = at;
-            return true;
-        }
-        let justified = used >= self.exit(self.level);
-        if justified {
-            self.held_at = at;
+            self.reason = if self.level == Level::Nominal { BudgetReason::None } else { demand.reason };
         } else if at.since(self.held_at) >= self.dwell_of(self.level) {
             self.level = below(self.level);
             self.held_at = at;
+            if self.level == Level::Nominal {
+                self.reason = BudgetReason::None;
+            }
         }
-        justified
     }
 
-    /// Adds the time since the last reading to every level this one justifies.
+    /// Adds the time since the last reading to every level this one justifies, or one within the dwell did: a need
+    /// of a second that comes back every minute is one of a minute.
     fn remember(&mut self, used: f32, at: Uptime) {
         let passed = self.read_at.map_or(Duration::ZERO, |before| at.since(before)).as_secs_f32();
         self.read_at = Some(at);
         let fade = (-passed / MEMORY.as_secs_f32()).exp();
-        let exits = self.needed.map(|(level, _)| self.exit(level));
-        for ((_, needed), exit) in self.needed.iter_mut().zip(exits) {
-            *needed = *needed * fade + if used >= exit { passed } else { 0.0 };
+        for need in &mut self.needs {
+            if used >= exit(need.level) {
+                need.at = Some(at);
+            }
+            let is_needed = need.at.is_some_and(|last| at.since(last) < self.dwell);
+            need.seconds = need.seconds * fade + if is_needed { passed } else { 0.0 };
         }
     }
 
     fn dwell_of(&self, level: Level) -> Duration {
-        let needed = self.needed.iter().find(|(of, _)| *of == level).map_or(0.0, |&(_, needed)| needed);
+        let needed = self.needs.iter().find(|need| need.level == level).map_or(0.0, |need| need.seconds);
         Duration::from_secs_f32(needed * DWELL_FACTOR).clamp(self.dwell, self.dwell_max)
     }
+}
 
-    fn exit(&self, level: Level) -> f32 {
-        self.entry(level) - HYSTERESIS
-    }
+fn exit(level: Level) -> f32 {
+    entry(level) - HYSTERESIS
+}
 
-    fn level_of(&self, used: f32) -> Level {
-        if used >= self.rungs.critical {
-            Level::Critical
-        } else if used >= self.rungs.hot {
-            Level::Hot
-        } else if used >= self.rungs.warm {
-            Level::Warm
-        } else {
-            Level::Nominal
-        }
+fn entry(level: Level) -> f32 {
+    match level {
+        Level::Nominal => f32::NEG_INFINITY,
+        Level::Warm => WARM,
+        Level::Hot => HOT,
+        Level::Critical => CRITICAL,
+        Level::Emergency => EMERGENCY,
     }
+}
 
-    fn entry(&self, level: Level) -> f32 {
-        match level {
-            Level::Nominal => f32::NEG_INFINITY,
-            Level::Warm => self.rungs.warm,
-            Level::Hot => self.rungs.hot,
-            // Nothing asks for it yet.
-            Level::Critical | Level::Emergency => self.rungs.critical,
-        }
-    }
+fn level_of(used: f32) -> Level {
+    let levels = [Level::Emergency, Level::Critical, Level::Hot, Level::Warm];
+    levels.into_iter().find(|&level| used >= entry(level)).unwrap_or(Level::Nominal)
 }
 
 fn below(level: Level) -> Level {

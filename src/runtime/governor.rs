@@ -16,7 +16,7 @@ use crate::runtime::common::{Common, WiringError};
 use crate::runtime::plant::stopped;
 use crate::runtime::retry::IDLE_TURN;
 use crate::telemetry::{Metric, Metrics, Progress, Task};
-use crate::units::{Bytes, Celsius};
+use crate::units::{Bytes, Celsius, Millicores};
 
 /// Stands for the temperatures of a board without a sensor; heat limits nothing there.
 const NO_HEAT: Celsius = Celsius(0.0);
@@ -50,10 +50,11 @@ pub(in crate::runtime) fn prepare_governor(
         has_sensor: profile.thermal.as_ref().is_some_and(|thermal| thermal.has_sensor(found(thermal))),
         ok: profile.thermal.as_ref().map_or(NO_HEAT, |thermal| thermal.ok),
         memory: config.budget.memory,
-        frozen_after: None,
         dwell: common.pace.dwell,
         dwell_max: common.pace.dwell_max,
         forecast: common.pace.forecast,
+        cpu: Millicores::of_cores(config.budget.cpu),
+        ..GovernorConfig::default()
     });
     info!(board = profile.name, "recognised the board");
     let status = watch::channel(*governor.status()).0;

@@ -129,10 +129,10 @@ impl Gateway {
                 has_sensor: true,
                 ok: Celsius(50.0),
                 memory: Bytes(100 << 20),
-                frozen_after: None,
                 forecast: Duration::from_secs(30),
                 dwell: Duration::from_secs(30),
                 dwell_max: Duration::from_mins(2),
+                ..GovernorConfig::default()
             }),
             encoder: Encoder::new(),
             at_engine: VecDeque::new(),

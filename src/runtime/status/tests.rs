@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 use crate::clock::{Clock, SystemClock};
 use crate::flow::{Admit, Budget, BudgetReason, FailureReason, Level};
-use crate::governor::{DWELL, DWELL_MAX, FORECAST, Governor, GovernorConfig};
+use crate::governor::{Governor, GovernorConfig};
 use crate::infer::{ModelState, ModelStatus, ReportCounts};
 use crate::io::mqtt::TlsMemory;
 use crate::outbox::{DiskState, LaneStat, Seq};
@@ -24,7 +24,7 @@ use crate::runtime::status::topics::{AVAILABLE, HEALTH};
 use crate::runtime::status::{REPORT_EVERY, Sources, StatusReport, Topics, last_health};
 use crate::tally::{DropReason, Stage, Tally};
 use crate::telemetry::{Metric, Metrics, Progress, Task};
-use crate::units::{Bytes, Celsius};
+use crate::units::Bytes;
 
 fn model(state: ModelState) -> ModelStatus {
     let (p50, p99) = (Some(Duration::from_micros(40)), None);
@@ -44,15 +44,7 @@ fn model(state: ModelState) -> ModelStatus {
 /// A report of a gateway without a plant broker.
 fn report(models: Vec<ModelStatus>, budget: Budget, outbox: OutboxReport) -> StatusReport {
     let clock = SystemClock::start();
-    let governor = Governor::new(GovernorConfig {
-        has_sensor: false,
-        ok: Celsius(0.0),
-        memory: Bytes(1 << 20),
-        frozen_after: None,
-        dwell: DWELL,
-        dwell_max: DWELL_MAX,
-        forecast: FORECAST,
-    });
+    let governor = Governor::new(GovernorConfig::default());
     let sources = Sources {
         outbox: watch::channel(outbox).1,
         link: watch::channel(None).1,
