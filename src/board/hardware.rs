@@ -150,7 +150,8 @@ impl HardwarePlan {
                 before().find(|other| (other.bus, other.address) == (sensor.bus, sensor.address))
             {
                 let (bus, address) = (sensor.bus, sensor.address);
-                let problem = format!("{:?} and {:?} both at bus {bus}, {address:#04x}", other.name, sensor.name);
+                let problem =
+                    format!("{:?} and {:?} both at bus {bus}, {address:#04x}", other.name, sensor.name);
                 clashes.push(Clash { key: "sensors", problem });
             }
         }

@@ -4,7 +4,9 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use crate::board::attached::{attached, is_name};
-use crate::board::profile::{BoardBudget, Cooling, Cpufreq, PowerModel, Presence, Profile, Recognise, Thermal};
+use crate::board::profile::{
+    BoardBudget, Cooling, Cpufreq, PowerModel, Presence, Profile, Recognise, Thermal,
+};
 use crate::board::reader::Reader;
 use crate::units::{Bytes, Celsius, Hertz, Watts};
 

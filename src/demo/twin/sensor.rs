@@ -42,6 +42,13 @@ impl Sensor {
         Self::Says((ZERO - code * STEP).round() as i32)
     }
 
+    /// The same with the scatter of about one step that real readings have: a sensor that says the very same for minutes is broken.
+    pub fn noisy(chip: Celsius, conversion: u32) -> Self {
+        // Multiples of the golden section, taken modulo 1, are spread evenly and never repeat.
+        let scatter = (conversion as f32 * 0.618_034).fract() - 0.5;
+        Self::of(Celsius(chip.0 + scatter * STEP / 1_000.0))
+    }
+
     /// The temperature, where there is one.
     pub fn celsius(self) -> Option<Celsius> {
         match self {
@@ -62,6 +69,9 @@ mod tests {
             assert!((read(degrees) - degrees).abs() <= 0.25, "{degrees}: {}", read(degrees));
         }
         assert!((read(50.0) - read(50.1)).abs() < f32::EPSILON);
+        let scattered = (0..60).map(|number| Sensor::noisy(Celsius(50.1), number).celsius().unwrap().0);
+        assert!(scattered.clone().any(|degrees| (degrees - read(50.1)).abs() > 0.1));
+        assert!(scattered.clone().all(|degrees| (degrees - 50.1).abs() <= 0.5));
         assert_eq!((Sensor::Gone.celsius(), Sensor::Unreadable.celsius()), (None, None));
     }
 }
