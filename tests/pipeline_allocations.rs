@@ -8,12 +8,13 @@ use std::time::Duration;
 use tidegate::clock::{ClockQuality, EARLIEST_PLAUSIBLE, EventTime, Uptime, UtcTime};
 use tidegate::distill::{DistillConfig, ForwardEvents, StreamPolicy};
 use tidegate::flow::{ModelId, Priority, Report, SampleBatch, StreamId, StreamKind};
-use tidegate::infer::WorkInput;
+use tidegate::infer::{ScheduleConfig, WorkInput};
 use tidegate::ingest::{
     Ingest, IngestConfig, Limits, Message, PayloadFormat, Sink, StreamInput, TimeField, TimeUnit, TopicFilter,
 };
 use tidegate::pipeline::{Pipeline, PipelinePlan, StreamPlan};
 use tidegate::tally::Stage;
+use tidegate::units::Bytes;
 use tidegate::window::{FUTURE_MAX, IDLE, Length, WindowConfig};
 
 const NAMES: [&str; 8] = ["ts1", "ts2", "ts3", "ts4", "vs1", "ce", "cp", "se"];
@@ -83,8 +84,12 @@ fn pipeline(length: Length) -> Pipeline {
         policies: Vec::new(),
         words: Vec::new(),
         epoch: 1,
-        queue_max: 256,
-        batch_max: vec![8],
+        schedule: ScheduleConfig {
+            pieces_max: 256,
+            bytes_max: Bytes(16 << 20),
+            batch_max: vec![8],
+            costs: Vec::new(),
+        },
     })
 }
 
@@ -105,7 +110,7 @@ fn turn(ingest: &mut Ingest, pipeline: &mut Pipeline, second: u32, payload: &[u8
                 pipeline.recycle(window);
             }
         }
-        pipeline.settle(batch, Duration::from_micros(30));
+        pipeline.settle(batch, Duration::from_micros(30), now);
     }
     windows
 }

@@ -11,9 +11,10 @@ pub mod engine;
 pub mod judge;
 pub mod manifest;
 pub mod model;
-pub mod queue;
 pub mod registry;
+pub mod schedule;
 pub mod tensor;
+pub mod work;
 
 pub use admission::{
     AdmissionError, AdmissionLimits, AdmissionReport, BATCH_MAX, BATCH_MIN, Encode, Excess, OutlineLimits,
@@ -24,5 +25,6 @@ pub use engine::{Draft, Engine, EngineError, Footprint, RunError, Survey, spec_a
 pub use judge::{Evidence, judge, out_of_scope};
 pub use manifest::{Manifest, ManifestFault};
 pub use model::{Model, ModelInput};
-pub use queue::{Batch, Pushed, Work, WorkInput, WorkQueue};
 pub use registry::{ModelState, ModelStatus, Registry, ReportCounts};
+pub use schedule::{BATCHES_OUT_MAX, ScheduleConfig, ScheduleCounts, Scheduler};
+pub use work::{Batch, Work, WorkInput};

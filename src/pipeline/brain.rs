@@ -7,36 +7,30 @@ use crate::clock::{ClockQuality, Uptime, UtcTime};
 use crate::distill::Distiller;
 use crate::egress::Door;
 use crate::flow::{
-    AssetId, Budget, Event, EventId, Inference, ModelId, Outbound, Outcome, Priority, Report, SampleBatch,
-    StreamId, Subject, When, Window,
+    AssetId, Budget, Event, EventId, Inference, Outbound, Outcome, Priority, Report, SampleBatch, StreamId,
+    Subject, When, Window,
 };
-use crate::infer::{Batch, Pushed, Work, WorkInput, WorkQueue};
+use crate::infer::{Batch, ScheduleCounts, Scheduler, Work, WorkInput};
 use crate::pipeline::plan::{PipelinePlan, StreamPlan};
 use crate::tally::{DropReason, Stage, Tally};
+use crate::units::{Bytes, Ratio};
 use crate::window::Windower;
-
-/// Batches at the models' thread: one that runs, and the next, so that it never waits for the brain.
-const BATCHES_OUT_USUAL: usize = 2;
-
-/// Batches there when alarms wait: they do not wait until a place is free.
-pub const BATCHES_OUT_MAX: usize = BATCHES_OUT_USUAL + 1;
 
 /// The brain of the gateway.
 pub struct Pipeline {
     streams: Vec<StreamState>,
-    queue: WorkQueue,
+    schedule: Scheduler,
     distiller: Distiller,
     door: Door,
     epoch: u32,
     number: u64,
     budget: Budget,
-    /// By `ModelId`.
-    batch_max: Vec<usize>,
-    /// Pieces of work at the models, and in how many batches.
+    /// Pieces of work at the models.
     in_flight: u64,
-    batches_out: usize,
-    /// What the infer stage counts beyond its queue: stretched hops, failures, results.
+    /// What the infer stage counts beyond its schedule: stretched hops, failures, results.
     infer: Tally,
+    /// Windows that were not judged because hops are stretched, by [`Priority`].
+    stretched: [u64; 3],
 }
 
 struct StreamState {
@@ -67,16 +61,15 @@ impl Pipeline {
         };
         Self {
             streams: plan.streams.into_iter().map(stream).collect(),
-            queue: WorkQueue::new(plan.queue_max),
+            schedule: Scheduler::new(plan.schedule),
             distiller: Distiller::new(plan.distill, plan.models),
             door: Door::new(plan.policies, plan.words),
             epoch: plan.epoch,
             number: 0,
             budget: Budget::NOMINAL,
-            batch_max: plan.batch_max,
             in_flight: 0,
-            batches_out: 0,
             infer: Tally::new(),
+            stretched: [0; 3],
         }
     }
 
@@ -111,13 +104,15 @@ impl Pipeline {
         }
     }
 
-    /// When [`Self::tick`] next has something to do.
+    /// When [`Self::tick`] or [`Self::next_batch`] next has something to do.
     pub fn poll_timeout(&self) -> Option<Uptime> {
-        self.streams.iter().filter_map(|stream| stream.windower.as_ref()?.poll_timeout()).min()
+        let windows = self.streams.iter().filter_map(|stream| stream.windower.as_ref()?.poll_timeout());
+        windows.chain(self.schedule.poll_timeout()).min()
     }
 
-    /// The end of the input: every open window closes, partial.
+    /// The end of the input: every open window closes, partial, and no work waits for others or for processor time.
     pub fn finish(&mut self, now: Uptime) {
+        self.schedule.drain();
         for index in 0..self.streams.len() {
             let stream = StreamId(u16::try_from(index).unwrap_or(u16::MAX));
             if let Some(windower) = self.windower_of(stream) {
@@ -130,26 +125,31 @@ impl Pipeline {
     /// What heat and memory allow from now on.
     pub fn set_budget(&mut self, budget: Budget) {
         self.budget = budget;
+        self.schedule.set_budget(budget);
+    }
+
+    /// The clock of the chip as a share of the unthrottled one: by it costs are compared.
+    pub fn set_clock(&mut self, clock: Ratio) {
+        self.schedule.set_clock(clock);
+    }
+
+    /// Pauses these streams and no others: what they bring is taken, cut into windows and counted, and not judged.
+    pub fn set_paused(&mut self, streams: &[StreamId]) {
+        let Self { streams: states, schedule, .. } = self;
+        schedule.set_paused(streams, &mut |work| reclaim(states, work));
     }
 
     /// The next work for the models; `None` also while they have enough.
     pub fn next_batch(&mut self, now: Uptime) -> Option<Batch> {
-        let is_urgent = self.queue.waits(Priority::Alarm);
-        if self.batches_out >= if is_urgent { BATCHES_OUT_MAX } else { BATCHES_OUT_USUAL } {
-            return None;
-        }
-        let batch_max = &self.batch_max;
-        let of_model = |model: ModelId| batch_max.get(usize::from(model.0)).copied().unwrap_or(1);
-        let batch = self.queue.next_batch(now, &self.budget, of_model)?;
+        let Self { streams, schedule, .. } = self;
+        let batch = schedule.next_batch(now, &mut |work| reclaim(streams, work))?;
         self.in_flight += batch.work.len() as u64;
-        self.batches_out += 1;
         Some(batch)
     }
 
-    /// Takes back a batch whose work has been answered, with the processor time all of it took.
-    pub fn settle(&mut self, batch: Batch, _spent: Duration) {
-        self.batches_out = self.batches_out.saturating_sub(1);
-        self.queue.recycle(batch);
+    /// Takes back a batch whose work has been answered, with the processor time that all of it took.
+    pub fn settle(&mut self, batch: Batch, spent: Duration, now: Uptime) {
+        self.schedule.settle(batch, spent, now);
     }
 
     /// Takes back the buffers of a window that has been judged.
@@ -180,9 +180,8 @@ impl Pipeline {
 
     /// What is left of the work when the gateway stops. Counted.
     pub fn abandon(&mut self) {
-        self.queue.clear();
+        self.schedule.clear();
         self.infer.drop(DropReason::Stopped, std::mem::take(&mut self.in_flight));
-        self.batches_out = 0;
     }
 
     /// In, out and dropped of one of the brain's stages, and what it holds.
@@ -198,10 +197,10 @@ impl Pipeline {
                 (tally, held)
             }
             Stage::Infer => {
-                let mut tally = self.queue.tally().clone();
+                let mut tally = self.schedule.tally().clone();
                 tally.passed = 0;
                 tally.add(&self.infer);
-                (tally, self.queue.held() as u64 + self.in_flight)
+                (tally, self.schedule.held() as u64 + self.in_flight)
             }
             Stage::Distill => (self.distiller.tally().clone(), 0),
             Stage::Egress => (self.door.tally().clone(), 0),
@@ -223,7 +222,24 @@ impl Pipeline {
 
     /// Work waiting for a model.
     pub fn queued(&self) -> usize {
-        self.queue.held()
+        self.schedule.held()
+    }
+
+    /// Memory of the work waiting for a model.
+    pub fn queued_bytes(&self) -> Bytes {
+        self.schedule.held_bytes()
+    }
+
+    /// How full the room for waiting work is, 0 to 1.
+    pub fn fullness(&self) -> f64 {
+        self.schedule.fullness()
+    }
+
+    /// What was given to the models, what it cost and what was shed.
+    pub fn schedule_counts(&self) -> ScheduleCounts {
+        let mut counts = self.schedule.counts();
+        counts.shed.iter_mut().zip(self.stretched).for_each(|(shed, stretched)| *shed += stretched);
+        counts
     }
 
     /// Work at a model.
@@ -260,6 +276,8 @@ impl Pipeline {
             } else {
                 self.infer.received += 1;
                 self.infer.drop(DropReason::Budget, 1);
+                let lane = state.plan.priority as usize;
+                self.stretched.iter_mut().skip(lane).take(1).for_each(|count| *count += 1);
                 self.recycle(window);
             }
         }
@@ -276,9 +294,17 @@ impl Pipeline {
             queued: now,
             deadline: now.after(plan.deadline),
         };
-        if let Pushed::Shed(Work { input: WorkInput::Window(window), .. }) = self.queue.push(work) {
-            self.recycle(window);
-        }
+        let Self { streams, schedule, .. } = self;
+        schedule.push(work, &mut |work| reclaim(streams, work));
+    }
+}
+
+/// Takes back the buffers of work that was dropped.
+fn reclaim(streams: &mut [StreamState], work: Work) {
+    let WorkInput::Window(window) = work.input else { return };
+    let windower = streams.get_mut(usize::from(window.stream.0)).and_then(|state| state.windower.as_mut());
+    if let Some(windower) = windower {
+        windower.recycle(window);
     }
 }
 
@@ -287,7 +313,8 @@ mod tests {
     use super::*;
     use crate::clock::EventTime;
     use crate::distill::DistillConfig;
-    use crate::flow::{Admit, BudgetReason, Level, Quality, Sample, SignalId};
+    use crate::flow::{Admit, BudgetReason, Level, ModelId, Quality, Sample, SignalId};
+    use crate::infer::ScheduleConfig;
     use crate::window::{Length, WindowConfig};
 
     /// A stream of one channel whose every row is a window.
@@ -315,8 +342,12 @@ mod tests {
             policies: Vec::new(),
             words: Vec::new(),
             epoch: 1,
-            queue_max: 100,
-            batch_max: Vec::new(),
+            schedule: ScheduleConfig {
+                pieces_max: 100,
+                bytes_max: Bytes(1 << 20),
+                batch_max: Vec::new(),
+                costs: Vec::new(),
+            },
         }
     }
 
@@ -338,7 +369,7 @@ mod tests {
         let mut judged = [0, 0];
         while let Some(batch) = pipeline.next_batch(Uptime::ZERO) {
             batch.work.iter().for_each(|work| judged[work.subject.asset.0 as usize] += 1);
-            pipeline.settle(batch, Duration::ZERO);
+            pipeline.settle(batch, Duration::ZERO, Uptime::ZERO);
         }
         assert_eq!(judged, [10, 10]);
         let (tally, held) = pipeline.count(Stage::Infer);

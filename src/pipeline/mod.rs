@@ -10,5 +10,5 @@
 mod brain;
 mod plan;
 
-pub use brain::{BATCHES_OUT_MAX, Pipeline, WindowTotals};
+pub use brain::{Pipeline, WindowTotals};
 pub use plan::{PipelinePlan, StreamPlan};

@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::distill::{DistillConfig, ModelNames};
 use crate::egress::{ModelWords, Policy};
 use crate::flow::{ModelId, Priority};
+use crate::infer::ScheduleConfig;
 use crate::window::WindowConfig;
 
 /// Everything the brain is told.
@@ -22,10 +23,8 @@ pub struct PipelinePlan {
     pub words: Vec<ModelWords>,
     /// Epoch of the outbox: the first part of every event's number.
     pub epoch: u32,
-    /// Work waiting for a model at most.
-    pub queue_max: usize,
-    /// Inputs a model can judge in one run, by `ModelId`; 1 where nothing stands.
-    pub batch_max: Vec<usize>,
+    /// Room for work that waits for a model, and what is known of the models.
+    pub schedule: ScheduleConfig,
 }
 
 /// What the brain is told about one stream.

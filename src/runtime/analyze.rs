@@ -9,11 +9,11 @@ use tracing::info;
 
 use crate::clock::{Clock, EventTime, SystemClock, Uptime, UtcTime};
 use crate::flow::{Budget, Change, Event, Inference, Priority, Report, SampleBatch};
-use crate::infer::{BATCH_MAX, Batch};
+use crate::infer::{BATCH_MAX, BATCHES_OUT_MAX, Batch};
 use crate::ingest::{Ingest, Message, Sink};
 use crate::io::mqtt::{Inbound, Unsent};
 use crate::outbox::Lane;
-use crate::pipeline::{BATCHES_OUT_MAX, Pipeline};
+use crate::pipeline::Pipeline;
 use crate::runtime::arrivals::Arrivals;
 use crate::runtime::complaints::Complaints;
 use crate::runtime::crowd::{Crowd, TURN_MESSAGES};
@@ -82,7 +82,7 @@ impl Analyze {
         let mut reported = Uptime::ZERO;
         loop {
             let wake = self.wake();
-            let room = self.crowd.admits(self.pipeline.queued(), self.clock.uptime());
+            let room = self.crowd.admits(self.pipeline.fullness(), self.clock.uptime());
             tokio::select! {
                 biased;
                 Some(judged) = self.results.recv() => self.settle(judged).await,
@@ -174,7 +174,11 @@ impl Analyze {
     /// Takes back a batch with its answers.
     async fn settle(&mut self, judged: Judged) {
         let Judged { batch, answers } = judged;
-        self.pipeline.settle(batch, answers.iter().map(|answer| answer.inference.spent).sum());
+        self.pipeline.settle(
+            batch,
+            answers.iter().map(|answer| answer.inference.spent).sum(),
+            self.clock.uptime(),
+        );
         for answer in answers {
             if let Some(window) = answer.window {
                 self.pipeline.recycle(window);
@@ -268,6 +272,16 @@ impl Analyze {
         self.metrics.set(Metric::Clamped, totals.clamped);
         self.metrics.set(Metric::Series, self.ingest.series_count() as u64);
         self.metrics.set(Metric::QueuedWork, self.pipeline.queued() as u64);
+        self.metrics.set(Metric::QueuedBytes, self.pipeline.queued_bytes().0);
+        let counts = self.pipeline.schedule_counts();
+        self.metrics.set(Metric::InferBatches, counts.batches);
+        self.metrics.set(Metric::InferBusy, u64::try_from(counts.spent.as_micros()).unwrap_or(u64::MAX));
+        self.metrics.set(Metric::BudgetWaits, counts.waits);
+        for (metric, shed) in
+            [Metric::ShedAlarms, Metric::ShedNormal, Metric::ShedBulk].into_iter().zip(counts.shed)
+        {
+            self.metrics.set(metric, shed);
+        }
     }
 }
 

@@ -362,7 +362,7 @@ mod tests {
     fn batch(work: Vec<Work>) -> Batch {
         let (model, priority) = (work[0].model, work[0].priority);
         let deadline = work.iter().map(|work| work.deadline).max().unwrap();
-        Batch { model, variant: VariantRule::Best, priority, deadline, work }
+        Batch { ticket: 0, model, variant: VariantRule::Best, priority, deadline, work }
     }
 
     #[tokio::test]

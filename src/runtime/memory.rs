@@ -121,6 +121,11 @@ pub(in crate::runtime) fn queue_max(config: &Config) -> usize {
     usize::try_from(fit).unwrap_or(QUEUE_MAX).clamp(QUEUE_MIN, QUEUE_MAX)
 }
 
+/// Memory of the work that may wait for the models.
+pub(in crate::runtime) fn queue_bytes(config: &Config) -> Bytes {
+    Bytes(config.budget.memory.0 / QUEUE_SHARE)
+}
+
 /// Bytes of the samples a source of a stream holds, hop and lateness included; 0 for reports.
 fn window_bytes_of(stream: &StreamSettings) -> u64 {
     let Some(window) = &stream.window else { return 0 };

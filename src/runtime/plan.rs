@@ -7,12 +7,12 @@ use crate::distill::{DistillConfig, ModelNames, StreamPolicy, TaskNames};
 use crate::egress::{Declared, Door, ModelWords, Policy, TaskWords};
 use crate::features::FeatureLayout;
 use crate::flow::{ModelId, StreamId, StreamKind};
-use crate::infer::Manifest;
 use crate::infer::manifest::Encoding;
+use crate::infer::{Manifest, ScheduleConfig};
 use crate::ingest::{IngestConfig, StreamInput as TopicInput};
 use crate::pipeline::{PipelinePlan, StreamPlan};
 use crate::runtime::infer::StreamInput;
-use crate::runtime::memory::queue_max;
+use crate::runtime::memory::{queue_bytes, queue_max};
 use crate::runtime::reading::Reading;
 
 /// Stands in events of streams that forward features without a model.
@@ -46,8 +46,12 @@ pub fn plan(
             policies: Vec::new(),
             words: words(config, manifests, readings),
             epoch,
-            queue_max: queue_max(config),
-            batch_max: Vec::new(),
+            schedule: ScheduleConfig {
+                pieces_max: queue_max(config),
+                bytes_max: queue_bytes(config),
+                batch_max: Vec::new(),
+                costs: Vec::new(),
+            },
         },
         inputs: Vec::new(),
     };

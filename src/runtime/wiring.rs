@@ -20,13 +20,13 @@ use crate::config::{Config, LinkSettings};
 use crate::egress::Door;
 use crate::flow::Budget;
 use crate::forward::{ForwardConfig, LaneStart, Moment, Session, Status};
-use crate::infer::{ModelStatus, Registry};
+use crate::infer::{BATCHES_OUT_MAX, ModelStatus, Registry};
 use crate::ingest::Ingest;
 use crate::io::disk::Directory;
 use crate::io::files::read_secret;
 use crate::io::mqtt::{Endpoint, Protocol, Publisher, TlsFiles, TlsMemory, Will};
 use crate::outbox::{Lane, Outbox, OutboxError};
-use crate::pipeline::{BATCHES_OUT_MAX, Pipeline};
+use crate::pipeline::Pipeline;
 use crate::runtime::analyze::Analyze;
 use crate::runtime::arrivals::Arrivals;
 use crate::runtime::certificates::Certificates;
@@ -270,7 +270,7 @@ fn start_brain(
     let (results, results_seen) = mpsc::channel(BATCHES_OUT_MAX);
     let (inputs, inputs_seen) = mpsc::channel(INPUTS_MAX);
     let (status, models) = watch::channel(registry.status().collect());
-    plan.pipeline.batch_max = registry.batch_sizes().collect();
+    plan.pipeline.schedule.batch_max = registry.batch_sizes().collect();
     let worker = InferWorker {
         work: work_seen,
         results,
@@ -283,7 +283,7 @@ fn start_brain(
         scratch: Scratch::default(),
     };
     let infer = thread("tg-infer", worker.run()).map_err(WiringError::Thread)?;
-    let crowd = Crowd::new(plan.pipeline.queue_max);
+    let crowd = Crowd::new(plan.pipeline.schedule.pieces_max);
     let ingest = Ingest::new(plan.ingest);
     let filters = ingest.subscriptions();
     let names = plan.pipeline.policies.iter().map(|policy| Arc::clone(&policy.stream)).collect();

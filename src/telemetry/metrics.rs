@@ -47,8 +47,20 @@ metrics! {
     Windows = "tidegate_window_closed_windows_total",
     /// Processor time the models have taken.
     InferBusy = "tidegate_infer_busy_microseconds_total",
+    /// Batches given to the models.
+    InferBatches = "tidegate_infer_batches_total",
+    /// Times work waited because the budget of processor time was spent.
+    BudgetWaits = "tidegate_infer_budget_waits_total",
     /// Work waiting for a model.
     QueuedWork = "tidegate_infer_queued_items",
+    /// Memory of the work waiting for a model.
+    QueuedBytes = "tidegate_infer_queued_bytes",
+    /// Work of alarm streams that was shed: for want of room, of time or of budget.
+    ShedAlarms = "tidegate_infer_shed_alarm_items_total",
+    /// Work of normal streams that was shed.
+    ShedNormal = "tidegate_infer_shed_normal_items_total",
+    /// Work of bulk streams that was shed.
+    ShedBulk = "tidegate_infer_shed_bulk_items_total",
     /// Models in quarantine.
     QuarantinedModels = "tidegate_infer_quarantined_models",
     /// Entities marked in reports.

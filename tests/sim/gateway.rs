@@ -13,7 +13,7 @@ use tidegate::flow::{
 };
 use tidegate::forward::{ForwardConfig, LaneStart, Moment, Session};
 use tidegate::governor::{Governor, GovernorConfig};
-use tidegate::infer::{Batch, Work, WorkInput};
+use tidegate::infer::{Batch, ScheduleConfig, Work, WorkInput};
 use tidegate::outbox::{Lane, Outbox, OutboxConfig, OutboxError, WhenFull};
 use tidegate::pipeline::{Pipeline, PipelinePlan, StreamPlan};
 use tidegate::units::{BitRate, Bytes, Celsius, Ratio};
@@ -198,8 +198,12 @@ pub(crate) fn plan(settings: &Settings, epoch: u32) -> PipelinePlan {
             .collect(),
         words: words(),
         epoch,
-        queue_max: QUEUE_MAX,
-        batch_max: Vec::new(),
+        schedule: ScheduleConfig {
+            pieces_max: QUEUE_MAX,
+            bytes_max: Bytes(16 << 20),
+            batch_max: Vec::new(),
+            costs: Vec::new(),
+        },
     }
 }
 

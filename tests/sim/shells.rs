@@ -237,7 +237,7 @@ impl World {
         }
         // Models here take one piece at a time.
         let work = batch.work.pop().ok_or("a batch of nothing".to_owned())?;
-        gateway.pipeline.settle(batch, SPENT);
+        gateway.pipeline.settle(batch, SPENT, now);
         let overdue = (work.deadline < now).then_some(FailureReason::Deadline);
         let outcome = judge(&work, overdue.or(fails.then_some(FailureReason::NonFinite)));
         let mut work = work;
