@@ -23,6 +23,7 @@ pub mod outbox;
 pub mod forward;
 pub mod governor;
 pub mod board;
+pub mod device;
 
 pub mod pipeline;
 pub mod config;

@@ -17,6 +17,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("flow", &[]),
     ("telemetry", &["flow"]),
     ("board", &["flow"]),
+    ("device", &["flow", "board"]),
     ("ingest", &["flow"]),
     ("window", &["flow"]),
     ("features", &["flow"]),
@@ -38,7 +39,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "governor", "board",
         ],
     ),
-    ("io", &["flow", "ingest", "infer", "outbox", "board"]),
+    ("io", &["flow", "ingest", "infer", "outbox", "board", "device"]),
     (
         "runtime",
         &[
@@ -55,6 +56,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "forward",
             "governor",
             "board",
+            "device",
             "pipeline",
             "config",
             "telemetry",
@@ -78,6 +80,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "forward",
             "governor",
             "board",
+            "device",
             "pipeline",
             "config",
             "telemetry",
@@ -105,6 +108,8 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("anyhow", &["cli/", "main.rs"]),
     ("tidegate_alloc", &["main.rs", "telemetry/", "infer/", "runtime/", "io/admission", "cli/"]),
     ("Outbound::passed", &["flow/", "egress/", "wire/"]),
+    ("linux_embedded_hal", &["io/devices"]),
+    ("gpiocdev", &["io/devices"]),
 ];
 
 /// Lines of a file before its tests.

@@ -64,6 +64,8 @@ pub struct Thermal {
     pub trip: Celsius,
     /// Where the hardware slows itself without a trip point that says so: a ceiling.
     pub throttle: Option<Celsius>,
+    /// Points the system reports below this move a fan and nothing else; `None`: all above `ok` count.
+    pub trips_from: Option<Celsius>,
     /// How long bit-identical readings are believed; `None`: for ever.
     pub frozen_after: Option<Duration>,
 }
@@ -140,9 +142,10 @@ impl Thermal {
 
     /// The lowest trip point: of those the system reports, or the fallback; never above the hardware's own.
     ///
-    /// Points at or below `ok` are none: unset ones read 0 °C or absolute zero.
+    /// Points at or below `ok` are none: unset ones read 0 °C or absolute zero. Nor are those below `trips_from`.
     pub fn trip_among(&self, reported: impl IntoIterator<Item = Celsius>) -> Celsius {
-        let set = reported.into_iter().filter(|point| point.0 > self.ok.0);
+        let from = self.trips_from.map_or(self.ok.0, |from| from.0);
+        let set = reported.into_iter().filter(|point| point.0 > self.ok.0 && point.0 >= from);
         let lowest = set.map(|point| point.0).reduce(f32::min).unwrap_or(self.trip.0);
         Celsius(self.throttle.map_or(lowest, |throttle| lowest.min(throttle.0)))
     }
@@ -254,6 +257,7 @@ mod tests {
             ok: Celsius(50.0),
             trip: Celsius(90.0),
             throttle: throttle.map(Celsius),
+            trips_from: None,
             frozen_after: None,
         };
         let cases: &[(Option<f32>, &[f32], f32)] = &[

@@ -98,8 +98,9 @@ fn thermal(reader: &mut Reader<'_>) -> Option<Thermal> {
     reader.require("trip", trip_rule, reader.has("trip"));
     let trip = reader.quantity("trip", trip_rule, above);
     let throttle = reader.quantity("throttle", trip_rule, above);
+    let trips_from = reader.quantity("trips_from", trip_rule, above);
     let frozen_after = reader.duration("frozen_after", "1 min to 1 d", |time| FROZEN.contains(&time));
-    Some(Thermal { zones, presence: presence?, ok: ok?, trip: trip?, throttle, frozen_after })
+    Some(Thermal { zones, presence: presence?, ok: ok?, trip: trip?, throttle, trips_from, frozen_after })
 }
 
 fn cpufreq(reader: &mut Reader<'_>) -> Option<Cpufreq> {

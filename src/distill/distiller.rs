@@ -495,7 +495,9 @@ mod tests {
             (FailureReason::Panicked, DropReason::ModelFailed),
             (FailureReason::NonFinite, DropReason::ModelFailed),
             (FailureReason::Errored, DropReason::ModelFailed),
+            (FailureReason::Hung, DropReason::Stale),
             (FailureReason::Quarantined, DropReason::Quarantined),
+            (FailureReason::NoRoom, DropReason::Budget),
         ] {
             let mut distiller = distiller(policy(ForwardEvents::All));
             let result = distiller.judge(window(0, 0, Outcome::Failed(failure)), ID, ClockQuality::Synced);

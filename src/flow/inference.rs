@@ -72,8 +72,12 @@ pub enum FailureReason {
     NonFinite,
     /// It returned an error; the model is quarantined.
     Errored,
+    /// It gave no sign of life until it was given up; the model is quarantined, unless it comes back.
+    Hung,
     /// It was already in quarantine.
     Quarantined,
+    /// It is not in memory, and there is no room for it now.
+    NoRoom,
 }
 
 /// What was marked in a report.
@@ -132,9 +136,23 @@ impl FailureReason {
     /// Under which reason the failed work is counted.
     pub fn drop_reason(self) -> DropReason {
         match self {
-            Self::Deadline => DropReason::Stale,
+            Self::Deadline | Self::Hung => DropReason::Stale,
             Self::Panicked | Self::NonFinite | Self::Errored => DropReason::ModelFailed,
             Self::Quarantined => DropReason::Quarantined,
+            Self::NoRoom => DropReason::Budget,
+        }
+    }
+
+    /// The word used on MQTT.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Deadline => "deadline",
+            Self::Panicked => "panicked",
+            Self::NonFinite => "nonfinite",
+            Self::Errored => "errored",
+            Self::Hung => "hung",
+            Self::Quarantined => "quarantined",
+            Self::NoRoom => "no-room",
         }
     }
 }

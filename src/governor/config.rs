@@ -37,12 +37,12 @@ pub(crate) const MEMORY: Duration = Duration::from_hours(1);
 /// How far below the entry of a level the use must fall to leave it, as a share.
 pub const HYSTERESIS: f32 = 0.1;
 
-/// Use from which the processor time of the models is cut: a tenth before the first level, so that most days need no
-/// change of level.
-pub const CUT_FROM: f32 = 0.6;
+/// Use from which the processor time of the models is cut. In a hot cabinet an idle board has used two thirds: cutting
+/// there would leave most of what it can do undone.
+pub const CUT_FROM: f32 = 0.8;
 
-/// Use from which the models have only [`CUT_FLOOR`] of their processor time left.
-pub const CUT_TO: f32 = 0.8;
+/// Use from which the models have only [`CUT_FLOOR`] of their processor time left: with the headroom gone.
+pub const CUT_TO: f32 = 1.0;
 
 /// What is never cut, as a share of the processor time allowed: some judging goes on until the level says otherwise.
 pub const CUT_FLOOR: f32 = 0.1;

@@ -1,6 +1,7 @@
 //! The one scale on which every quantity is compared: where the levels begin, and how a quantity is put on it.
 
 use crate::flow::BudgetReason;
+use crate::governor::config::{CUT_FLOOR, CUT_FROM, CUT_TO};
 
 /// Use at which warm begins.
 pub(crate) const WARM: f32 = 0.7;
@@ -14,26 +15,39 @@ pub(crate) const CRITICAL: f32 = 1.0;
 /// Use at which emergency begins.
 pub(crate) const EMERGENCY: f32 = 1.1;
 
-/// How much of what there is one quantity uses, and what it is called.
+/// What one quantity asks for.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Demand {
-    /// On the common scale; 0 and below: nothing.
+    /// How much is used of what there is, on the common scale; 0 and below: nothing.
     pub(crate) used: f32,
     /// Why, where that justifies a level.
     pub(crate) reason: BudgetReason,
+    /// Share of the processor time that it leaves to the models.
+    pub(crate) leaves: f32,
 }
 
 impl Demand {
     /// Nothing is short.
-    pub(crate) const NONE: Self = Self { used: 0.0, reason: BudgetReason::None };
+    pub(crate) const NONE: Self = Self { used: 0.0, reason: BudgetReason::None, leaves: 1.0 };
 
-    pub(crate) fn new(used: f32, reason: BudgetReason) -> Self {
-        Self { used, reason }
+    /// Of a quantity that work uses up: it leaves less the more of it is used.
+    pub(crate) fn of_work(used: f32, reason: BudgetReason) -> Self {
+        let way = ((used - CUT_FROM) / (CUT_TO - CUT_FROM)).clamp(0.0, 1.0);
+        Self { used, reason, leaves: 1.0 - way * (1.0 - CUT_FLOOR) }
     }
 
-    /// The greater one; of two that are equal, this.
-    pub(crate) fn or(self, other: Self) -> Self {
-        if other.used > self.used { other } else { self }
+    /// Of a quantity that leaves so much whatever is used of it.
+    pub(crate) fn leaving(leaves: f32, used: f32, reason: BudgetReason) -> Self {
+        Self { used, reason, leaves }
+    }
+
+    /// A temperature that is not known: hot, and as little work as goes with any temperature.
+    pub(crate) const BLIND: Self = Self { used: HOT, reason: BudgetReason::SensorFault, leaves: CUT_FLOOR };
+
+    /// Both: the greater use with its reason, of two that are equal this one's, and the lesser share.
+    pub(crate) fn and(self, other: Self) -> Self {
+        let greater = if other.used > self.used { other } else { self };
+        Self { leaves: self.leaves.min(other.leaves), ..greater }
     }
 }
 

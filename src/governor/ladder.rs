@@ -22,8 +22,6 @@ pub(crate) struct Ladder {
     reason: BudgetReason,
     /// What the previous reading used.
     before: f32,
-    /// What both of the last two readings used.
-    confirmed: f32,
     /// When a reading last justified the level, or the level last changed.
     held_at: Uptime,
     read_at: Option<Uptime>,
@@ -49,7 +47,6 @@ impl Ladder {
             level: Level::Nominal,
             reason: BudgetReason::None,
             before: f32::NEG_INFINITY,
-            confirmed: f32::NEG_INFINITY,
             held_at: Uptime::ZERO,
             read_at: None,
             needs: [Level::Warm, Level::Hot, Level::Critical, Level::Emergency].map(need),
@@ -64,17 +61,11 @@ impl Ladder {
         self.reason
     }
 
-    /// The use that two readings in a row agree on.
-    pub(crate) fn confirmed(&self) -> f32 {
-        self.confirmed
-    }
-
     /// Takes a reading.
     pub(crate) fn climb(&mut self, demand: Demand, at: Uptime) {
         self.remember(demand.used, at);
-        self.confirmed = demand.used.min(self.before);
-        self.before = demand.used;
-        self.step(self.confirmed, demand, at);
+        let confirmed = demand.used.min(std::mem::replace(&mut self.before, demand.used));
+        self.step(level_of(confirmed), demand, at);
     }
 
     /// Takes a reading that needs no second one: what it says cannot be a slip of a sensor, or cannot wait.
@@ -83,8 +74,7 @@ impl Ladder {
         self.climb(demand, at);
     }
 
-    fn step(&mut self, confirmed: f32, demand: Demand, at: Uptime) {
-        let asked = level_of(confirmed);
+    fn step(&mut self, asked: Level, demand: Demand, at: Uptime) {
         let is_up = asked > self.level;
         self.level = self.level.max(asked);
         if is_up || demand.used >= exit(self.level) {

@@ -43,7 +43,8 @@ impl MemoryUse {
         let stalled = memory.stalled.map_or(0.0, |stalled| scale(stalled.get(), STALLED));
         let mib = |bytes: Bytes| bytes.0 as f32 / MIB as f32;
         let system = memory.available.map_or(0.0, |available| scale(mib(available), AVAILABLE));
-        Demand::new(own.max(group).max(stalled).max(system), BudgetReason::Memory)
+        // Processor time frees no memory.
+        Demand::leaving(1.0, own.max(group).max(stalled).max(system), BudgetReason::Memory)
     }
 
     fn group(&mut self, group: GroupMemory) -> f32 {

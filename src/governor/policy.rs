@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use crate::clock::Uptime;
 use crate::flow::{Admit, Budget, BudgetReason, HardwareReading, Level, MemoryReading, Sensed, VariantRule};
-use crate::governor::config::{CUT_FLOOR, CUT_FROM, CUT_TO, CabinetLimits, GovernorConfig};
-use crate::governor::demand::{CRITICAL, Demand, HOT, WARM, scale};
+use crate::governor::config::{CabinetLimits, GovernorConfig};
+use crate::governor::demand::{CRITICAL, Demand, WARM, scale};
 use crate::governor::energy::CoreMeter;
 use crate::governor::headroom::{Thermometer, heat, target};
 use crate::governor::ladder::Ladder;
@@ -57,6 +57,8 @@ pub struct Governor {
     supply: Ladder,
     clock: Ladder,
     memory: Ladder,
+    /// Share of the processor time that the readings before left.
+    left: f32,
     status: GovernorStatus,
 }
 
@@ -76,32 +78,34 @@ impl Governor {
             supply: ladder(),
             clock: ladder(),
             memory: ladder(),
+            left: 1.0,
             status: GovernorStatus::new(&config),
         }
     }
 
     /// Takes readings; returns what is allowed from now on. To be called every few seconds.
     pub fn observe(&mut self, readings: Readings) -> Budget {
-        let at = readings.at;
+        let (at, power) = (readings.at, &readings.hardware.power);
         let heat = self.heat(&readings);
         self.heat.climb(heat, at);
         let cabinet = self.cabinet(&readings);
         self.cabinet.climb(cabinet, at);
-        let power = &readings.hardware.power;
         let supply = supply(power, readings.under_voltage, self.config.battery_low);
         if power.failing {
             self.supply.climb_at_once(supply, at);
         } else {
             self.supply.climb(supply, at);
         }
-        let slowed = if readings.slowed { Demand::new(WARM, BudgetReason::Throttled) } else { Demand::NONE };
-        self.clock.climb(slowed, at);
+        let slowed = Demand::leaving(1.0, WARM, BudgetReason::Throttled);
+        self.clock.climb(if readings.slowed { slowed } else { Demand::NONE }, at);
         let memory = self.memory_use.read(&readings.memory);
         self.memory.climb(memory, at);
         if let (Sensed::Known(draw), Some(busy)) = (power.draw, readings.busy) {
             self.meter.read(draw, busy);
         }
-        let budget = self.budget(&readings);
+        let left = heat.and(cabinet).and(supply).leaves;
+        let agreed = left.max(std::mem::replace(&mut self.left, left));
+        let budget = self.budget(&readings, agreed);
         self.tell(&readings, budget);
         budget
     }
@@ -123,8 +127,8 @@ impl Governor {
         self.status.forecast = known.map(|temperature| temperature.forecast);
         self.status.headroom = used.map(|used| (1.0 - used).clamp(0.0, 1.0));
         match used {
-            Some(used) => Demand::new(used, BudgetReason::Temperature),
-            None => Demand::new(HOT, BudgetReason::SensorFault),
+            Some(used) => Demand::of_work(used, BudgetReason::Temperature),
+            None => Demand::BLIND,
         }
     }
 
@@ -136,12 +140,13 @@ impl Governor {
             Sensed::Known(air) => Some(air),
         };
         match self.cabinet_thermometer.read(readings.at, air) {
-            Some(air) => Demand::new(cabinet_use(air.measured, limits), BudgetReason::Cabinet),
-            None => Demand::new(HOT, BudgetReason::SensorFault),
+            Some(air) => Demand::of_work(cabinet_use(air.measured, limits), BudgetReason::Cabinet),
+            None => Demand::BLIND,
         }
     }
 
-    fn budget(&self, readings: &Readings) -> Budget {
+    /// Given the share of the processor time that is left.
+    fn budget(&self, readings: &Readings, left: f32) -> Budget {
         let ladders = [&self.supply, &self.heat, &self.memory, &self.cabinet, &self.clock];
         // Of those that stand highest the first named is the reason.
         let highest = ladders.into_iter().rev().max_by_key(|ladder| ladder.level());
@@ -158,7 +163,7 @@ impl Governor {
             stretch,
             admit,
             variant: self.variant(level),
-            cpu: self.cpu(),
+            cpu: self.cpu(left),
             gather,
             spare_flash: self.spares_flash(readings),
             reason: highest.map_or(BudgetReason::None, Ladder::reason),
@@ -176,17 +181,13 @@ impl Governor {
         }
     }
 
-    /// Processor time by what makes heat and takes current.
-    fn cpu(&self) -> Millicores {
-        let used = [&self.heat, &self.cabinet, &self.supply].map(Ladder::confirmed);
-        let used = used.into_iter().fold(f32::NEG_INFINITY, f32::max);
-        let share = f64::from(cut(used));
+    fn cpu(&self, left: f32) -> Millicores {
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
             reason = "a share of it is not more, and not negative"
         )]
-        let cpu = (f64::from(self.config.cpu.0) * share) as u32;
+        let cpu = (f64::from(self.config.cpu.0) * f64::from(left)) as u32;
         Millicores(cpu)
     }
 
@@ -221,12 +222,6 @@ impl Governor {
 fn cabinet_use(Celsius(air): Celsius, limits: CabinetLimits) -> f32 {
     let (Celsius(warm), Celsius(hot)) = (limits.warm, limits.hot);
     scale(air, [warm, hot, hot + (hot - warm)]).min(CRITICAL.next_down())
-}
-
-/// Share of the processor time that is left.
-fn cut(used: f32) -> f32 {
-    let way = ((used - CUT_FROM) / (CUT_TO - CUT_FROM)).clamp(0.0, 1.0);
-    1.0 - way * (1.0 - CUT_FLOOR)
 }
 
 #[cfg(test)]
@@ -339,9 +334,10 @@ mod tests {
         use VariantRule::{Best, Cheapest};
         let ladder = [
             (50.0, Level::Nominal, 1, Admit::All, Best, 1_500),
-            (69.5, Level::Nominal, 1, Admit::All, Best, 1_162),
-            (72.0, Level::Warm, 2, Admit::All, Best, 600),
-            (76.0, Level::Hot, 2, Admit::Normal, Cheapest, 150),
+            (69.5, Level::Nominal, 1, Admit::All, Best, 1_500),
+            (72.0, Level::Warm, 2, Admit::All, Best, 1_500),
+            (75.0, Level::Warm, 2, Admit::All, Best, 1_275),
+            (77.0, Level::Hot, 2, Admit::Normal, Cheapest, 825),
             (81.0, Level::Critical, 4, Admit::Alarm, Cheapest, 150),
             (83.0, Level::Emergency, 4, Admit::Nothing, Cheapest, 150),
         ];
@@ -450,7 +446,7 @@ mod tests {
             let budget = governor.observe(readings(1, Some(degrees), memory));
             assert_eq!(budget.variant, variant, "{degrees} °C, {memory} %");
             let is_cut = budget.cpu < Millicores(1_500);
-            assert_eq!(is_cut, degrees > 70.0, "processor time frees no memory");
+            assert_eq!(is_cut, degrees > 74.0, "processor time frees no memory");
         }
     }
 

@@ -7,13 +7,17 @@ use crate::units::Ratio;
 /// Hot begins at this multiple of the charge at which critical begins.
 const HOT_TIMES_LOW: f32 = 2.0;
 
+/// What a sagging supply leaves of the processor time: half of the current of the cores is what lets it recover.
+const SAGGING_LEAVES: f32 = 0.5;
+
 /// What the supply asks for.
 pub(crate) fn supply(power: &PowerReading, under_voltage: bool, low: Ratio) -> Demand {
     if power.failing {
-        return Demand::new(EMERGENCY, BudgetReason::PowerFail);
+        return Demand::of_work(EMERGENCY, BudgetReason::PowerFail);
     }
-    let sagging = if under_voltage { Demand::new(HOT, BudgetReason::UnderVoltage) } else { Demand::NONE };
-    sagging.or(battery(power, low))
+    let sagging = Demand::leaving(SAGGING_LEAVES, HOT, BudgetReason::UnderVoltage);
+    let battery = battery(power, low);
+    if under_voltage { sagging.and(battery) } else { battery }
 }
 
 fn battery(power: &PowerReading, low: Ratio) -> Demand {
@@ -32,7 +36,7 @@ fn battery(power: &PowerReading, low: Ratio) -> Demand {
             Sensed::Known(_) | Sensed::Lost | Sensed::Absent => 0.0,
         },
     };
-    Demand::new(used, BudgetReason::Battery)
+    Demand::of_work(used, BudgetReason::Battery)
 }
 
 /// A charge on the scale: full is warm, low is critical.

@@ -7,6 +7,7 @@
 //! Called in a short-lived child process (`io::admission`): some malformed graphs overflow the stack, which no
 //! `catch_unwind` stops, and some quantised graphs load well and compute nonsense, which only golden vectors show.
 
+mod cost;
 mod golden;
 mod outline;
 
@@ -14,6 +15,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::infer::admission::cost::ThreadTime;
 pub use crate::infer::admission::golden::Encode;
 pub use crate::infer::admission::outline::{Excess, OutlineLimits};
 
@@ -88,6 +90,12 @@ pub struct VariantReport {
     pub operations: u64,
     /// Constants of all plans, shared tables once, plus the scratch of the largest, in bytes.
     pub memory_bytes: u64,
+    /// Heap it keeps once loaded and run, in bytes, as measured; 0 where the allocator does not count.
+    pub memory_measured: u64,
+    /// Most heap while it was loaded, its file and what it keeps included; 0 where the allocator does not count.
+    pub load_peak: u64,
+    /// Processor time of one golden case, in nanoseconds.
+    pub spent_nanos: u64,
     /// Batch sizes that are worth their memory and reproduce the golden vectors, ascending.
     pub batches: Vec<usize>,
     /// Golden cases replayed.
@@ -189,6 +197,7 @@ pub fn examine(
     files: &dyn Fn(&str) -> Option<Vec<u8>>,
     limits: &AdmissionLimits,
     encode: Encode<'_>,
+    thread_time: ThreadTime<'_>,
     step: &mut dyn FnMut(&str),
 ) -> Result<AdmissionReport, AdmissionError> {
     step("read the manifest");
@@ -208,7 +217,15 @@ pub fn examine(
     let golden = Golden::read(&manifest, &golden_bytes, limits, encode)?;
     let mut variants = Vec::new();
     for (variant, bytes) in manifest.variants.iter().zip(&graphs) {
-        variants.push(examine_variant(&manifest, variant, bytes, &golden, limits, step)?);
+        let mut found = examine_variant(&manifest, variant, bytes, &golden, limits, step)?;
+        step(&format!("measure {}", variant.file));
+        let measured =
+            cost::measure(&manifest, bytes, &found.batches, &golden, thread_time).map_err(|source| {
+                AdmissionError::Graph { model: manifest.id().clone(), file: variant.file.clone(), source }
+            })?;
+        (found.memory_measured, found.load_peak) = (measured.kept, measured.peak);
+        found.spent_nanos = u64::try_from(measured.spent.as_nanos()).unwrap_or(u64::MAX);
+        variants.push(found);
     }
     Ok(AdmissionReport {
         model: manifest.id().to_string(),
@@ -313,6 +330,9 @@ fn examine_variant(
         parameters: cost.parameters,
         operations: cost.operations,
         memory_bytes: cost.memory_bytes,
+        memory_measured: 0,
+        load_peak: 0,
+        spent_nanos: 0,
         batches: proven,
         golden_cases: golden.len() as u64,
         golden_error_max,
@@ -381,6 +401,10 @@ mod tests {
     const GRAPH: &[u8] = include_bytes!("../../tests/golden/models/dense-pair/model.onnx");
     const GOLDEN: &str = include_str!("../../tests/golden/models/dense-pair/golden.json");
 
+    fn no_time() -> std::time::Duration {
+        std::time::Duration::ZERO
+    }
+
     const NO_TEXT: Encode<'_> = &|_, _| None;
 
     /// Examines the good model with another golden file, its digest corrected.
@@ -392,7 +416,7 @@ mod tests {
             "golden.json" => Some(golden.as_bytes().to_vec()),
             _ => None,
         };
-        examine(&manifest, &files, limits, NO_TEXT, &mut |_| ())
+        examine(&manifest, &files, limits, NO_TEXT, &no_time, &mut |_| ())
     }
 
     #[test]
@@ -443,7 +467,7 @@ mod tests {
             ),
         ] {
             let files = |name: &str| Some(if name == "model.onnx" { graph } else { golden }.to_vec());
-            let report = examine(manifest, &files, &default(), NO_TEXT, &mut |_| ()).unwrap();
+            let report = examine(manifest, &files, &default(), NO_TEXT, &no_time, &mut |_| ()).unwrap();
             assert_eq!(report.variants[0].batches, [1], "{}", report.model);
         }
     }
@@ -475,9 +499,10 @@ mod tests {
                 Some(bytes)
             };
             let mut steps = Vec::new();
-            let refused = examine(MANIFEST, &files, &AdmissionLimits::default(), NO_TEXT, &mut |step| {
-                steps.push(step.to_owned());
-            });
+            let refused =
+                examine(MANIFEST, &files, &AdmissionLimits::default(), NO_TEXT, &no_time, &mut |step| {
+                    steps.push(step.to_owned());
+                });
             let refused = refused.unwrap_err();
             assert!(
                 matches!(&refused, AdmissionError::Digest { file: found, .. } if **found == *file),
@@ -485,7 +510,8 @@ mod tests {
             );
             assert_eq!(steps, ["read the manifest", "check the digests"]);
         }
-        let missing = examine(MANIFEST, &|_| None, &AdmissionLimits::default(), NO_TEXT, &mut |_| ());
+        let missing =
+            examine(MANIFEST, &|_| None, &AdmissionLimits::default(), NO_TEXT, &no_time, &mut |_| ());
         assert!(matches!(missing, Err(AdmissionError::Missing { .. })));
     }
 

@@ -226,6 +226,10 @@ pub struct Variant {
     pub parameters: u64,
     /// Heap after loading, in bytes, as measured by its maker.
     pub memory_bytes: u64,
+    /// Heap it keeps once loaded and run, in bytes, as measured by its maker; the service measures again.
+    pub memory_measured: Option<u64>,
+    /// Most heap while it is loaded, in bytes, as measured by its maker.
+    pub load_peak: Option<u64>,
     /// Multiply-adds per item, as predicted by its maker.
     pub operations: u64,
     /// Tolerance of this variant where it differs from the golden file's.

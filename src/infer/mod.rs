@@ -12,19 +12,21 @@ pub mod judge;
 pub mod manifest;
 pub mod model;
 pub mod registry;
+pub mod residency;
 pub mod schedule;
 pub mod tensor;
 pub mod work;
 
 pub use admission::{
     AdmissionError, AdmissionLimits, AdmissionReport, BATCH_MAX, BATCH_MIN, Encode, Excess, OutlineLimits,
-    VariantReport, examine,
+    ThreadTime, VariantReport, examine,
 };
 pub use digest::Digest;
 pub use engine::{Draft, Engine, EngineError, Footprint, RunError, Survey, spec_at};
 pub use judge::{Evidence, judge, out_of_scope};
 pub use manifest::{Manifest, ManifestFault};
 pub use model::{Model, ModelInput};
-pub use registry::{ModelState, ModelStatus, Registry, ReportCounts};
+pub use registry::{Form, ModelState, ModelStatus, Registry, ReportCounts};
+pub use residency::{Cost, Fit, Needs, Residency, Step};
 pub use schedule::{BATCHES_OUT_MAX, ScheduleConfig, ScheduleCounts, Scheduler};
 pub use work::{Batch, Work, WorkInput};

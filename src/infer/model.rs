@@ -89,6 +89,18 @@ impl Model {
         &self.manifest
     }
 
+    /// Runs rows of nothing at each of its shapes, so that it has all the memory it needs from now on. What comes out does
+    /// not matter.
+    pub fn warm_up(&mut self) {
+        let most = self.batch_max;
+        for length in self.manifest.input.lengths() {
+            let row = vec![0.0; length];
+            for items in [1, most] {
+                self.replay(&vec![row.as_slice(); items], &mut || false).ok();
+            }
+        }
+    }
+
     /// Judges one input: one judgement per task, in the order of the manifest. Asks `expired` between nodes.
     pub fn judge(
         &mut self,

@@ -3,10 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::clock::Uptime;
 use crate::flow::{FailureReason, Judgement, ModelId};
 use crate::infer::digest::Digest;
 use crate::infer::manifest::Manifest;
 use crate::infer::model::{Model, ModelInput};
+use crate::infer::residency::Cost;
+use crate::units::Millicores;
 
 /// Sub-buckets per power of two: an error of at most an eighth.
 const STEPS: u32 = 4;
@@ -16,10 +19,15 @@ const OCTAVES: u32 = 30;
 const RUNS_REMEMBERED: u32 = 8192;
 
 /// Whether a model can be used.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum ModelState {
     /// It judges.
+    #[default]
     Ready,
+    /// It is not in memory: it is loaded when there is work for it and room.
+    Unloaded,
+    /// It is on its way into memory.
+    Loading,
     /// It failed at run time and is not asked again until it is loaded anew.
     Quarantined(FailureReason),
     /// It was not admitted or could not be loaded.
@@ -27,14 +35,24 @@ pub enum ModelState {
 }
 
 /// What is shown of a model.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ModelStatus {
     /// `name@version`, or the configured name if it was refused.
     pub id: Arc<str>,
-    /// Digest of the loaded file.
+    /// The form that is in memory, or was last or will be first.
+    pub variant: Option<Arc<str>>,
+    /// All its forms, in the order of its manifest.
+    pub variants: Arc<[Arc<str>]>,
+    /// Digest of the file of that form.
     pub sha256: Option<Digest>,
-    /// Heap it takes, in bytes.
+    /// Whether it is in memory.
+    pub resident: bool,
+    /// Heap that form keeps once loaded, in bytes: as measured, or as predicted where nothing measures.
     pub memory_bytes: u64,
+    /// The same as admission predicted it.
+    pub memory_predicted: u64,
+    /// Most heap that was taken while it was loaded, what it keeps included.
+    pub load_peak: u64,
     /// Whether it can be used.
     pub state: ModelState,
     /// Inputs judged.
@@ -43,6 +61,16 @@ pub struct ModelStatus {
     pub failed: u64,
     /// What it found in reports.
     pub reports: ReportCounts,
+    /// Processor time it has taken, inputs included.
+    pub spent: Duration,
+    /// Processor time it has taken of late, per second.
+    pub cpu: Millicores,
+    /// Times it was loaded.
+    pub loads: u64,
+    /// Times it was unloaded to make room.
+    pub unloads: u64,
+    /// Times it was given up because it gave no sign of life.
+    pub hangs: u64,
     /// Half of the recent runs took at most about this long.
     pub p50: Option<Duration>,
     /// 99 of 100 recent runs took at most about this long.
@@ -62,22 +90,51 @@ pub struct ReportCounts {
     pub unmarked: u64,
 }
 
+/// A form of a model as it is shown: its name, its digest, its memory.
+#[derive(Clone, Debug)]
+pub struct Form {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Digest of its file.
+    pub sha256: Digest,
+    /// Heap as predicted.
+    pub predicted: u64,
+    /// What it costs, as measured where it was.
+    pub cost: Cost,
+    /// Inputs it takes in one run, as proven.
+    pub batch_max: usize,
+}
+
 /// The models by [`ModelId`], in the order of the configuration.
 #[derive(Default)]
 pub struct Registry {
-    slots: Vec<Slot>,
+    /// Empty where the model is lent.
+    slots: Vec<Option<Box<Slot>>>,
 }
 
 struct Slot {
     model: Option<Model>,
+    manifest: Option<Arc<Manifest>>,
+    /// Inputs it takes in one run where it is not loaded.
+    batch_max: usize,
     status: ModelStatus,
     latency: Latency,
+    /// Processor time at the last look, and when that was.
+    looked: (Duration, Uptime),
 }
 
 /// Histogram of durations with steps of a fixed ratio.
 struct Latency {
     counts: [u32; (STEPS * OCTAVES) as usize],
     total: u32,
+}
+
+impl ModelStatus {
+    /// Processor time of one judgement, on average since the start.
+    pub fn spent_each(&self) -> Option<Duration> {
+        let judged = u32::try_from(self.judged).unwrap_or(u32::MAX);
+        self.spent.checked_div(judged)
+    }
 }
 
 impl ReportCounts {
@@ -98,18 +155,140 @@ impl Registry {
 
     /// Adds a loaded model.
     pub fn add(&mut self, model: Model, sha256: Digest, memory_bytes: u64) -> Option<ModelId> {
-        let id = model.manifest().id().clone();
-        self.push(Some(model), id, Some(sha256), memory_bytes, ModelState::Ready)
+        let manifest = Arc::clone(model.manifest());
+        let id = Arc::clone(manifest.id());
+        let status = ModelStatus {
+            id,
+            sha256: Some(sha256),
+            memory_bytes,
+            resident: true,
+            loads: 1,
+            ..ModelStatus::default()
+        };
+        self.push(Slot::new(Some(model), Some(manifest), status))
+    }
+
+    /// Adds the place of a model that was admitted and is not loaded yet.
+    pub fn expect(&mut self, manifest: Arc<Manifest>) -> Option<ModelId> {
+        let variants = manifest.variants.iter().map(|variant| Arc::clone(&variant.name)).collect();
+        let (id, state) = (Arc::clone(manifest.id()), ModelState::Unloaded);
+        let status = ModelStatus { id, state, variants, ..ModelStatus::default() };
+        self.push(Slot::new(None, Some(manifest), status))
     }
 
     /// Adds the place of a model that was not admitted, so that ids keep the order of the configuration.
     pub fn refuse(&mut self, name: &str, why: String) -> Option<ModelId> {
-        self.push(None, name.into(), None, 0, ModelState::Refused(why))
+        let status =
+            ModelStatus { id: name.into(), state: ModelState::Refused(why), ..ModelStatus::default() };
+        self.push(Slot::new(None, None, status))
+    }
+
+    /// Says which form is in memory, or will be.
+    pub fn describe(&mut self, id: ModelId, form: &Form) {
+        let Some(slot) = self.slot_mut(id) else { return };
+        slot.batch_max = form.batch_max;
+        slot.status.variant = Some(Arc::clone(&form.name));
+        slot.status.sha256 = Some(form.sha256);
+        slot.status.memory_predicted = form.predicted;
+        slot.status.memory_bytes = form.cost.kept;
+        slot.status.load_peak = form.cost.peak;
+    }
+
+    /// Puts a loaded model into its place, instead of another form of it if one is there.
+    pub fn install(&mut self, id: ModelId, model: Model, form: &Form) {
+        self.describe(id, form);
+        let Some(slot) = self.slot_mut(id) else { return };
+        slot.model = Some(model);
+        slot.status.resident = true;
+        slot.status.state = ModelState::Ready;
+        slot.status.loads += 1;
+    }
+
+    /// Frees the memory of a model.
+    pub fn unload(&mut self, id: ModelId) {
+        let Some(slot) = self.slot_mut(id) else { return };
+        if slot.model.take().is_some() {
+            slot.status.resident = false;
+            slot.status.unloads += 1;
+            slot.status.state = ModelState::Unloaded;
+        }
+    }
+
+    /// Says that a model is on its way into memory, or, with `false`, that it is not any more.
+    pub fn set_loading(&mut self, id: ModelId, loading: bool) {
+        let Some(slot) = self.slot_mut(id) else { return };
+        let (from, to) = if loading {
+            (ModelState::Unloaded, ModelState::Loading)
+        } else {
+            (ModelState::Loading, ModelState::Unloaded)
+        };
+        if slot.status.state == from {
+            slot.status.state = to;
+        }
+    }
+
+    /// Takes a model out of use for good.
+    pub fn quarantine(&mut self, id: ModelId, reason: FailureReason) {
+        if let Some(slot) = self.slot_mut(id) {
+            slot.quarantine(reason);
+        }
+    }
+
+    /// Lends a model, so that others can be asked whatever it does: a registry with nothing but this one, and what is to
+    /// be shown of it if it does not come back.
+    pub fn lend(&mut self, id: ModelId) -> (Self, Option<ModelStatus>) {
+        let mut slots: Vec<Option<Box<Slot>>> = Vec::new();
+        slots.resize_with(self.slots.len(), || None);
+        let lent = self.slots.get_mut(usize::from(id.0)).and_then(Option::take);
+        let shown = lent.as_ref().map(|slot| slot.shown());
+        if let Some(slot) = slots.get_mut(usize::from(id.0)) {
+            *slot = lent;
+        }
+        (Self { slots }, shown)
+    }
+
+    /// Takes back what was lent.
+    pub fn give_back(&mut self, lent: Self) {
+        for (slot, lent) in self.slots.iter_mut().zip(lent.slots) {
+            if lent.is_some() {
+                *slot = lent;
+            }
+        }
+    }
+
+    /// A model that was lent gives no sign of life.
+    pub fn give_up(&mut self, id: ModelId, mut shown: ModelStatus, work: u64) {
+        shown.hangs += 1;
+        shown.failed += work;
+        let mut slot = Slot::new(None, None, shown);
+        slot.quarantine(FailureReason::Hung);
+        if let Some(place) = self.slots.get_mut(usize::from(id.0)) {
+            *place = Some(Box::new(slot));
+        }
+    }
+
+    /// A model that was given up came back: the place remembers how often that happened.
+    pub fn forgive(&mut self, id: ModelId, lent: Self) {
+        let (hangs, failed) = self.slot(id).map_or((0, 0), |slot| (slot.status.hangs, slot.status.failed));
+        self.give_back(lent);
+        if let Some(slot) = self.slot_mut(id) {
+            (slot.status.hangs, slot.status.failed) = (hangs, failed);
+        }
     }
 
     /// What a model is; `None` if it was refused.
     pub fn manifest(&self, id: ModelId) -> Option<&Arc<Manifest>> {
-        self.slots.get(usize::from(id.0))?.model.as_ref().map(Model::manifest)
+        self.slot(id)?.manifest.as_ref()
+    }
+
+    /// Whether a model can be used; `None` where there is none.
+    pub fn state(&self, id: ModelId) -> Option<&ModelState> {
+        self.slot(id).map(|slot| &slot.status.state)
+    }
+
+    /// How often a model was given up.
+    pub fn hangs(&self, id: ModelId) -> u64 {
+        self.slot(id).map_or(0, |slot| slot.status.hangs)
     }
 
     /// How many inputs a model can judge in one run; 1 where there is no model.
@@ -117,9 +296,9 @@ impl Registry {
         self.batch_sizes().nth(id.0.into()).unwrap_or(1)
     }
 
-    /// How many inputs each model can judge in one run, by [`ModelId`].
+    /// How many inputs each model can judge in one run, by [`ModelId`]: of one that is not loaded, as admission found.
     pub fn batch_sizes(&self) -> impl Iterator<Item = usize> + '_ {
-        self.slots.iter().map(|slot| slot.model.as_ref().map_or(1, Model::batch_max))
+        self.slots.iter().map(|slot| slot.as_ref().map_or(1, |slot| slot.batch_max()))
     }
 
     /// Asks a model: a result for each input, in their order. `late` says whether the deadline of an input passed.
@@ -151,81 +330,133 @@ impl Registry {
         count: usize,
         answer: impl FnOnce(&mut Model) -> Vec<Result<T, FailureReason>>,
     ) -> Vec<Result<T, FailureReason>> {
-        let slot = self.slots.get_mut(usize::from(id.0));
-        let Some(Slot { model: Some(model), status, .. }) = slot else {
-            return vec![Err(FailureReason::Quarantined); count];
-        };
-        if status.state != ModelState::Ready {
-            return vec![Err(FailureReason::Quarantined); count];
-        }
-        let judged = answer(model);
-        for result in &judged {
-            match result {
-                Ok(_) => status.judged += 1,
-                Err(reason) => {
-                    status.failed += 1;
-                    match reason {
-                        FailureReason::Panicked | FailureReason::NonFinite | FailureReason::Errored => {
-                            status.state = ModelState::Quarantined(*reason);
-                        }
-                        FailureReason::Deadline | FailureReason::Quarantined => {}
-                    }
-                }
+        let Some(slot) = self.slot_mut(id) else { return vec![Err(FailureReason::Quarantined); count] };
+        let refusal = match (&slot.status.state, &mut slot.model) {
+            (ModelState::Ready, Some(model)) => {
+                let judged = answer(model);
+                slot.account(&judged);
+                return judged;
             }
-        }
-        judged
+            (ModelState::Unloaded | ModelState::Loading, _) => FailureReason::NoRoom,
+            (ModelState::Ready | ModelState::Quarantined(_) | ModelState::Refused(_), _) => {
+                FailureReason::Quarantined
+            }
+        };
+        vec![Err(refusal); count]
     }
 
     /// Counts what a model found in reports and what it did not read.
     pub fn count(&mut self, id: ModelId, more: ReportCounts) {
-        if let Some(slot) = self.slots.get_mut(usize::from(id.0)) {
+        if let Some(slot) = self.slot_mut(id) {
             slot.status.reports.add(more);
         }
     }
 
     /// Records how long a judgement took, features and the others of its batch included.
     pub fn record(&mut self, id: ModelId, took: Duration) {
-        if let Some(slot) = self.slots.get_mut(usize::from(id.0)) {
+        if let Some(slot) = self.slot_mut(id) {
             slot.latency.record(took);
         }
     }
 
-    /// What is shown of each model, by [`ModelId`].
+    /// Records processor time taken for a model.
+    pub fn spend(&mut self, id: ModelId, spent: Duration) {
+        if let Some(slot) = self.slot_mut(id) {
+            slot.status.spent += spent;
+        }
+    }
+
+    /// Works out what each model has taken of the processor since the last look.
+    pub fn look(&mut self, now: Uptime) {
+        for slot in self.slots.iter_mut().flatten() {
+            if now <= slot.looked.1 {
+                continue;
+            }
+            let (spent, at) = std::mem::replace(&mut slot.looked, (slot.status.spent, now));
+            let share = slot.status.spent.saturating_sub(spent).div_duration_f32(now.since(at));
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "thousandths of a core"
+            )]
+            let millis = (share * 1000.0).round() as u32;
+            slot.status.cpu = Millicores(millis);
+        }
+    }
+
+    /// What is shown of each model, by [`ModelId`]. One that is lent is not among them.
     pub fn status(&self) -> impl Iterator<Item = ModelStatus> + '_ {
-        self.slots.iter().map(|slot| ModelStatus {
-            p50: slot.latency.quantile(0.5),
-            p99: slot.latency.quantile(0.99),
-            ..slot.status.clone()
-        })
+        self.slots.iter().flatten().map(|slot| slot.shown())
     }
 
     /// Heap all of them take, in bytes.
     pub fn memory_bytes(&self) -> u64 {
-        self.slots.iter().map(|slot| slot.status.memory_bytes).sum()
+        let resident = self.slots.iter().flatten().filter(|slot| slot.status.resident);
+        resident.map(|slot| slot.status.memory_bytes).sum()
     }
 
-    fn push(
-        &mut self,
-        model: Option<Model>,
-        id: Arc<str>,
-        sha256: Option<Digest>,
-        memory_bytes: u64,
-        state: ModelState,
-    ) -> Option<ModelId> {
+    fn slot(&self, id: ModelId) -> Option<&Slot> {
+        self.slots.get(usize::from(id.0))?.as_deref()
+    }
+
+    fn slot_mut(&mut self, id: ModelId) -> Option<&mut Slot> {
+        self.slots.get_mut(usize::from(id.0))?.as_deref_mut()
+    }
+
+    fn push(&mut self, slot: Slot) -> Option<ModelId> {
         let next = ModelId(u16::try_from(self.slots.len()).ok()?);
-        let status = ModelStatus {
-            id,
-            sha256,
-            memory_bytes,
-            state,
-            judged: 0,
-            failed: 0,
-            reports: ReportCounts::default(),
-            p50: None,
-            p99: None,
-        };
-        self.slots.push(Slot { model, status, latency: Latency::new() });
+        self.slots.push(Some(Box::new(slot)));
         Some(next)
+    }
+}
+
+impl Slot {
+    fn new(model: Option<Model>, manifest: Option<Arc<Manifest>>, status: ModelStatus) -> Self {
+        let looked = (status.spent, Uptime::ZERO);
+        Self { model, manifest, batch_max: 1, status, latency: Latency::new(), looked }
+    }
+
+    fn batch_max(&self) -> usize {
+        self.model.as_ref().map_or(self.batch_max, Model::batch_max)
+    }
+
+    /// Counts answers; the first fault of the model's own is its last answer.
+    fn account<T>(&mut self, judged: &[Result<T, FailureReason>]) {
+        let mut fault = None;
+        for result in judged {
+            match result {
+                Ok(_) => self.status.judged += 1,
+                Err(reason) => {
+                    self.status.failed += 1;
+                    match reason {
+                        FailureReason::Panicked | FailureReason::NonFinite | FailureReason::Errored => {
+                            fault = Some(*reason);
+                        }
+                        FailureReason::Deadline
+                        | FailureReason::Hung
+                        | FailureReason::Quarantined
+                        | FailureReason::NoRoom => {}
+                    }
+                }
+            }
+        }
+        if let Some(reason) = fault {
+            self.quarantine(reason);
+        }
+    }
+
+    fn quarantine(&mut self, reason: FailureReason) {
+        self.model = None;
+        self.status.resident = false;
+        self.status.state = ModelState::Quarantined(reason);
+    }
+
+    fn shown(&self) -> ModelStatus {
+        ModelStatus {
+            p50: self.latency.quantile(0.5),
+            p99: self.latency.quantile(0.99),
+            ..self.status.clone()
+        }
     }
 }
 

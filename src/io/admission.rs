@@ -6,6 +6,8 @@
 
 mod child;
 mod parent;
+mod source;
 
 pub use child::{chain, child_main};
 pub use parent::{Admission, AdmitError, Admitted};
+pub use source::{ModelSource, ReloadError};

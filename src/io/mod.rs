@@ -1,6 +1,7 @@
 //! The outside world: every adapter, and only adapters.
 
 pub mod admission;
+pub mod devices;
 pub mod disk;
 pub mod files;
 pub mod memory;
@@ -11,3 +12,4 @@ pub mod rows;
 pub mod scratch;
 pub mod sysfs;
 pub mod systemd;
+pub mod watchdog_device;

@@ -352,6 +352,26 @@ mod tests {
     }
 
     #[test]
+    fn a_paused_stream_is_counted_and_not_judged_until_it_is_resumed() {
+        let mut pipeline = Pipeline::new(plan());
+        let push = |pipeline: &mut Pipeline, second: i64| {
+            let at = EventTime(1_800_000_000_000_000 + second * 1_000_000);
+            let samples = vec![Sample { signal: SignalId(0), at, value: 1.0, quality: Quality::Good }];
+            let batch =
+                SampleBatch { stream: StreamId(0), asset: AssetId(0), received: Uptime::ZERO, samples };
+            pipeline.push_samples(&batch, UtcTime { micros: at.0, quality: ClockQuality::Synced });
+        };
+        pipeline.set_paused(&[StreamId(0)]);
+        (0..5).for_each(|second| push(&mut pipeline, second));
+        let (tally, held) = pipeline.count(Stage::Infer);
+        assert!(tally.balances(held) && tally.dropped(DropReason::Paused) == 5 && held == 0, "{tally:?}");
+        pipeline.set_paused(&[StreamId(7)]);
+        (5..8).for_each(|second| push(&mut pipeline, second));
+        let (tally, held) = pipeline.count(Stage::Infer);
+        assert!(tally.balances(held) && tally.dropped(DropReason::Paused) == 5 && held == 3, "{tally:?}");
+    }
+
+    #[test]
     fn stretched_hops_leave_no_source_out() {
         let mut pipeline = Pipeline::new(plan());
         let (level, admit, reason) = (Level::Warm, Admit::All, BudgetReason::Temperature);

@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tracing::info;
 
 use crate::clock::{Clock, EventTime, SystemClock, Uptime, UtcTime};
-use crate::flow::{Budget, Change, Event, Inference, Priority, Report, SampleBatch};
+use crate::flow::{Budget, Change, Event, Inference, Priority, Report, SampleBatch, StreamId};
 use crate::infer::{BATCH_MAX, BATCHES_OUT_MAX, Batch};
 use crate::ingest::{Ingest, Message, Sink};
 use crate::io::mqtt::{Inbound, Unsent};
@@ -45,6 +45,8 @@ pub(in crate::runtime) struct Analyze {
     pub(in crate::runtime) urgent: mpsc::Sender<OutboxRequest>,
     pub(in crate::runtime) outbox: mpsc::Sender<OutboxRequest>,
     pub(in crate::runtime) budget: watch::Receiver<Budget>,
+    /// The streams that are not judged for now.
+    pub(in crate::runtime) paused: watch::Receiver<Arc<[StreamId]>>,
     pub(in crate::runtime) decisions: Decisions,
     pub(in crate::runtime) complaints: Complaints,
     pub(in crate::runtime) arrivals: Arrivals,
@@ -80,6 +82,8 @@ impl Analyze {
     pub(in crate::runtime) async fn run(mut self) {
         let mut inputs = Vec::with_capacity(TURN_MESSAGES);
         let mut reported = Uptime::ZERO;
+        // Those of before the restart.
+        self.pipeline.set_paused(&self.paused.borrow_and_update());
         loop {
             let wake = self.wake();
             let room = self.crowd.admits(self.pipeline.fullness(), self.clock.uptime());
@@ -92,6 +96,7 @@ impl Analyze {
                     }
                 }
                 Ok(()) = self.budget.changed() => {}
+                Ok(()) = self.paused.changed() => self.paused.mark_changed(),
                 () = tokio::time::sleep_until(wake) => {}
             }
             while let Ok(judged) = self.results.try_recv() {
@@ -99,6 +104,9 @@ impl Analyze {
             }
             let now = self.clock.uptime();
             self.pipeline.set_budget(*self.budget.borrow());
+            if self.paused.has_changed().unwrap_or(false) {
+                self.pipeline.set_paused(&self.paused.borrow_and_update());
+            }
             self.pipeline.tick(now);
             self.feed_models(now);
             self.tell_link();
@@ -132,6 +140,7 @@ impl Analyze {
                     self.metrics.add(Metric::PlantBytes, message.payload().len() as u64);
                     self.unacked.push_back(message.receipt());
                 }
+                PlantInput::Taken(receipt) => self.unacked.push_back(receipt),
                 PlantInput::Up(publisher) => self.decisions.up(publisher),
                 PlantInput::Down => self.decisions.down(),
                 PlantInput::End => ended = true,

@@ -13,6 +13,7 @@ use crate::flow::{Budget, Level, MemoryReading};
 use crate::governor::{Governor, GovernorConfig, GovernorStatus, Readings};
 use crate::io::sysfs::{Sysfs, SysfsError, hottest, trip_points};
 use crate::runtime::common::{Common, WiringError};
+use crate::runtime::hardware::HardwareView;
 use crate::runtime::plant::stopped;
 use crate::runtime::retry::IDLE_TURN;
 use crate::telemetry::{Metric, Metrics, Progress, Task};
@@ -30,6 +31,7 @@ pub(in crate::runtime) struct GovernorShell {
     pub(in crate::runtime) budget: watch::Sender<Budget>,
     pub(in crate::runtime) status: watch::Sender<GovernorStatus>,
     stopping: watch::Receiver<bool>,
+    hardware: HardwareView,
     clock: SystemClock,
     metrics: Arc<Metrics>,
     progress: Arc<Progress>,
@@ -40,6 +42,7 @@ pub(in crate::runtime) fn prepare_governor(
     config: &Config,
     root: &Path,
     stopping: watch::Receiver<bool>,
+    hardware: HardwareView,
     common: &Common,
 ) -> Result<GovernorShell, WiringError> {
     let sysfs = Sysfs::at(root);
@@ -66,6 +69,7 @@ pub(in crate::runtime) fn prepare_governor(
         budget: watch::channel(Budget::NOMINAL).0,
         status,
         stopping,
+        hardware,
         clock: common.clock.clone(),
         metrics: Arc::clone(&common.metrics),
         progress: Arc::clone(&common.progress),
@@ -115,15 +119,16 @@ impl GovernorShell {
         let memory = self.sysfs.process_memory();
         let memory_used = memory.map_or(Bytes(0), |memory| memory.anonymous.unwrap_or(memory.resident));
         let memory = MemoryReading { used: memory_used, ..MemoryReading::default() };
+        let hardware = self.hardware.current(at);
         let Some(thermal) = &self.profile.thermal else {
-            return Readings { at, trip: NO_HEAT, memory, ..Readings::default() };
+            return Readings { at, trip: NO_HEAT, memory, hardware, ..Readings::default() };
         };
         let trip = match self.limit {
             TemperatureLimit::Auto => thermal.trip_among(trip_points(&zones, &thermal.zones)),
             TemperatureLimit::Fixed(limit) => limit,
         };
         let temperature = hottest(&zones, &thermal.zones);
-        Readings { at, temperature, trip, memory, ..Readings::default() }
+        Readings { at, temperature, trip, memory, hardware, ..Readings::default() }
     }
 }
 

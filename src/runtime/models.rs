@@ -1,10 +1,11 @@
-//! Admits and loads the configured models. One that is refused does not stop the others.
+//! Admits the configured models and says which of them fit into memory. One that is refused does not stop the others.
 
 use std::sync::Arc;
 
-use crate::config::ModelEntry;
-use crate::infer::{Digest, Manifest, Model, Registry};
-use crate::io::admission::{Admission, chain};
+use crate::config::{Config, ModelEntry};
+use crate::flow::{ModelId, Priority};
+use crate::infer::{Fit, Form, Manifest, Needs, Registry, residency};
+use crate::io::admission::{Admission, ModelSource, chain};
 use crate::runtime::reading::Reading;
 use crate::units::Bytes;
 
@@ -24,7 +25,7 @@ pub struct ModelFault {
     pub why: String,
 }
 
-/// The configured models: loaded, or refused with a reason.
+/// The configured models: admitted, or refused with a reason. None is loaded yet.
 pub struct Models {
     /// The engine's side, by `ModelId`.
     pub registry: Registry,
@@ -32,42 +33,77 @@ pub struct Models {
     pub manifests: Vec<Option<Arc<Manifest>>>,
     /// How reports are read for each; `None` where it takes features or was refused.
     pub readings: Vec<Option<Reading>>,
+    /// Where each is loaded from; `None` where it was refused.
+    pub sources: Vec<Option<Arc<ModelSource>>>,
     /// Why those were refused.
     pub faults: Vec<ModelFault>,
 }
 
-/// Admits each model in a child process and loads the bytes that were examined.
+/// Admits each model in a child process. What was examined is loaded later, from the same bytes.
 pub fn load_models(entries: &[ModelEntry]) -> std::io::Result<Models> {
     let admission = Admission::by_this_program(ADMISSION_MEMORY, ADMISSION_SECONDS)?;
-    let (registry, manifests, readings, faults) = (Registry::new(), Vec::new(), Vec::new(), Vec::new());
-    let mut models = Models { registry, manifests, readings, faults };
+    let mut models = Models::none();
     for (index, entry) in entries.iter().enumerate() {
-        match load(&admission, entry) {
-            Ok(Loaded { model, reading, sha256, memory_bytes }) => {
-                models.manifests.push(Some(Arc::clone(model.manifest())));
-                models.readings.push(reading);
-                models.registry.add(model, sha256, memory_bytes);
-            }
-            Err(why) => {
-                models.registry.refuse(&entry.name, why.clone());
-                models.manifests.push(None);
-                models.readings.push(None);
-                models.faults.push(ModelFault { index, why });
-            }
+        match admit(&admission, entry) {
+            Ok((source, reading)) => models.expect(source, reading),
+            Err(why) => models.refuse(index, &entry.name, why),
         }
     }
     Ok(models)
 }
 
-/// A model ready to be asked.
-struct Loaded {
-    model: Model,
-    reading: Option<Reading>,
-    sha256: Digest,
-    memory_bytes: u64,
+impl Models {
+    /// Without any.
+    pub fn none() -> Self {
+        let (manifests, readings, sources, faults) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        Self { registry: Registry::new(), manifests, readings, sources, faults }
+    }
+
+    /// What each asks for, by [`ModelId`]. The models of alarm streams stay in memory.
+    pub fn needs(&self, config: &Config) -> Vec<Needs> {
+        let alarms = || config.streams.iter().filter(|stream| stream.priority == Priority::Alarm);
+        let is_pinned =
+            |id: u16| alarms().any(|stream| stream.model == Some(id) || stream.extractor == Some(id));
+        let needs = |(id, source): (u16, &Option<Arc<ModelSource>>)| Needs {
+            forms: source.iter().flat_map(|source| source.forms()).map(|form| form.cost).collect(),
+            pinned: is_pinned(id),
+        };
+        (0_u16..).zip(&self.sources).map(needs).collect()
+    }
+
+    /// Whether they fit into what the rest of the plan leaves of the budget.
+    pub fn fit(&self, config: &Config, fixed: u64) -> Fit {
+        residency::plan(&self.needs(config), config.budget.memory.0.saturating_sub(fixed))
+    }
+
+    /// `name@version`, or the configured name of one that was refused.
+    pub fn name(&self, id: ModelId) -> Arc<str> {
+        let status = self.registry.status().nth(id.0.into());
+        status.map_or_else(|| Arc::from(""), |status| status.id)
+    }
+
+    fn expect(&mut self, source: ModelSource, reading: Option<Reading>) {
+        let manifest = Arc::clone(source.manifest());
+        if let Some(id) = self.registry.expect(Arc::clone(&manifest))
+            && let Some(first) = source.forms().first()
+        {
+            self.registry.describe(id, first);
+        }
+        self.manifests.push(Some(manifest));
+        self.readings.push(reading);
+        self.sources.push(Some(Arc::new(source)));
+    }
+
+    fn refuse(&mut self, index: usize, name: &str, why: String) {
+        self.registry.refuse(name, why.clone());
+        self.manifests.push(None);
+        self.readings.push(None);
+        self.sources.push(None);
+        self.faults.push(ModelFault { index, why });
+    }
 }
 
-fn load(admission: &Admission, entry: &ModelEntry) -> Result<Loaded, String> {
+fn admit(admission: &Admission, entry: &ModelEntry) -> Result<(ModelSource, Option<Reading>), String> {
     let admitted = admission.admit(&entry.path).map_err(|error| chain(&error))?;
     if *admitted.manifest().name != *entry.name {
         let found = &admitted.manifest().name;
@@ -77,14 +113,13 @@ fn load(admission: &Admission, entry: &ModelEntry) -> Result<Loaded, String> {
             entry.name
         ));
     }
-    let (_, variant) = admitted.variant(None).ok_or("the manifest names no variant")?;
-    let (sha256, memory_bytes) = (variant.sha256, variant.memory_bytes);
     let reading = Reading::new(admitted.manifest(), &|file| admitted.file(file).map(<[u8]>::to_vec));
     let reading =
         reading.map_err(|error| format!("model {}: {}", admitted.manifest().id(), chain(&error)))?;
-    match admitted.load(None) {
-        Ok(Some(model)) => Ok(Loaded { model, reading, sha256, memory_bytes }),
-        Ok(None) => Err("the manifest names no variant".to_owned()),
-        Err(error) => Err(chain(&error)),
-    }
+    Ok((admitted.source(), reading))
+}
+
+/// The forms of each model, by [`ModelId`].
+pub(in crate::runtime) fn forms(sources: &[Option<Arc<ModelSource>>]) -> Vec<Vec<Form>> {
+    sources.iter().map(|source| source.as_ref().map_or_else(Vec::new, |source| source.forms())).collect()
 }

@@ -10,6 +10,7 @@ use tracing::{debug, info, warn};
 
 use crate::clock::{Clock, SystemClock, Uptime};
 use crate::io::mqtt::{Arrival, Connection, Inbound, MqttError, Publisher, Qos};
+use crate::runtime::operations::{Command, Intake, Sorted};
 use crate::runtime::retry::{IDLE_TURN, Retry, best_effort};
 use crate::runtime::target::Target;
 use crate::telemetry::{Metric, Metrics, Progress, Task};
@@ -23,6 +24,8 @@ pub(in crate::runtime) enum PlantInput {
     Up(Publisher),
     /// A message; to be acknowledged through the latest publisher.
     Message(Inbound),
+    /// A message that was taken elsewhere; to be acknowledged in its turn.
+    Taken(Inbound),
     /// The connection is gone.
     Down,
     /// No more messages will come.
@@ -34,6 +37,9 @@ pub(in crate::runtime) struct PlantLink {
     pub(in crate::runtime) target: Target,
     pub(in crate::runtime) filters: Vec<String>,
     pub(in crate::runtime) inputs: mpsc::Sender<PlantInput>,
+    /// Tells commands and what we said ourselves from what the plant says.
+    pub(in crate::runtime) intake: Intake,
+    pub(in crate::runtime) commands: mpsc::Sender<Command>,
     pub(in crate::runtime) publisher: watch::Sender<Option<Publisher>>,
     pub(in crate::runtime) stopping: watch::Receiver<bool>,
     pub(in crate::runtime) clock: SystemClock,
@@ -118,13 +124,31 @@ impl PlantLink {
                 Ok(Arrival::Closed) => return Ended::Closed,
                 // A message that arrives while stopping is not acknowledged: the broker keeps it for the next start.
                 Ok(Arrival::Message(message)) if !ending => {
-                    if self.inputs.send(PlantInput::Message(message)).await.is_err() {
+                    if self.inputs.send(self.sorted(message)).await.is_err() {
                         return Ended::Closed;
                     }
                 }
                 Ok(arrival) => self.other(arrival, &publisher, retry).await,
             }
         }
+    }
+
+    /// Takes commands out of what comes, and what we said ourselves; both still want their acknowledgement.
+    fn sorted(&self, message: Inbound) -> PlantInput {
+        let metric = match self.intake.sort(message.topic(), message.payload(), message.retained()) {
+            Sorted::Plant => return PlantInput::Message(message),
+            Sorted::Own => Metric::PlantOwn,
+            Sorted::Command(command) => match self.commands.try_send(command) {
+                Ok(()) => return PlantInput::Taken(message.receipt()),
+                Err(_) => Metric::RefusedCommands,
+            },
+            Sorted::Refused(refusal) => {
+                debug!(?refusal, "refused a command");
+                Metric::RefusedCommands
+            }
+        };
+        self.metrics.add(metric, 1);
+        PlantInput::Taken(message.receipt())
     }
 
     async fn other(&self, arrival: Arrival, publisher: &Publisher, retry: &mut Retry) {

@@ -86,6 +86,7 @@ async fn supervise(mut service: Service, stop: Option<oneshot::Receiver<()>>) ->
             _ = &mut service.governor => break Err(RunError::Ended("governor")),
             _ = &mut service.infer => break Err(RunError::Ended("infer")),
             _ = &mut service.status => break Err(RunError::Ended("status")),
+            _ = &mut service.operations => break Err(RunError::Ended("operations")),
             () = tokio::time::sleep(IDLE_TURN) => {
                 match service.progress.stalled(service.clock.uptime()) {
                     None => systemd::feed_watchdog(),
@@ -196,6 +197,7 @@ mod tests {
             forward: task(),
             governor: task(),
             status: task(),
+            operations: task(),
             infer,
             outbox,
             stopping,

@@ -18,7 +18,7 @@ use tracing::{error, info};
 use crate::clock::{Clock, EventTime, SystemClock, Uptime};
 use crate::config::{Config, LinkSettings};
 use crate::egress::Door;
-use crate::flow::Budget;
+use crate::flow::{Budget, StreamId};
 use crate::forward::{ForwardConfig, LaneStart, Moment, Session, Status};
 use crate::infer::{BATCHES_OUT_MAX, ModelStatus, Registry};
 use crate::ingest::Ingest;
@@ -37,10 +37,12 @@ use crate::runtime::crowd::Crowd;
 use crate::runtime::decisions::Decisions;
 use crate::runtime::forward::{Forward, Wires};
 use crate::runtime::governor::prepare_governor;
+use crate::runtime::hardware::HardwareVoice;
 use crate::runtime::infer::{InferWorker, Scratch};
 use crate::runtime::known_time::KnownTime;
 use crate::runtime::limits::{INPUTS_MAX, REQUESTS_MAX, URGENT_MAX};
 use crate::runtime::models::{Models, load_models};
+use crate::runtime::operations::{PauseBook, Surroundings, prepare};
 use crate::runtime::options::{Options, Pace};
 use crate::runtime::outbox::{OutboxReport, OutboxRequest, OutboxWorker};
 use crate::runtime::plan::{Plan, door, plan};
@@ -71,6 +73,7 @@ pub(in crate::runtime) struct Service {
     pub(in crate::runtime) forward: JoinHandle<()>,
     pub(in crate::runtime) governor: JoinHandle<()>,
     pub(in crate::runtime) status: JoinHandle<()>,
+    pub(in crate::runtime) operations: JoinHandle<()>,
     pub(in crate::runtime) infer: oneshot::Receiver<()>,
     pub(in crate::runtime) outbox: oneshot::Receiver<Result<(), OutboxError>>,
     pub(in crate::runtime) stopping: watch::Sender<bool>,
@@ -91,16 +94,19 @@ pub(in crate::runtime) fn wire(config: &Config, options: &Options) -> Result<Ser
     let (health, health_seen) = watch::channel(Arc::from(""));
     let (publisher, publisher_seen) = watch::channel(None);
 
-    let governor = prepare_governor(config, &options.root, stopping_seen.clone(), &common)?;
+    let (_voice, view) = HardwareVoice::channel();
+    let governor = prepare_governor(config, &options.root, stopping_seen.clone(), view, &common)?;
     let models = admitted_models(config)?;
     let outbox = start_outbox(config, door(config, &models.manifests, &models.readings), &common)?;
     let plan = plan(config, &models.manifests, &models.readings, outbox.epoch)
         .map_err(|faults| WiringError::Plan { faults })?;
-    let (forward, link) = start_forward(config, &common, &outbox, grace_seen, health_seen)?;
+    let (forward, link) = start_forward(config, &common, &outbox, grace_seen, health_seen.clone())?;
     let models = (models.registry, models.readings);
-    let brain =
-        start_brain(plan, models, (outbox.urgent, outbox.requests), governor.budget.subscribe(), &common)?;
+    let pauses = Arc::new(pause_book(config, &common));
+    let allowed = Allowed { budget: governor.budget.subscribe(), paused: pauses.ids() };
+    let brain = start_brain(plan, models, (outbox.urgent, outbox.requests), allowed, &common)?;
     let sources = Sources {
+        pauses: pauses.subscribe(),
         outbox: outbox.report,
         link,
         models: brain.models,
@@ -110,6 +116,14 @@ pub(in crate::runtime) fn wire(config: &Config, options: &Options) -> Result<Ser
         progress: Arc::clone(&common.progress),
     };
     let instance = instance();
+    let around = Surroundings {
+        pauses,
+        health: health_seen,
+        publisher: publisher_seen.clone(),
+        stopping: stopping_seen.clone(),
+        instance: instance.clone(),
+    };
+    let operations = prepare(&config.gateway.state_dir, around, &common);
     let status = StatusReport {
         sources,
         publisher: publisher_seen.clone(),
@@ -125,8 +139,10 @@ pub(in crate::runtime) fn wire(config: &Config, options: &Options) -> Result<Ser
     };
     let plant = PlantLink {
         target: plant_target(config, &common)?,
-        filters: brain.filters,
+        filters: brain.filters.into_iter().chain([common.topics.commands()]).collect(),
         inputs: brain.inputs,
+        intake: operations.intake,
+        commands: operations.commands,
         publisher,
         stopping: stopping_seen,
         clock: common.clock.clone(),
@@ -140,6 +156,7 @@ pub(in crate::runtime) fn wire(config: &Config, options: &Options) -> Result<Ser
         analyze: brain.analyze,
         governor: tokio::spawn(governor.run()),
         status: tokio::spawn(status.run()),
+        operations: tokio::spawn(operations.shell.run()),
         plant: tokio::spawn(plant.run()),
         infer: brain.infer,
         outbox: outbox.done,
@@ -250,6 +267,12 @@ fn start_forward(
     Ok((tokio::spawn(forward.run()), status_seen))
 }
 
+/// What the brain may judge at the moment.
+struct Allowed {
+    budget: watch::Receiver<Budget>,
+    paused: watch::Receiver<Arc<[StreamId]>>,
+}
+
 /// The brain's task, the models' thread and the ways to them.
 struct BrainSide {
     analyze: JoinHandle<()>,
@@ -263,7 +286,7 @@ fn start_brain(
     mut plan: Plan,
     (registry, readings): (Registry, Vec<Option<Reading>>),
     (urgent, outbox): (mpsc::Sender<OutboxRequest>, mpsc::Sender<OutboxRequest>),
-    budget: watch::Receiver<Budget>,
+    allowed: Allowed,
     common: &Common,
 ) -> Result<BrainSide, WiringError> {
     let (work, work_seen) = mpsc::channel(BATCHES_OUT_MAX);
@@ -295,7 +318,8 @@ fn start_brain(
         results: results_seen,
         urgent,
         outbox,
-        budget,
+        budget: allowed.budget,
+        paused: allowed.paused,
         decisions: Decisions::new(),
         complaints: Complaints::new(names),
         arrivals: Arrivals::default(),
@@ -308,6 +332,12 @@ fn start_brain(
         progress: Arc::clone(&common.progress),
     };
     Ok(BrainSide { analyze: tokio::spawn(analyze.run()), infer, inputs, filters, models })
+}
+
+/// The pauses of the configured streams, those of before the restart among them.
+fn pause_book(config: &Config, common: &Common) -> PauseBook {
+    let streams = config.streams.iter().map(|stream| (Arc::clone(&stream.name), stream.priority)).collect();
+    PauseBook::open(&config.gateway.state_dir, streams, common.clock.clone())
 }
 
 fn topics(config: &Config) -> Topics {

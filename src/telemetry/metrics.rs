@@ -37,6 +37,12 @@ metrics! {
     PlantOversize = "tidegate_plant_oversize_total",
     /// Subscriptions the plant broker does not grant on this connection.
     PlantRefused = "tidegate_plant_refused_subscriptions",
+    /// Messages of our own that a stream's filter brought back; never decoded.
+    PlantOwn = "tidegate_plant_own_messages_total",
+    /// Commands that were run.
+    Commands = "tidegate_commands_total",
+    /// Messages on command topics that are no command we offer, or came while too many waited.
+    RefusedCommands = "tidegate_refused_commands_total",
     /// Distinct sources seen.
     Series = "tidegate_ingest_series",
     /// Samples accepted out of order.

@@ -16,7 +16,7 @@ use tidegate::flow::{
     VariantRule, When,
 };
 use tidegate::governor::{Governor, GovernorConfig, Readings};
-use tidegate::infer::{BATCH_MIN, Batch, Work, WorkInput};
+use tidegate::infer::{BATCH_MIN, Batch, ScheduleConfig, Work, WorkInput};
 use tidegate::pipeline::{Pipeline, PipelinePlan, StreamPlan};
 use tidegate::units::{Bytes, Celsius, Millicores};
 use tidegate::window::{Length, WindowConfig};
@@ -304,11 +304,7 @@ impl HotBox {
         for work in std::mem::take(&mut batch.work) {
             self.resolve(work, at, (took, spent));
         }
-        let measured = match self.scene.planted {
-            Planted::CostNotNormalised => took.div_f32(self.twin.clock().get()),
-            Planted::Nothing | Planted::NoHysteresis | Planted::LostIsZero => took,
-        };
-        self.pipeline.settle(batch, measured);
+        self.pipeline.settle(batch, took, at);
     }
 
     fn resolve(&mut self, work: Work, at: Uptime, (took, spent): (Duration, Duration)) {
@@ -360,12 +356,15 @@ impl HotBox {
                 self.pipeline.set_budget(budget);
             }
         }
+        // With or without a governor the scheduler is told the clock.
+        if self.scene.planted != Planted::CostNotNormalised {
+            self.pipeline.set_clock(self.twin.clock());
+        }
         if self.budget.level == Level::Emergency {
             self.alarms.iter_mut().for_each(|alarm| alarm.3 = true);
         }
         self.alarms.make_contiguous().sort_unstable();
-        while let Some(&(due, _, _, blind)) = self.alarms.front().filter(|alarm| alarm.0 < self.now) {
-            let _: Uptime = due;
+        while let Some(&(_, _, _, blind)) = self.alarms.front().filter(|alarm| alarm.0 < self.now) {
             *if blind { &mut self.record.alarms_excused } else { &mut self.record.alarms_missed } += 1;
             self.alarms.pop_front();
         }
@@ -468,7 +467,15 @@ fn plan(scene: &Scene) -> PipelinePlan {
         policies: Vec::new(),
         words: Vec::new(),
         epoch: 1,
-        queue_max: QUEUE_MAX,
-        batch_max: scene.costs.iter().map(|cost| if cost.batches { scene.batch_max } else { 1 }).collect(),
+        schedule: ScheduleConfig {
+            pieces_max: QUEUE_MAX,
+            bytes_max: Bytes(24 << 20),
+            batch_max: scene
+                .costs
+                .iter()
+                .map(|cost| if cost.batches { scene.batch_max } else { 1 })
+                .collect(),
+            costs: scene.costs.iter().map(|cost| Some(cost.single)).collect(),
+        },
     }
 }

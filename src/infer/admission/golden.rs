@@ -104,6 +104,11 @@ impl Golden {
         self.cases.len()
     }
 
+    /// What goes into the graph, case by case.
+    pub(crate) fn inputs(&self) -> impl Iterator<Item = &[f64]> + Clone {
+        self.cases.iter().map(|case| case.input.as_slice())
+    }
+
     /// Replays every case; the largest difference if all are within the tolerance.
     pub(crate) fn replay(
         &self,

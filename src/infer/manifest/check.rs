@@ -100,6 +100,8 @@ fn variants(raw: Vec<RawVariant>, faults: &mut Faults) -> Vec<Variant> {
             sha256: faults.digest(&key("sha256"), raw.sha256),
             parameters: faults.require(&key("parameters"), raw.parameters, "a count").unwrap_or(0),
             memory_bytes: faults.require(&key("memory_bytes"), raw.memory_bytes, "bytes").unwrap_or(0),
+            memory_measured: raw.memory_measured,
+            load_peak: raw.load_peak,
             operations: faults.require(&key("operations"), raw.operations, "a count").unwrap_or(0),
             tolerance,
         });

@@ -107,6 +107,8 @@ pub(crate) struct RawVariant {
     pub(crate) sha256: Option<String>,
     pub(crate) parameters: Option<u64>,
     pub(crate) memory_bytes: Option<u64>,
+    pub(crate) memory_measured: Option<u64>,
+    pub(crate) load_peak: Option<u64>,
     pub(crate) operations: Option<u64>,
     pub(crate) tolerance: Option<f32>,
 }

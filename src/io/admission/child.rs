@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use rustix::process::{Resource, Rlimit, setrlimit};
 use serde::{Deserialize, Serialize};
 
+use crate::clock::SystemClock;
 use crate::infer::manifest::MANIFEST_BYTES_MAX;
 use crate::infer::{AdmissionLimits, AdmissionReport, Encode, examine};
 use crate::io::files::read_capped;
@@ -49,7 +50,8 @@ fn examined(dir: &Path, memory: Bytes, encode: Encode<'_>) -> Line {
     let files = |name: &str| read_capped(&dir.join(name), limits.file_bytes).ok();
     // A step that cannot be told is no reason to stop; the last line is the one that counts.
     let mut step = |what: &str| drop(say(&Line::Step(what.to_owned())));
-    match examine(&text, &files, &limits, encode, &mut step) {
+    let clock = SystemClock::start();
+    match examine(&text, &files, &limits, encode, &|| clock.thread_time(), &mut step) {
         Ok(report) => Line::Report(Box::new(report)),
         // A parser repeats what it does not know, however long; the parent reads no more than a line of its log.
         Err(error) => Line::Refused(chain(&error).chars().take(REFUSAL_CHARS).collect()),

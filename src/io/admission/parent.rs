@@ -15,6 +15,7 @@ use crate::infer::{
     AdmissionError, AdmissionLimits, AdmissionReport, Digest, EngineError, Model, VariantReport,
 };
 use crate::io::admission::child::Line;
+use crate::io::admission::source::{ModelSource, proven};
 use crate::io::files::read_capped;
 use crate::units::Bytes;
 
@@ -42,6 +43,7 @@ pub struct Admission {
 #[derive(Clone)]
 pub struct Admitted {
     manifest: Arc<Manifest>,
+    folder: PathBuf,
     report: AdmissionReport,
     /// Bytes of every file that the manifest names.
     files: BTreeMap<Arc<str>, Vec<u8>>,
@@ -139,7 +141,7 @@ impl Admission {
         if !same {
             return Err(AdmitError::Changed { model: name.into_owned() });
         }
-        Ok(Admitted { manifest: Arc::new(manifest), report, files: kept })
+        Ok(Admitted { manifest: Arc::new(manifest), folder: dir.to_owned(), report, files: kept })
     }
 
     /// Runs the child to its end, natural or not.
@@ -243,11 +245,13 @@ impl Admitted {
     pub fn load(&self, name: Option<&str>) -> Result<Option<Model>, EngineError> {
         let Some((variant, report)) = self.variant(name) else { return Ok(None) };
         let bytes = self.file(&variant.file).unwrap_or_default();
-        // Of our own sizes those it was examined at: the child is not trusted with any other, nor to take the first.
-        let own = AdmissionLimits::default().batches.into_iter().enumerate();
-        let examined = own.filter(|(index, items)| *index == 0 || report.batches.contains(items));
-        let batches: Vec<usize> = examined.map(|(_, items)| items).collect();
-        Model::load(Arc::clone(&self.manifest), bytes, &batches).map(Some)
+        Model::load(Arc::clone(&self.manifest), bytes, &proven(report)).map(Some)
+    }
+
+    /// Where it can be loaded from again, without its bytes.
+    pub fn source(&self) -> ModelSource {
+        let Self { manifest, folder, report, .. } = self;
+        ModelSource::new(Arc::clone(manifest), folder.clone(), report.variants.clone())
     }
 }
 

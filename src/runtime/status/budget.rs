@@ -14,12 +14,14 @@ pub(in crate::runtime::status) fn budget_json(sources: &Sources, memory_max: Byt
     let governor = sources.governor.borrow();
     let refused = |priority: &Priority| !budget.admit.allows(*priority);
     let shedding: Vec<&str> = Priority::ALL.iter().filter(|p| refused(p)).map(|p| p.as_str()).collect();
+    let pauses = sources.pauses.borrow();
+    let paused: Vec<&str> = pauses.streams().map(|stream| &**stream).collect();
     let shed = sources.metrics.stage(Stage::Infer).tally.dropped(DropReason::Budget);
     json!({
         "level": budget.level.as_str(), "reason": budget.reason.as_str(), "stretch": budget.stretch,
         "temperature": governor.temperature.map(|celsius| celsius.0),
         "headroom": governor.headroom, "trip": governor.target.map(|target| target.0),
         "memory": sources.metrics.get(Metric::MemoryBytes), "memory_limit": memory_max.0,
-        "shedding": shedding, "shed": shed,
+        "paused": paused, "shedding": shedding, "shed": shed,
     })
 }

@@ -47,7 +47,11 @@ fn complaint(sources: &Sources, seen: &Seen<'_>) -> Option<String> {
 
 fn bad_model(sources: &Sources) -> Option<String> {
     let models = sources.models.borrow();
-    let bad = models.iter().find(|model| model.state != ModelState::Ready)?;
+    // One that takes turns with others is where it should be.
+    let bad = models.iter().find(|model| match model.state {
+        ModelState::Ready | ModelState::Unloaded | ModelState::Loading => false,
+        ModelState::Quarantined(_) | ModelState::Refused(_) => true,
+    })?;
     Some(format!("model {} is not in use", bad.id))
 }
 

@@ -16,5 +16,5 @@ mod tests;
 mod topics;
 
 pub(in crate::runtime) use report::{REPORT_EVERY, Sources, StatusReport};
-pub(in crate::runtime) use stamp::last_health;
+pub(in crate::runtime) use stamp::{last_health, stamped};
 pub(in crate::runtime) use topics::Topics;

@@ -11,7 +11,9 @@ pub(in crate::runtime::status) fn models_json(models: &[ModelStatus]) -> Value {
     let row = |model: &ModelStatus| {
         let (state, reason) = match &model.state {
             ModelState::Ready => ("ready", None),
-            ModelState::Quarantined(reason) => ("quarantined", Some(format!("{reason:?}").to_lowercase())),
+            ModelState::Unloaded => ("unloaded", None),
+            ModelState::Loading => ("loading", None),
+            ModelState::Quarantined(reason) => ("quarantined", Some(reason.as_str().to_owned())),
             ModelState::Refused(why) => ("refused", Some(why.clone())),
         };
         let micros = |took: Option<Duration>| took.map(|took| took.as_micros() as f64);

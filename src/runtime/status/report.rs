@@ -14,6 +14,7 @@ use crate::infer::{ModelState, ModelStatus, ReportCounts};
 use crate::io::mqtt::{Delivery, Publisher};
 use crate::runtime::certificates::Certificates;
 use crate::runtime::known_time::KnownTime;
+use crate::runtime::operations::Pauses;
 use crate::runtime::outbox::OutboxReport;
 use crate::runtime::plant::stopped;
 use crate::runtime::retry::IDLE_TURN;
@@ -45,6 +46,7 @@ pub(in crate::runtime) struct Sources {
     pub(in crate::runtime) models: watch::Receiver<Vec<ModelStatus>>,
     pub(in crate::runtime) budget: watch::Receiver<Budget>,
     pub(in crate::runtime) governor: watch::Receiver<GovernorStatus>,
+    pub(in crate::runtime) pauses: watch::Receiver<Pauses>,
     pub(in crate::runtime) metrics: Arc<Metrics>,
     pub(in crate::runtime) progress: Arc<Progress>,
 }

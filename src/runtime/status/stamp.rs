@@ -13,12 +13,7 @@ pub(in crate::runtime) fn last_health(clock: &SystemClock, instance: &str) -> St
 
 /// Puts version, time and instance into a JSON object; into health also the Unix time that watchers of other services
 /// expect.
-pub(in crate::runtime::status) fn stamped(
-    clock: &SystemClock,
-    instance: &str,
-    name: &str,
-    text: &str,
-) -> String {
+pub(in crate::runtime) fn stamped(clock: &SystemClock, instance: &str, name: &str, text: &str) -> String {
     let ts = utc_text(clock);
     let time = match name {
         HEALTH => format!("\"time\":{},", clock.utc().micros.div_euclid(1_000_000)),

@@ -15,6 +15,7 @@ use crate::io::mqtt::TlsMemory;
 use crate::outbox::{DiskState, LaneStat, Seq};
 use crate::runtime::certificates::Certificates;
 use crate::runtime::known_time::KnownTime;
+use crate::runtime::operations::Pauses;
 use crate::runtime::outbox::OutboxReport;
 use crate::runtime::status::budget::budget_json;
 use crate::runtime::status::metrics::metrics_json;
@@ -38,6 +39,7 @@ fn model(state: ModelState) -> ModelStatus {
         reports: ReportCounts { entities: 5, cut_words: 2, cut_entities: 3, unmarked: 1 },
         p50,
         p99,
+        ..ModelStatus::default()
     }
 }
 
@@ -51,6 +53,7 @@ fn report(models: Vec<ModelStatus>, budget: Budget, outbox: OutboxReport) -> Sta
         models: watch::channel(models).1,
         budget: watch::channel(budget).1,
         governor: watch::channel(*governor.status()).1,
+        pauses: watch::channel(Pauses::default()).1,
         metrics: Arc::new(Metrics::new()),
         progress: Arc::new(Progress::new(clock.uptime())),
     };

@@ -61,6 +61,26 @@ impl Topics {
         self.below(HEALTH)
     }
 
+    /// `R`.
+    pub(in crate::runtime) fn root(&self) -> &str {
+        &self.root
+    }
+
+    /// `R/cmd/<op>`.
+    pub(in crate::runtime) fn operation(&self, op: &str) -> String {
+        format!("{}/cmd/{op}", self.root)
+    }
+
+    /// `R/cmd/<op>/<id>`.
+    pub(in crate::runtime) fn command(&self, op: &str, id: &str) -> String {
+        format!("{}/cmd/{op}/{id}", self.root)
+    }
+
+    /// What commands are subscribed with.
+    pub(in crate::runtime) fn commands(&self) -> String {
+        self.command("+", "+")
+    }
+
     /// A topic below `R`.
     pub(in crate::runtime::status) fn below(&self, name: &str) -> String {
         format!("{}/{name}", self.root)

@@ -98,7 +98,9 @@ impl Tally {
             FailureReason::Panicked => "the graph panicked",
             FailureReason::NonFinite => "an output was not finite",
             FailureReason::Errored => "the graph failed",
+            FailureReason::Hung => "it gave no sign of life",
             FailureReason::Quarantined => "it was in quarantine",
+            FailureReason::NoRoom => "there was no memory for it",
         })
     }
 

@@ -1,0 +1,605 @@
+//! Which models are in memory, and in which form: whom to load, whom to let go, what fits at all.
+//!
+//! # Invariants
+//! What is loaded, with what loading takes for a moment, is never more than the limit. The model of an alarm stream
+//! stays; no other is let go within [`DWELL`] of its load. Nobody is let go in vain.
+
+use std::time::Duration;
+
+use crate::clock::Uptime;
+use crate::flow::{ModelId, VariantRule};
+
+/// How long a model stays at least. Two that take turns then lose a few percent of the time to loading, which takes
+/// at most [`RELOAD_MAX`], and a minute is longer than the bursts of a plant.
+pub const DWELL: Duration = Duration::from_mins(1);
+
+/// Longest time a model that was unloaded takes to be ready again: reading, checking and planning the largest of ours
+/// takes a tenth of a second on a desk and ten times that on a Pi 3. One that took longer is told in the log.
+pub const RELOAD_MAX: Duration = Duration::from_secs(5);
+
+/// What one form of a model costs on this board.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cost {
+    /// Heap it keeps, in bytes.
+    pub kept: u64,
+    /// Most heap that is taken while it is loaded, what it keeps included.
+    pub peak: u64,
+    /// Processor time of one input.
+    pub spent: Duration,
+}
+
+/// What a model asks for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Needs {
+    /// Its forms, in the order of its manifest: the best first. Empty for a model that was refused.
+    pub forms: Vec<Cost>,
+    /// An alarm stream needs it: it stays.
+    pub pinned: bool,
+}
+
+/// Whether models fit a limit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fit {
+    /// All stay loaded.
+    Together {
+        /// Bytes they take, with the most that loading one of them takes for a moment.
+        needed: u64,
+        /// The form that was assumed: the best, or the smallest where the best do not fit.
+        rule: VariantRule,
+    },
+    /// One after the other: the pinned stay, the others take turns.
+    Turns {
+        /// Bytes the pinned take with the largest of the others.
+        needed: u64,
+        /// Bytes all would take together.
+        together: u64,
+        /// Who takes turns.
+        turns: Vec<ModelId>,
+        /// The form that was assumed.
+        rule: VariantRule,
+    },
+    /// Not even one after the other, in their smallest forms.
+    Never {
+        /// Bytes the pinned take with the largest of the others.
+        needed: u64,
+        /// The largest of those that do not fit beside the pinned; itself pinned if these alone are too many.
+        largest: ModelId,
+    },
+}
+
+/// What to do so that a model can be asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Nothing: ask it.
+    Ready,
+    /// Unload these, then load this form.
+    Load {
+        /// Least recently useful first; the model itself stands here where its other form has to go first.
+        unload: Vec<ModelId>,
+        /// Index of the form.
+        form: usize,
+    },
+    /// Who would have to go has been loaded too recently: not before this.
+    Wait {
+        /// When to ask again.
+        until: Uptime,
+    },
+    /// It was refused, has failed, or does not fit beside those that stay.
+    Never,
+}
+
+/// What is loaded, and how much may be.
+#[derive(Clone, Debug)]
+pub struct Residency {
+    limit: u64,
+    rule: VariantRule,
+    places: Vec<Place>,
+}
+
+#[derive(Clone, Debug)]
+struct Place {
+    needs: Needs,
+    loaded: Option<Loaded>,
+    used: Uptime,
+    barred: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Loaded {
+    form: usize,
+    since: Uptime,
+}
+
+/// What a form costs that cannot be loaded any more.
+const WITHDRAWN: Cost = Cost { kept: u64::MAX, peak: u64::MAX, spent: Duration::MAX };
+
+/// Whether so much can be loaded beside so much, under a limit.
+type Fits = fn(limit: u64, beside: u64, peak: u64) -> bool;
+
+fn fits(limit: u64, beside: u64, peak: u64) -> bool {
+    beside.saturating_add(peak) <= limit
+}
+
+/// Whether models fit a limit, and how: what `check` prints and the service does.
+pub fn plan(models: &[Needs], limit: u64) -> Fit {
+    let rules = [VariantRule::Best, VariantRule::Smallest];
+    let together = |rule| {
+        let costs = models.iter().filter_map(|needs| cost_of(needs, rule));
+        let transient = costs.clone().map(|cost| cost.peak.saturating_sub(cost.kept)).max().unwrap_or(0);
+        costs.fold(transient, |sum, cost| sum.saturating_add(cost.kept))
+    };
+    if let Some(rule) = rules.into_iter().find(|rule| together(*rule) <= limit) {
+        return Fit::Together { needed: together(rule), rule };
+    }
+    let alone = |rule| {
+        let each = ids(models).filter_map(|(id, needs)| Some((beside_pinned(models, id, needs, rule)?, id)));
+        each.max_by_key(|(needed, _)| *needed).unwrap_or((0, ModelId(0)))
+    };
+    if let Some(rule) = rules.into_iter().find(|rule| alone(*rule).0 <= limit) {
+        let turns = ids(models).filter(|(_, needs)| !needs.pinned && !needs.forms.is_empty());
+        let turns = turns.map(|(id, _)| id).collect();
+        return Fit::Turns { needed: alone(rule).0, together: together(rule), turns, rule };
+    }
+    let (needed, largest) = alone(VariantRule::Smallest);
+    Fit::Never { needed, largest }
+}
+
+/// Bytes of a model while it is loaded beside the pinned.
+fn beside_pinned(models: &[Needs], of: ModelId, needs: &Needs, rule: VariantRule) -> Option<u64> {
+    let others = ids(models).filter(|(id, needs)| *id != of && needs.pinned);
+    let beside = others.filter_map(|(_, needs)| cost_of(needs, rule)).map(|cost| cost.kept).sum::<u64>();
+    Some(beside.saturating_add(cost_of(needs, rule)?.peak))
+}
+
+fn ids(models: &[Needs]) -> impl Iterator<Item = (ModelId, &Needs)> {
+    (0_u16..).map(ModelId).zip(models)
+}
+
+fn cost_of(needs: &Needs, rule: VariantRule) -> Option<Cost> {
+    needs.forms.get(choose(&needs.forms, rule)?).copied()
+}
+
+/// The form a rule asks for: of equals the one that stands first.
+pub fn choose(forms: &[Cost], rule: VariantRule) -> Option<usize> {
+    let numbered = forms.iter().enumerate();
+    match rule {
+        VariantRule::Best => (!forms.is_empty()).then_some(0),
+        VariantRule::Cheapest => numbered.min_by_key(|(_, cost)| cost.spent).map(|(form, _)| form),
+        VariantRule::Smallest => numbered.min_by_key(|(_, cost)| cost.kept).map(|(form, _)| form),
+    }
+}
+
+impl Residency {
+    /// Nothing is loaded yet.
+    pub fn new(models: Vec<Needs>, limit: u64) -> Self {
+        let rule = match plan(&models, limit) {
+            Fit::Together { rule, .. } | Fit::Turns { rule, .. } => rule,
+            Fit::Never { .. } => VariantRule::Smallest,
+        };
+        let place = |needs| Place { needs, loaded: None, used: Uptime::ZERO, barred: false };
+        Self { limit, rule, places: models.into_iter().map(place).collect() }
+    }
+
+    /// What to do so that a model can be asked in the form a rule asks for.
+    pub fn step(&self, id: ModelId, rule: VariantRule, now: Uptime) -> Step {
+        self.step_by(fits, id, rule, now)
+    }
+
+    fn step_by(&self, fits: Fits, id: ModelId, rule: VariantRule, now: Uptime) -> Step {
+        let Some(place) = self.place(id).filter(|place| !place.barred) else { return Step::Never };
+        let Some(form) = self.form_for(&place.needs.forms, rule) else { return Step::Never };
+        match place.loaded {
+            Some(loaded) if loaded.form == form => Step::Ready,
+            Some(loaded) => self.exchange(fits, id, (loaded, form), rule, now),
+            None => self.bring_in(fits, id, form, now),
+        }
+    }
+
+    /// The form a rule asks for, of those that take no more than was planned for: else a model that stays could grow
+    /// until others fit no more.
+    fn form_for(&self, forms: &[Cost], rule: VariantRule) -> Option<usize> {
+        let usable = forms.iter().enumerate().filter(|(_, cost)| cost.kept < WITHDRAWN.kept);
+        let costs: Vec<Cost> = usable.clone().map(|(_, cost)| *cost).collect();
+        let most = costs.get(choose(&costs, self.rule)?)?;
+        let allowed = usable.filter(|(_, cost)| cost.kept <= most.kept && cost.peak <= most.peak);
+        let (numbers, costs): (Vec<usize>, Vec<Cost>) = allowed.map(|(form, cost)| (form, *cost)).unzip();
+        // Where the best do not fit, nothing is worth more than being small.
+        let rule = if self.rule == VariantRule::Smallest { self.rule } else { rule };
+        numbers.get(choose(&costs, rule)?).copied()
+    }
+
+    /// Another form of a model that is loaded. Nobody else goes for it, and back to a better one only after a while.
+    fn exchange(
+        &self,
+        fits: Fits,
+        id: ModelId,
+        (loaded, form): (Loaded, usize),
+        rule: VariantRule,
+        now: Uptime,
+    ) -> Step {
+        let peak = self.cost(id, form).peak;
+        if rule == VariantRule::Best && now.since(loaded.since) < DWELL {
+            return Step::Ready;
+        }
+        if fits(self.limit, self.kept(), peak) {
+            return Step::Load { unload: Vec::new(), form };
+        }
+        let beside = self.kept().saturating_sub(self.cost(id, loaded.form).kept);
+        if fits(self.limit, beside, peak) { Step::Load { unload: vec![id], form } } else { Step::Ready }
+    }
+
+    /// A model that is not loaded. The least recently useful go for it, those past their dwell first.
+    fn bring_in(&self, fits: Fits, id: ModelId, form: usize, now: Uptime) -> Step {
+        let peak = self.cost(id, form).peak;
+        let mut beside = self.kept();
+        let mut unload = Vec::new();
+        let (free, dwelling): (Vec<_>, Vec<_>) =
+            self.movable(id).partition(|(_, loaded)| now.since(loaded.since) >= DWELL);
+        for (victim, loaded) in free {
+            if fits(self.limit, beside, peak) {
+                break;
+            }
+            beside = beside.saturating_sub(self.cost(victim, loaded.form).kept);
+            unload.push(victim);
+        }
+        if fits(self.limit, beside, peak) {
+            self.spare(fits, &mut unload, beside, peak);
+            return Step::Load { unload, form };
+        }
+        let mut until = None;
+        for (victim, loaded) in dwelling {
+            beside = beside.saturating_sub(self.cost(victim, loaded.form).kept);
+            until = until.max(Some(loaded.since.after(DWELL)));
+            if fits(self.limit, beside, peak) {
+                break;
+            }
+        }
+        match until.filter(|_| fits(self.limit, beside, peak)) {
+            Some(until) => Step::Wait { until },
+            None => Step::Never,
+        }
+    }
+
+    /// Keeps those of the victims whose place is not needed: a small one that went before a large one.
+    fn spare(&self, fits: Fits, unload: &mut Vec<ModelId>, mut beside: u64, peak: u64) {
+        // The most recently useful is kept first.
+        for index in (0..unload.len()).rev() {
+            let Some(&victim) = unload.get(index) else { continue };
+            let with = beside.saturating_add(self.kept_by(victim));
+            if fits(self.limit, with, peak) {
+                beside = with;
+                unload.remove(index);
+            }
+        }
+    }
+
+    /// Who can be let go while memory is short, least recently useful first: those nobody has needed for [`DWELL`], and
+    /// with `all` whoever has been loaded for that long. The pinned stay.
+    pub fn idle(&self, all: bool, now: Uptime) -> Vec<ModelId> {
+        let is_idle = |id: ModelId| self.place(id).is_some_and(|place| now.since(place.used) >= DWELL);
+        let movable = self.movable(ModelId(u16::MAX));
+        let gone = movable.filter(|(id, loaded)| now.since(loaded.since) >= DWELL && (all || is_idle(*id)));
+        gone.map(|(id, _)| id).collect()
+    }
+
+    /// A form was loaded and takes this much, as measured now.
+    pub fn loaded(&mut self, id: ModelId, form: usize, cost: Cost, now: Uptime) {
+        let Some(place) = self.place_mut(id) else { return };
+        place.loaded = Some(Loaded { form, since: now });
+        place.used = place.used.max(now);
+        if let Some(known) = place.needs.forms.get_mut(form) {
+            *known = cost;
+        }
+    }
+
+    /// A form cannot be loaded any more: others of the model can.
+    pub fn withdraw(&mut self, id: ModelId, form: usize) {
+        if let Some(known) = self.place_mut(id).and_then(|place| place.needs.forms.get_mut(form)) {
+            *known = WITHDRAWN;
+        }
+    }
+
+    /// It is no longer in memory.
+    pub fn unloaded(&mut self, id: ModelId) {
+        if let Some(place) = self.place_mut(id) {
+            place.loaded = None;
+        }
+    }
+
+    /// It was asked.
+    pub fn used(&mut self, id: ModelId, now: Uptime) {
+        if let Some(place) = self.place_mut(id) {
+            place.used = now;
+        }
+    }
+
+    /// It is not to be asked any more, and its memory is free again.
+    pub fn bar(&mut self, id: ModelId) {
+        if let Some(place) = self.place_mut(id) {
+            (place.barred, place.loaded) = (true, None);
+        }
+    }
+
+    /// It hangs: it is not asked any more, and its memory stays taken.
+    pub fn lose(&mut self, id: ModelId) {
+        self.limit = self.limit.saturating_sub(self.kept_by(id));
+        self.bar(id);
+    }
+
+    /// It hung and came back.
+    pub fn regain(&mut self, id: ModelId, form: usize, now: Uptime) {
+        self.limit = self.limit.saturating_add(self.cost(id, form).kept);
+        if let Some(place) = self.place_mut(id) {
+            (place.barred, place.loaded) = (false, Some(Loaded { form, since: now }));
+        }
+    }
+
+    /// The form that is loaded.
+    pub fn form(&self, id: ModelId) -> Option<usize> {
+        self.place(id)?.loaded.map(|loaded| loaded.form)
+    }
+
+    /// What a form costs; nothing where there is none.
+    pub fn cost(&self, id: ModelId, form: usize) -> Cost {
+        let cost = self.place(id).and_then(|place| place.needs.forms.get(form));
+        cost.copied().unwrap_or_default()
+    }
+
+    /// Heap of all that is loaded, in bytes.
+    pub fn kept(&self) -> u64 {
+        let each = (0_u16..).map(ModelId).take(self.places.len());
+        each.map(|id| self.kept_by(id)).fold(0, u64::saturating_add)
+    }
+
+    /// Bytes models may take.
+    pub fn limit(&self) -> u64 {
+        self.limit
+    }
+
+    fn kept_by(&self, id: ModelId) -> u64 {
+        self.form(id).map_or(0, |form| self.cost(id, form).kept)
+    }
+
+    /// The loaded models that are not pinned and not this one, least recently useful first.
+    fn movable(&self, not: ModelId) -> impl Iterator<Item = (ModelId, Loaded)> {
+        let loaded = (0_u16..).map(ModelId).zip(&self.places);
+        let loaded = loaded.filter(|(id, place)| *id != not && !place.needs.pinned);
+        let mut loaded: Vec<_> =
+            loaded.filter_map(|(id, place)| Some((place.used, id, place.loaded?))).collect();
+        loaded.sort_by_key(|(used, id, _)| (*used, id.0));
+        loaded.into_iter().map(|(_, id, loaded)| (id, loaded))
+    }
+
+    fn place(&self, id: ModelId) -> Option<&Place> {
+        self.places.get(usize::from(id.0))
+    }
+
+    fn place_mut(&mut self, id: ModelId) -> Option<&mut Place> {
+        self.places.get_mut(usize::from(id.0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn cost(kept: u64, peak: u64, micros: u64) -> Cost {
+        Cost { kept, peak, spent: Duration::from_micros(micros) }
+    }
+
+    fn needs(kept: u64, pinned: bool) -> Needs {
+        Needs { forms: vec![cost(kept, kept, 9), cost(kept / 2, kept / 2, 5)], pinned }
+    }
+
+    fn at(seconds: u64) -> Uptime {
+        Uptime::ZERO.after(Duration::from_secs(seconds))
+    }
+
+    /// Does as it was told; fails where that takes more than the limit, or the wrong ones go.
+    fn obey(
+        world: &mut Residency,
+        fits: Fits,
+        id: ModelId,
+        rule: VariantRule,
+        now: Uptime,
+    ) -> Result<Step, String> {
+        let step = world.step_by(fits, id, rule, now);
+        let Step::Load { unload, form } = &step else { return Ok(step) };
+        let peak = world.cost(id, *form).peak;
+        for (index, &victim) in unload.iter().enumerate() {
+            let place = world.place(victim).ok_or("nobody")?;
+            let loaded = place.loaded.ok_or("a victim that is not loaded")?;
+            if victim != id && (place.needs.pinned || now.since(loaded.since) < DWELL) {
+                return Err(format!("{victim:?} was to stay"));
+            }
+            let rest = unload.iter().enumerate().filter(|(other, _)| *other != index);
+            let rest: u64 = rest.map(|(_, other)| world.kept_by(*other)).sum();
+            if world.kept() - rest + peak <= world.limit {
+                return Err(format!("{victim:?} went in vain"));
+            }
+        }
+        unload.iter().for_each(|victim| world.unloaded(*victim));
+        if world.kept() + peak > world.limit {
+            return Err(format!("{} beside {} under {}", peak, world.kept(), world.limit));
+        }
+        let known = world.cost(id, *form);
+        world.loaded(id, *form, known, now);
+        Ok(step)
+    }
+
+    #[test]
+    fn models_that_do_not_fit_together_take_turns_and_none_goes_within_a_minute_of_its_load() {
+        let mut world = Residency::new(vec![needs(60, false), needs(50, false), needs(10, true)], 100);
+        let mut ask = |id, seconds| {
+            let step = obey(&mut world, fits, ModelId(id), VariantRule::Best, at(seconds)).unwrap();
+            world.used(ModelId(id), at(seconds));
+            step
+        };
+        let load =
+            |unload: &[u16]| Step::Load { unload: unload.iter().map(|id| ModelId(*id)).collect(), form: 1 };
+        // All fit in their smaller forms, so these are what is loaded.
+        assert_eq!([ask(0, 0), ask(1, 0), ask(2, 0)], [load(&[]), load(&[]), load(&[])]);
+        let mut world = Residency::new(vec![needs(60, false), needs(50, false), needs(10, true)], 45);
+        let mut ask = |id, seconds| {
+            let step = obey(&mut world, fits, ModelId(id), VariantRule::Best, at(seconds)).unwrap();
+            world.used(ModelId(id), at(seconds));
+            step
+        };
+        assert_eq!([ask(2, 0), ask(0, 0), ask(0, 1)], [load(&[]), load(&[]), Step::Ready]);
+        assert_eq!(ask(1, 59), Step::Wait { until: at(60) });
+        assert_eq!(ask(1, 60), load(&[0]), "the alarm's model stays");
+        assert_eq!(ask(0, 119), Step::Wait { until: at(120) });
+        assert_eq!(ask(0, 120), load(&[1]));
+    }
+
+    #[test]
+    fn the_least_recently_useful_goes_and_only_as_many_as_needed() {
+        let models = vec![needs(20, false), needs(30, false), needs(40, false), needs(50, false)];
+        let mut world = Residency::new(models, 100);
+        world.rule = VariantRule::Best;
+        for (id, used) in [(0, 100), (1, 90), (2, 110)] {
+            obey(&mut world, fits, ModelId(id), VariantRule::Best, at(0)).unwrap();
+            world.used(ModelId(id), at(used));
+        }
+        // 90 are loaded: 40 have to go. Number 1 and 0 are 50, and 1 with 0 is the least that is enough.
+        let step = obey(&mut world, fits, ModelId(3), VariantRule::Best, at(200)).unwrap();
+        assert_eq!(step, Step::Load { unload: vec![ModelId(1), ModelId(0)], form: 0 });
+        let mut world = Residency::new(vec![needs(10, false), needs(60, false), needs(70, false)], 80);
+        world.rule = VariantRule::Best;
+        for id in [0, 1] {
+            obey(&mut world, fits, ModelId(id), VariantRule::Best, at(u64::from(id))).unwrap();
+        }
+        let step = obey(&mut world, fits, ModelId(2), VariantRule::Best, at(200)).unwrap();
+        assert_eq!(step, Step::Load { unload: vec![ModelId(1)], form: 0 }, "the small one went in vain");
+    }
+
+    #[test]
+    fn the_rule_picks_by_what_was_measured_and_a_better_form_comes_back_only_after_a_while() {
+        let forms = vec![cost(100, 150, 50), cost(60, 80, 80), cost(70, 90, 10)];
+        for (rule, form) in [(VariantRule::Best, 0), (VariantRule::Cheapest, 2), (VariantRule::Smallest, 1)] {
+            assert_eq!(choose(&forms, rule), Some(form));
+        }
+        let mut world = Residency::new(vec![Needs { forms, pinned: true }], 200);
+        let id = ModelId(0);
+        let mut ask = |rule, seconds| obey(&mut world, fits, id, rule, at(seconds)).unwrap();
+        let load = |unload: &[ModelId], form| Step::Load { unload: unload.to_vec(), form };
+        assert_eq!(ask(VariantRule::Best, 0), load(&[], 0));
+        assert_eq!(ask(VariantRule::Cheapest, 1), load(&[], 2), "beside the old one: nobody waits");
+        assert_eq!(ask(VariantRule::Best, 60), Step::Ready, "heat comes and goes");
+        assert_eq!(ask(VariantRule::Best, 61), load(&[id], 0), "there is no room for both");
+    }
+
+    #[test]
+    fn a_plan_says_who_stays_who_takes_turns_and_what_is_too_much() {
+        let models = [needs(60, false), needs(50, false), needs(10, true), Needs::default()];
+        let turns = vec![ModelId(0), ModelId(1)];
+        assert_eq!(plan(&models, 120), Fit::Together { needed: 120, rule: VariantRule::Best });
+        assert_eq!(plan(&models, 119), Fit::Together { needed: 60, rule: VariantRule::Smallest });
+        let fit = Fit::Turns { needed: 35, together: 60, turns, rule: VariantRule::Smallest };
+        assert_eq!(plan(&models, 59), fit);
+        assert_eq!(plan(&models, 35), fit);
+        assert_eq!(plan(&models, 34), Fit::Never { needed: 35, largest: ModelId(0) });
+        assert_eq!(plan(&[], 0), Fit::Together { needed: 0, rule: VariantRule::Best });
+        // What loading takes for a moment counts once, for the worst.
+        let heavy = [Needs { forms: vec![cost(10, 100, 1)], pinned: false }, needs(20, false)];
+        assert_eq!(plan(&heavy, 120), Fit::Together { needed: 120, rule: VariantRule::Best });
+    }
+
+    #[test]
+    fn the_memory_of_a_model_that_hangs_stays_taken() {
+        let mut world = Residency::new(vec![needs(40, false), needs(50, false)], 100);
+        for id in [0, 1] {
+            obey(&mut world, fits, ModelId(id), VariantRule::Best, at(0)).unwrap();
+        }
+        world.lose(ModelId(0));
+        assert_eq!((world.limit(), world.kept()), (60, 50));
+        assert_eq!(world.step(ModelId(0), VariantRule::Best, at(100)), Step::Never);
+        world.regain(ModelId(0), 0, at(100));
+        assert_eq!((world.limit(), world.kept()), (100, 90));
+        assert_eq!(world.step(ModelId(0), VariantRule::Best, at(100)), Step::Ready);
+    }
+
+    #[test]
+    fn short_of_memory_whoever_idles_goes_and_the_pinned_stay() {
+        let mut world = Residency::new(vec![needs(10, false), needs(10, true), needs(10, false)], 100);
+        for id in 0..3 {
+            obey(&mut world, fits, ModelId(id), VariantRule::Best, at(0)).unwrap();
+        }
+        world.used(ModelId(2), at(50));
+        assert!(world.idle(true, at(59)).is_empty());
+        assert_eq!(world.idle(false, at(100)), [ModelId(0)]);
+        assert_eq!(world.idle(true, at(100)), [ModelId(0), ModelId(2)]);
+    }
+
+    type Script = (Vec<(Vec<(u64, u64, u64)>, bool)>, u64, Vec<(u16, u8, u64)>);
+
+    fn script() -> impl Strategy<Value = Script> {
+        let form = (1_u64..50, 0_u64..50, 0_u64..9);
+        let model = (prop::collection::vec(form, 1..4), prop::bool::weighted(0.2));
+        let steps = prop::collection::vec((0_u16..6, 0_u8..8, 0_u64..40), 1..60);
+        (prop::collection::vec(model, 1..6), 20_u64..200, steps)
+    }
+
+    /// Plays a script by a rule of fitting; says what went wrong.
+    fn play((models, limit, steps): &Script, fits: Fits) -> Result<(), String> {
+        let needs = |(forms, pinned): &(Vec<(u64, u64, u64)>, bool)| Needs {
+            forms: forms.iter().map(|(kept, more, spent)| cost(*kept, kept + more, *spent)).collect(),
+            pinned: *pinned,
+        };
+        let models: Vec<Needs> = models.iter().map(needs).collect();
+        let (count, fit) = (u16::try_from(models.len()).unwrap(), plan(&models, *limit));
+        let (mut world, mut now) = (Residency::new(models.clone(), *limit), 0);
+        let rules = [VariantRule::Best, VariantRule::Cheapest, VariantRule::Smallest];
+        for id in (0..count).filter(|id| models[usize::from(*id)].pinned) {
+            let step = obey(&mut world, fits, ModelId(id), VariantRule::Best, at(0))?;
+            if matches!(step, Step::Wait { .. }) {
+                return Err("the pinned come first and wait for nobody".to_owned());
+            }
+        }
+        for (id, rule, wait) in steps {
+            now += wait;
+            let (id, rule) = (ModelId(id % count), rules[usize::from(rule % 3)]);
+            match obey(&mut world, fits, id, rule, at(now))? {
+                Step::Ready | Step::Load { .. } => world.used(id, at(now)),
+                Step::Wait { until } if until > at(now) && until <= at(now + 60) => {}
+                Step::Never if matches!(fit, Fit::Never { .. }) => {}
+                step => return Err(format!("{step:?} of {id:?} at {now} with {fit:?}")),
+            }
+        }
+        // A minute later everybody who fits at all gets a turn.
+        for id in (0..count).filter(|_| !matches!(fit, Fit::Never { .. })) {
+            now += 60;
+            let step = obey(&mut world, fits, ModelId(id), VariantRule::Best, at(now))?;
+            if world.form(ModelId(id)).is_none() {
+                return Err(format!("{step:?}: {id} gets no turn with {fit:?}"));
+            }
+        }
+        Ok(())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+        #[test]
+        fn the_limit_holds_nobody_goes_in_vain_and_everybody_gets_a_turn(script in script()) {
+            prop_assert_eq!(play(&script, fits), Ok(()));
+        }
+    }
+
+    /// Planted: the model that comes is forgotten when what fits is counted.
+    #[test]
+    fn a_limit_that_is_off_by_one_model_would_be_noticed() {
+        use proptest::strategy::ValueTree;
+        use proptest::test_runner::TestRunner;
+        let mut runner = TestRunner::deterministic();
+        let caught = (0..200).filter(|_| {
+            let script = script().new_tree(&mut runner).unwrap().current();
+            play(&script, |limit, beside, _| beside <= limit).is_err()
+        });
+        let caught = caught.count();
+        println!("MEM: a limit off by one model: seed deterministic, caught in {caught} of 200 scripts");
+        assert!(caught > 50, "{caught}");
+    }
+}
