@@ -14,11 +14,12 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tidegate::clock::{Clock, SystemClock, Uptime};
+use tidegate::clock::{Clock, ClockQuality, SystemClock, Uptime};
 use tidegate::demo::twin::{Board, Cooling, Outside, Twin};
-use tidegate::flow::Priority;
+use tidegate::flow::{FailureReason, Inference, Outcome, Priority, StreamId};
 use tidegate::governor::{Governor, Readings};
-use tidegate::infer::BATCH_MAX;
+use tidegate::infer::{BATCH_MAX, Work, WorkInput};
+use tidegate::pipeline::Pipeline;
 use tidegate::units::Celsius;
 
 #[path = "budget/costs.rs"]
@@ -27,7 +28,7 @@ mod costs;
 #[expect(dead_code, reason = "the tests use the rest of it")]
 mod hot_box;
 
-use hot_box::{Cost, Feed, HotBox, Planted, Record, Scene, TRIP, governor_config};
+use hot_box::{Cost, Feed, HotBox, Planted, Record, Scene, TRIP, governor_config, plan, row};
 
 /// Models of the load, and the share of its processor time that each takes, one by one: lane, model, share, deadline in seconds.
 const LOAD: [(Priority, &str, f64, u64); 5] = [
@@ -39,10 +40,10 @@ const LOAD: [(Priority, &str, f64, u64); 5] = [
 ];
 
 /// Processor time the load asks for, judged one by one at the full clock, in cores. The models have one thread.
-const LOADS: [f64; 7] = [0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0];
+const LOADS: [f64; 5] = [0.5, 0.8, 1.2, 2.0, 3.0];
 
 /// Cores that are busy with everything else: broker, decoding, other services.
-const SYSTEMS: [f32; 3] = [0.4, 1.0, 1.4];
+const SYSTEMS: [f32; 3] = [0.4, 0.8, 1.2];
 
 /// The cabinet of the issue.
 const HOT: f32 = 45.0;
@@ -119,7 +120,7 @@ impl Bench {
 
     /// A day: the air of the cabinet from 28 °C before sunrise to 45 °C in the afternoon.
     fn day(&self, gateway: Gateway) -> Value {
-        let mut cabinet = HotBox::new(self.scene(gateway, ambient(Uptime::ZERO).0, 1.5, 1.0));
+        let mut cabinet = HotBox::new(self.scene(gateway, ambient(Uptime::ZERO).0, 1.2, 0.4));
         cabinet.run(HOUR * 24, |at, twin: &mut Twin| twin.outside.ambient = ambient(at));
         let record = cabinet.record();
         let ten = |minutes: &[hot_box::Minute]| {
@@ -150,7 +151,42 @@ impl Bench {
             governor.observe(Readings { at, temperature, trip: TRIP, ..Readings::default() });
         }
         let look = (self.clock.thread_time() - before) / LOOKS;
-        json!({ "look_ns": nanos(look) })
+        let (piece, pieces_per_second) = self.piece();
+        json!({ "look_ns": nanos(look), "piece_ns": nanos(piece), "pieces_per_second": pieces_per_second })
+    }
+
+    /// Processor time of the brain for a piece of work, from the row to the settled batch, and how many pieces a second fill the models' thread of
+    /// this machine.
+    fn piece(&self) -> (Duration, f64) {
+        const ROUNDS: u64 = 4_000;
+        const TOGETHER: u64 = 16;
+        let scene = self.scene(Gateway::On, 20.0, 1.0, 0.0);
+        let mut brain = Pipeline::new(plan(&scene));
+        let before = self.clock.thread_time();
+        for round in 0..ROUNDS {
+            for place in 0..TOGETHER {
+                let stream = StreamId(u16::try_from(place % LOAD.len() as u64).unwrap());
+                let (batch, wall) = row(stream, Uptime((round * TOGETHER + place) * 1_000_000));
+                brain.push_samples(&batch, wall);
+            }
+            let now = Uptime((round + 1) * TOGETHER * 1_000_000);
+            while let Some(mut batch) = brain.next_batch(now) {
+                for work in std::mem::take(&mut batch.work) {
+                    let Work { subject, model, input, queued, .. } = work;
+                    if let WorkInput::Window(window) = input {
+                        brain.recycle(window);
+                    }
+                    let outcome = Outcome::Failed(FailureReason::Deadline);
+                    let (took, spent) = (Duration::ZERO, Duration::ZERO);
+                    let judged = Inference { subject, model, outcome, queued, took, spent };
+                    brain.resolve(judged, ClockQuality::Synced);
+                }
+                brain.settle(batch, Duration::from_micros(10), now);
+            }
+        }
+        let each = (self.clock.thread_time() - before) / u32::try_from(ROUNDS * TOGETHER).unwrap();
+        let a_second: f64 = scene.feeds.iter().map(|feed| 1.0 / feed.every.as_secs_f64()).sum();
+        (each, a_second * f64::from(GROUP * SLOWER))
     }
 }
 
@@ -178,6 +214,19 @@ fn told(record: &Record) -> Value {
     })
 }
 
+/// Costs to take instead of measuring them, in nanoseconds: `costs=SINGLE/BATCH,…` by model in the order of their names, batch 0 for none.
+/// A build without optimisation measures nothing that is worth anything.
+fn costs_given() -> Option<Vec<Cost>> {
+    let text = std::env::args().find_map(|word| word.strip_prefix("costs=").map(str::to_owned))?;
+    let cost = |pair: &str| {
+        let (single, batch) = pair.split_once('/').unwrap();
+        let [single, batch] = [single, batch].map(|nanos| Duration::from_nanos(nanos.parse().unwrap()));
+        let batches = !batch.is_zero();
+        Cost { single, batch: if batches { batch } else { single * 8 }, batches, cheapest: 1.0 }
+    };
+    Some(text.split(',').map(cost).collect())
+}
+
 fn round(value: f32) -> f64 {
     (f64::from(value) * 10.0).round() / 10.0
 }
@@ -189,7 +238,8 @@ fn nanos(time: Duration) -> u64 {
 fn main() {
     let clock = SystemClock::start();
     let wake = costs::measure_wake();
-    let measured: Vec<Cost> = models().iter().map(|name| costs::measure(&clock, name)).collect();
+    let measured =
+        costs_given().unwrap_or_else(|| models().iter().map(|name| costs::measure(&clock, name)).collect());
     let here: Vec<Value> = models()
         .iter()
         .zip(&measured)

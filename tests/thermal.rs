@@ -10,6 +10,7 @@ use std::time::Duration;
 use tidegate::clock::Uptime;
 use tidegate::demo::twin::{Battery, Board, Content, Cooling, Outside, SensorFault, Twin};
 use tidegate::flow::{BudgetReason, Level, Priority};
+use tidegate::governor::GovernorConfig;
 use tidegate::infer::BATCH_MAX;
 use tidegate::io::sysfs::{Sysfs, hottest, trip_points};
 use tidegate::runtime::board_profile;
@@ -167,13 +168,18 @@ fn a_fan_that_fails_costs_work_and_no_alarm() {
     assert!(cabinet.budget().level <= Level::Warm, "it recovers: {:?}", cabinet.budget());
 }
 
-/// An hour with a broken thermometer in a cabinet that needs one.
+/// Two hours with a broken thermometer in a cabinet that needs one.
 fn broken_thermometer(fault: SensorFault, planted: Planted) -> Vec<String> {
     let what = format!("{fault:?}");
     let mut blind = Vec::new();
-    let mut cabinet = HotBox::new(Scene { planted, ..scene(Cooling::PASSIVE, 51.0) });
+    let mut scene = Scene { planted, ..scene(Cooling::PASSIVE, 51.0) };
+    if planted == Planted::LostIsZero {
+        // The very same for ten minutes is found out by itself: a second defence, which would hide the bug.
+        scene.governor = scene.governor.map(|config| GovernorConfig { frozen_after: None, ..config });
+    }
+    let mut cabinet = HotBox::new(scene);
     cabinet.run(HOUR, |_, _| {});
-    cabinet.run(HOUR, |_, twin| twin.outside.fault = fault);
+    cabinet.run(HOUR * 2, |_, twin| twin.outside.fault = fault);
     if cabinet.budget().level < Level::Hot {
         blind.push(format!("{what}: {} with nothing to go by", cabinet.budget().level.as_str()));
     }

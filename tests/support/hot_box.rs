@@ -5,6 +5,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
+use std::path::Path;
 use std::time::Duration;
 
 use tidegate::clock::{ClockQuality, EARLIEST_PLAUSIBLE, EventTime, Uptime, UtcTime};
@@ -17,7 +18,9 @@ use tidegate::flow::{
 };
 use tidegate::governor::{Governor, GovernorConfig, Readings};
 use tidegate::infer::{BATCH_MIN, Batch, ScheduleConfig, Work, WorkInput};
+use tidegate::io::sysfs::Sysfs;
 use tidegate::pipeline::{Pipeline, PipelinePlan, StreamPlan};
+use tidegate::runtime::board_profile;
 use tidegate::units::{Bytes, Celsius, Millicores};
 use tidegate::window::{Length, WindowConfig};
 
@@ -252,17 +255,14 @@ impl HotBox {
         // Between half and one and a half of its period.
         let next = at.after(feed.every.mul_f64(0.5 + self.random.f64()));
         self.arrivals.push(Reverse((next, index)));
-        let stream = u16::try_from(index).unwrap_or(u16::MAX);
-        let event = EventTime(EARLIEST_PLAUSIBLE.0 + i64::try_from(at.0 / 1_000).unwrap_or(0));
-        let sample = Sample { signal: SignalId(0), at: event, value: 1.0, quality: Quality::Good };
-        let (stream, samples) = (StreamId(stream), vec![sample]);
-        let batch = SampleBatch { stream, asset: AssetId(0), received: at, samples };
+        let stream = StreamId(u16::try_from(index).unwrap_or(u16::MAX));
         self.record.offered[feed.priority as usize] += 1;
         if feed.priority == Priority::Alarm {
             let blind = self.budget.level == Level::Emergency;
             self.alarms.push_back((at.after(feed.deadline), at, stream.0, blind));
         }
-        self.pipeline.push_samples(&batch, UtcTime { micros: event.0, quality: ClockQuality::Synced });
+        let (batch, wall) = row(stream, at);
+        self.pipeline.push_samples(&batch, wall);
     }
 
     /// Gives the models what the brain lets go, the most urgent first.
@@ -432,19 +432,30 @@ impl Record {
     }
 }
 
-/// As the service configures it on this board.
+/// A row of a stream, which is a window, and the wall time.
+pub(crate) fn row(stream: StreamId, received: Uptime) -> (SampleBatch, UtcTime) {
+    let at = EventTime(EARLIEST_PLAUSIBLE.0 + i64::try_from(received.0 / 1_000).unwrap_or(0));
+    let samples = vec![Sample { signal: SignalId(0), at, value: 1.0, quality: Quality::Good }];
+    let wall = UtcTime { micros: at.0, quality: ClockQuality::Synced };
+    (SampleBatch { stream, asset: AssetId(0), received, samples }, wall)
+}
+
+/// As the service configures it on this board, from the board's own file.
 pub(crate) fn governor_config() -> GovernorConfig {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let profile = board_profile(Some("raspberry-pi-4"), &Sysfs::at(folder)).unwrap();
     GovernorConfig {
         has_sensor: true,
-        ok: Celsius(50.0),
-        memory: Bytes(96 << 20),
+        ok: profile.thermal.map(|thermal| thermal.ok).unwrap(),
+        memory: profile.budget.memory,
         frozen_after: Some(Duration::from_mins(10)),
-        cpu: Millicores(1_500),
+        cpu: Millicores::of_cores(profile.budget.cpu),
         ..GovernorConfig::default()
     }
 }
 
-fn plan(scene: &Scene) -> PipelinePlan {
+/// What the brain is told.
+pub(crate) fn plan(scene: &Scene) -> PipelinePlan {
     let stream = |(index, feed): (usize, &Feed)| StreamPlan {
         window: Some(WindowConfig {
             stream: StreamId(u16::try_from(index).unwrap_or(u16::MAX)),
