@@ -61,7 +61,7 @@ words! {
         WindowFull = "window-full",
         /// No window covers it: it lies between hops.
         BetweenHops = "between-hops",
-        /// Waited longer than its deadline.
+        /// Waited longer than its deadline, or would not be done before it.
         Stale = "stale",
         /// The queue was full and this was the least valuable.
         QueueFull = "queue-full",

@@ -7,14 +7,17 @@ use std::time::Duration;
 
 use tidegate::clock::{ClockQuality, EARLIEST_PLAUSIBLE, EventTime, Uptime, UtcTime};
 use tidegate::distill::{DistillConfig, ForwardEvents, StreamPolicy};
-use tidegate::flow::{ModelId, Priority, Report, SampleBatch, StreamId, StreamKind};
-use tidegate::infer::{ScheduleConfig, WorkInput};
+use tidegate::flow::{
+    AssetId, Budget, Completeness, ModelId, Priority, Report, SampleBatch, StreamId, StreamKind, Subject,
+    TimeSpan, When, Window,
+};
+use tidegate::infer::{ScheduleConfig, Scheduler, Work, WorkInput};
 use tidegate::ingest::{
     Ingest, IngestConfig, Limits, Message, PayloadFormat, Sink, StreamInput, TimeField, TimeUnit, TopicFilter,
 };
 use tidegate::pipeline::{Pipeline, PipelinePlan, StreamPlan};
 use tidegate::tally::Stage;
-use tidegate::units::Bytes;
+use tidegate::units::{Bytes, Millicores};
 use tidegate::window::{FUTURE_MAX, IDLE, Length, WindowConfig};
 
 const NAMES: [&str; 8] = ["ts1", "ts2", "ts3", "ts4", "vs1", "ce", "cp", "se"];
@@ -150,4 +153,47 @@ fn a_message_allocates_nothing_on_its_way_into_a_window_nor_a_window_on_its_way_
         assert!(tally.balances(held) && tally.dropped_total() == 0, "{name}: {tally:?}");
         assert_eq!(tally.received, 8 * ingest.tally().passed);
     }
+}
+
+#[test]
+fn a_schedule_that_was_full_once_allocates_nothing_while_it_batches_gathers_and_sheds() {
+    let (pieces_max, batch_max) = (64, vec![8, 8]);
+    let config = ScheduleConfig { pieces_max, bytes_max: Bytes(1 << 20), batch_max, costs: Vec::new() };
+    let mut scheduler = Scheduler::new(config);
+    scheduler.set_budget(Budget {
+        cpu: Millicores(800),
+        gather: Duration::from_millis(20),
+        ..Budget::NOMINAL
+    });
+    let work = |number: u32, now: Uptime| {
+        let (stream, asset) = (StreamId((number % 5) as u16), AssetId(number));
+        let span = TimeSpan { from: EventTime(0), to: EventTime(1) };
+        let completeness = Completeness::default();
+        let window = Window { stream, asset, span, completeness, series: Vec::new() };
+        let when = When::Span(span);
+        Work {
+            subject: Subject { stream, asset, when, completeness: None, report: None },
+            model: ModelId(stream.0 % 2),
+            input: WorkInput::Window(window),
+            priority: Priority::ALL[usize::from(stream.0 % 3)],
+            queued: now,
+            deadline: now.after(Duration::from_millis(100)),
+        }
+    };
+    let mut lost = 0;
+    let mut turn = |number: u32| {
+        let now = Uptime(u64::from(number) * 1_000_000);
+        scheduler.push(work(number, now), &mut |_| lost += 1);
+        if number.is_multiple_of(9)
+            && let Some(batch) = scheduler.next_batch(now, &mut |_| lost += 1)
+        {
+            let spent = Duration::from_millis(2) * u32::try_from(batch.work.len()).unwrap();
+            scheduler.settle(batch, spent, now);
+        }
+    };
+    (0..10_000).for_each(&mut turn);
+    let used = allocation_counter::measure(|| (10_000..20_000).for_each(&mut turn));
+    assert_eq!(used.count_total, 0, "{} bytes", used.bytes_total);
+    let tally = scheduler.tally();
+    assert!(tally.passed > 5_000 && lost > 5_000 && tally.balances(scheduler.held() as u64), "{tally:?}");
 }

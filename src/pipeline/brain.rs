@@ -36,6 +36,7 @@ pub struct Pipeline {
 struct StreamState {
     plan: StreamPlan,
     windower: Option<Windower>,
+    /// Whether nothing of it is judged for now.
     /// Windows closed of each source, to judge every n-th when hops are stretched. One entry per series at most.
     closed: BTreeMap<AssetId, u64>,
 }
@@ -70,6 +71,15 @@ impl Pipeline {
             in_flight: 0,
             infer: Tally::new(),
             stretched: [0; 3],
+        }
+    }
+
+    /// Bytes the windows of each stream may take, by `StreamId`.
+    pub fn limit_windows(&mut self, bytes: &[u64]) {
+        for (stream, bytes) in self.streams.iter_mut().zip(bytes) {
+            if let Some(windower) = &mut stream.windower {
+                windower.limit_bytes(*bytes);
+            }
         }
     }
 

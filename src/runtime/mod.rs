@@ -13,6 +13,7 @@
 
 mod analyze;
 mod arrivals;
+mod bench;
 mod certificates;
 mod coarsening;
 mod commands;
@@ -20,12 +21,15 @@ mod common;
 mod complaints;
 mod crowd;
 mod decisions;
+mod desk;
 mod extraction;
 mod forward;
 mod gaps;
 mod governor;
+mod hang;
 mod hardware;
 mod infer;
+mod judging;
 mod known_time;
 mod limits;
 #[cfg(test)]
@@ -60,6 +64,7 @@ pub use commands::{
 pub use common::WiringError;
 pub use extraction::{Pieces, Unmarked};
 pub use governor::board_profile;
+pub use hang::InferLost;
 pub use memory::{MemoryPart, memory_plan};
 pub use models::{ADMISSION_MEMORY, ADMISSION_SECONDS, ModelFault, Models, load_models};
 pub use options::{Options, Pace};

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinError, JoinHandle};
 use tracing::{error, info, warn};
 
 use crate::clock::Clock;
@@ -13,6 +13,7 @@ use crate::io::mqtt::Delivery;
 use crate::io::systemd;
 use crate::outbox::OutboxError;
 use crate::runtime::common::WiringError;
+use crate::runtime::hang::InferLost;
 use crate::runtime::options::Options;
 use crate::runtime::retry::{IDLE_TURN, best_effort};
 use crate::runtime::status::last_health;
@@ -44,6 +45,9 @@ pub enum RunError {
     /// The disk was too slow for the orderly end.
     #[error("outbox did not end within {} s: events of the last moments may not be durable", OUTBOX_GRACE.as_secs())]
     Unfinished,
+    /// Models hang, one after the other.
+    #[error("stopped for a fresh start: refuse the models that hang, or export them again")]
+    Infer(#[source] InferLost),
     /// A task ended that should not have.
     #[error("task {0} ended before the gateway was asked to stop: a bug, please report it with the log")]
     Ended(&'static str),
@@ -84,7 +88,7 @@ async fn supervise(mut service: Service, stop: Option<oneshot::Receiver<()>>) ->
             _ = &mut service.analyze => break Err(RunError::Ended("analyze")),
             _ = &mut service.forward => break Err(RunError::Ended("forward")),
             _ = &mut service.governor => break Err(RunError::Ended("governor")),
-            _ = &mut service.infer => break Err(RunError::Ended("infer")),
+            ended = &mut service.infer => break Err(infer_ended(ended)),
             _ = &mut service.status => break Err(RunError::Ended("status")),
             _ = &mut service.operations => break Err(RunError::Ended("operations")),
             () = tokio::time::sleep(IDLE_TURN) => {
@@ -154,6 +158,13 @@ fn outbox_ended(ended: Result<Result<(), OutboxError>, oneshot::error::RecvError
     }
 }
 
+fn infer_ended(ended: Result<Result<(), InferLost>, JoinError>) -> RunError {
+    match ended {
+        Ok(Err(lost @ InferLost::Hung)) => RunError::Infer(lost),
+        Ok(Err(InferLost::Ended) | Ok(())) | Err(_) => RunError::Ended("infer"),
+    }
+}
+
 /// A panic's message may hold what the panicking code was working on: only its place is logged.
 fn hide_panic_messages() {
     std::panic::set_hook(Box::new(|panic| {
@@ -182,7 +193,7 @@ mod tests {
     }
 
     /// A service whose tasks wait until they are told to stop, and the ends of its threads.
-    fn service() -> (Service, OutboxEnd, oneshot::Sender<()>) {
+    fn service() -> (Service, OutboxEnd) {
         let clock = SystemClock::start();
         let (stopping, stopping_seen) = watch::channel(false);
         let task = || {
@@ -190,7 +201,6 @@ mod tests {
             tokio::spawn(async move { crate::runtime::plant::stopped(&mut stopping).await })
         };
         let (outbox_done, outbox) = oneshot::channel();
-        let (infer_done, infer) = oneshot::channel();
         let service = Service {
             plant: task(),
             analyze: task(),
@@ -198,7 +208,7 @@ mod tests {
             governor: task(),
             status: task(),
             operations: task(),
-            infer,
+            infer: tokio::spawn(std::future::pending()),
             outbox,
             stopping,
             grace: watch::channel(None).0,
@@ -208,12 +218,12 @@ mod tests {
             progress: Arc::new(Progress::new(clock.uptime())),
             clock,
         };
-        (service, outbox_done, infer_done)
+        (service, outbox_done)
     }
 
     #[tokio::test]
     async fn an_outbox_that_fails_ends_the_service_in_order_and_is_what_it_ends_with() {
-        let (service, outbox, _infer) = service();
+        let (service, outbox) = service();
         outbox.send(Err(held())).unwrap();
         let ended = supervise(service, None).await;
         assert!(matches!(ended, Err(RunError::Outbox(OutboxError::Held { .. }))), "{ended:?}");
@@ -237,7 +247,7 @@ mod tests {
             (Some(Err(held())), Some("stopped while the disk of the outbox took nothing")),
             (None, Some("task outbox ended")),
         ] {
-            let (service, outbox, _infer) = service();
+            let (service, outbox) = service();
             end_in_the_drain(&service, outbox, with);
             let (stop, stopped) = oneshot::channel();
             stop.send(()).unwrap();
@@ -252,7 +262,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_task_that_ends_early_is_named() {
-        let (mut service, outbox, _infer) = service();
+        let (mut service, outbox) = service();
         service.status = tokio::spawn(async {});
         end_in_the_drain(&service, outbox, Some(Ok(())));
         let ended = supervise(service, None).await;
