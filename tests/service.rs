@@ -8,6 +8,11 @@
 )]
 
 mod common;
+#[path = "support/hanging.rs"]
+mod hanging;
+#[path = "support/onnx.rs"]
+#[expect(dead_code, reason = "its other half is for hostile graphs")]
+mod onnx;
 
 mod service {
     pub(crate) mod gate;
@@ -18,8 +23,11 @@ mod service {
     mod brokers;
     mod disk;
     mod ends;
+    mod hang;
     mod hostile;
     mod inputs;
     mod models;
+    mod operations;
+    mod power;
     mod reports;
 }

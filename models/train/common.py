@@ -154,9 +154,10 @@ def measure(folder):
     manifest = read_manifest(folder)
     for entry in manifest["variants"]:
         seen = found[entry["name"]]
-        # Measured memory depends on the machine's allocator and would change the file at every run.
-        sizes = {"parameters": seen["parameters"], "memory_bytes": seen["memory_predicted"]}
-        entry |= sizes | {"operations": seen["operations"]}
+        entry |= {"parameters": seen["parameters"], "memory_bytes": seen["memory_predicted"]}
+        # Counted by the program's own allocator: the same at every run on machines of one kind.
+        entry |= {"memory_measured": seen["memory_measured"], "load_peak": seen["load_peak"]}
+        entry |= {"operations": seen["operations"]}
     write_manifest(folder, manifest)
     return found
 

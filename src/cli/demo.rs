@@ -26,7 +26,8 @@ fn failure(error: DemoError) -> Failure {
         DemoError::Hung(_)
         | DemoError::Config(_)
         | DemoError::Service(
-            RunError::Ended(_)
+            RunError::Infer(_)
+            | RunError::Ended(_)
             | RunError::Wiring(WiringError::Plan { .. } | WiringError::Board(_) | WiringError::Secret(_)),
         ) => Failure::Bug(error.into()),
         DemoError::Scratch(_)

@@ -19,6 +19,6 @@ pub(in crate::cli) fn run(config: &Path) -> Result<(), Failure> {
         | RunError::Start(_)
         | RunError::Outbox(_)
         | RunError::Unfinished => Failure::Io(error.into()),
-        RunError::Ended(_) => Failure::Bug(error.into()),
+        RunError::Infer(_) | RunError::Ended(_) => Failure::Bug(error.into()),
     })
 }

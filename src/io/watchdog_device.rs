@@ -4,6 +4,7 @@
 //! * Opening arms it: that happens only where the configuration names the device, never in a check or a self-test.
 //! * It is disarmed by an orderly end only. A process that dies leaves it armed, which is what it is for.
 
+use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -68,6 +69,14 @@ pub struct WatchdogFacts {
     pub timeout: Duration,
     /// Whether somebody has it open: it can be opened once.
     pub active: bool,
+}
+
+impl fmt::Display for WatchdogFacts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let identity = self.identity.as_deref().unwrap_or("unnamed");
+        let state = if self.active { "in use" } else { "free" };
+        write!(f, "{identity}, {} s, {state}", self.timeout.as_secs())
+    }
 }
 
 /// An armed watchdog. Whoever drops it without [`WatchdogDevice::close`] leaves it armed.
@@ -156,6 +165,17 @@ impl WatchdogDevice {
             remedy: "the board will be reset; look for its driver in the log of the kernel",
             source,
         })
+    }
+}
+
+/// What to do when it cannot be opened.
+fn remedy(error: &io::Error) -> &'static str {
+    if error.kind() == io::ErrorKind::PermissionDenied {
+        "allow it in the unit: DeviceAllow= and the group of the device"
+    } else if error.kind() == io::ErrorKind::ResourceBusy {
+        "somebody else feeds it, systemd by RuntimeWatchdogSec=: one only"
+    } else {
+        "name the device of the board, or take hardware.watchdog out of the configuration"
     }
 }
 

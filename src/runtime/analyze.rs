@@ -8,6 +8,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tracing::info;
 
 use crate::clock::{Clock, EventTime, SystemClock, Uptime, UtcTime};
+use crate::device::seam::Samples;
 use crate::flow::{Budget, Change, Event, Inference, Priority, Report, SampleBatch, StreamId};
 use crate::governor::GovernorStatus;
 use crate::infer::{BATCH_MAX, BATCHES_OUT_MAX, Batch};
@@ -19,13 +20,15 @@ use crate::runtime::arrivals::Arrivals;
 use crate::runtime::complaints::Complaints;
 use crate::runtime::crowd::{Crowd, TURN_MESSAGES};
 use crate::runtime::decisions::Decisions;
-use crate::runtime::infer::{DRAIN_MAX, Judged};
+use crate::runtime::hardware::{HardwareCommands, Measurements};
+use crate::runtime::infer::DRAIN_MAX;
+use crate::runtime::judging::Judged;
 use crate::runtime::outbox::OutboxRequest;
 use crate::runtime::plant::PlantInput;
 use crate::runtime::retry::{IDLE_TURN, best_effort};
 use crate::runtime::status::Topics;
 use crate::tally::Stage;
-use crate::telemetry::{Metric, Metrics, Progress, Task};
+use crate::telemetry::{Metric, Metrics, Progress, Purpose, Task, book};
 use crate::units::Ratio;
 use crate::wire::{Origin, encode_record, write_event};
 
@@ -51,6 +54,10 @@ pub(in crate::runtime) struct Analyze {
     pub(in crate::runtime) governor: watch::Receiver<GovernorStatus>,
     /// The streams that are not judged for now.
     pub(in crate::runtime) paused: watch::Receiver<Arc<[StreamId]>>,
+    /// What the board measures itself.
+    pub(in crate::runtime) measurements: Measurements,
+    /// Shows alarms at the cabinet.
+    pub(in crate::runtime) panel: HardwareCommands,
     pub(in crate::runtime) decisions: Decisions,
     pub(in crate::runtime) complaints: Complaints,
     pub(in crate::runtime) arrivals: Arrivals,
@@ -73,10 +80,12 @@ struct Feed<'a> {
 
 impl Sink for Feed<'_> {
     fn samples(&mut self, batch: &SampleBatch) {
+        let _booked = book(Purpose::Window);
         self.pipeline.push_samples(batch, self.wall);
     }
 
     fn report(&mut self, report: Report) {
+        let _booked = book(Purpose::Window);
         self.pipeline.push_report(report);
     }
 }
@@ -99,6 +108,7 @@ impl Analyze {
                         break;
                     }
                 }
+                Some(samples) = self.measurements.recv() => self.measure(&samples),
                 Ok(()) = self.budget.changed() => {}
                 Ok(()) = self.paused.changed() => self.paused.mark_changed(),
                 () = tokio::time::sleep_until(wake) => {}
@@ -113,7 +123,7 @@ impl Analyze {
             if self.paused.has_changed().unwrap_or(false) {
                 self.pipeline.set_paused(&self.paused.borrow_and_update());
             }
-            self.pipeline.tick(now);
+            self.tick(now);
             self.feed_models(now);
             self.tell_link();
             self.progress.tick(Task::Analyze, now);
@@ -124,6 +134,12 @@ impl Analyze {
         }
         self.drain().await;
         self.report();
+    }
+
+    /// Closes what has been idle for too long.
+    fn tick(&mut self, now: Uptime) {
+        let _booked = book(Purpose::Window);
+        self.pipeline.tick(now);
     }
 
     /// When to wake at the latest: something closes, or it is time to tick.
@@ -139,7 +155,7 @@ impl Analyze {
         let mut ended = false;
         for input in inputs.drain(..) {
             match input {
-                PlantInput::Message(message) => {
+                PlantInput::Message(message, _room) => {
                     let mut feed = Feed { pipeline: &mut self.pipeline, wall };
                     let arrival = self.arrivals.next(received, wall);
                     accept(&mut self.ingest, &message, (received, arrival), &mut feed);
@@ -153,6 +169,17 @@ impl Analyze {
             }
         }
         ended
+    }
+
+    /// Takes what the board has measured: the same way as samples of the plant, past the decoders.
+    fn measure(&mut self, samples: &Samples) {
+        let (received, wall) = (self.clock.uptime(), self.clock.utc());
+        self.measurements.feed(
+            samples,
+            received,
+            |taken| self.arrivals.of(taken, received, wall),
+            |batch| self.pipeline.push_samples(batch, wall),
+        );
     }
 
     /// Tells the broker what has been taken over. What finds no room on the connection is told later: a broker that
@@ -233,6 +260,7 @@ impl Analyze {
             let topic = self.topics.alarm(event.local.stream);
             let standing = event.local.alarm.is_some().then(|| payload.clone());
             self.decisions.alarm(source, topic, standing);
+            self.panel.alarms(self.decisions.standing());
         }
         self.metrics.add(Metric::Decisions, 1);
         self.decisions.publish(self.topics.event(event.local.stream), payload);
@@ -240,6 +268,9 @@ impl Analyze {
 
     /// The end of the input: open windows close, the models answer, the plant is told, the rest is counted.
     async fn drain(&mut self) {
+        while let Some(samples) = self.measurements.try_recv() {
+            self.measure(&samples);
+        }
         let now = self.clock.uptime();
         self.pipeline.finish(now);
         let end = now.after(DRAIN_MAX);
@@ -275,12 +306,16 @@ impl Analyze {
     fn report(&mut self) {
         self.complaints.look(&self.ingest, self.clock.uptime());
         self.metrics.record(Stage::Ingest, self.ingest.tally().clone(), 0);
+        let (tally, held) = self.measurements.count();
+        self.metrics.record(Stage::Hardware, tally, held);
         for stage in [Stage::Window, Stage::Infer, Stage::Distill, Stage::Egress] {
             let (tally, held) = self.pipeline.count(stage);
             self.metrics.record(stage, tally, held);
         }
         let (tally, held) = self.decisions.count();
         self.metrics.record(Stage::Plant, tally, held);
+        self.metrics.set(Metric::StandingAlarms, self.decisions.standing() as u64);
+        self.metrics.set(Metric::UnkeptAlarms, self.decisions.unkept());
         let totals = self.pipeline.window_totals();
         self.metrics.set(Metric::Windows, totals.windows);
         self.metrics.set(Metric::Reordered, totals.reordered);
@@ -306,6 +341,7 @@ fn accept(
     (received, arrival): (Uptime, EventTime),
     feed: &mut Feed<'_>,
 ) {
+    let _booked = book(Purpose::Ingest);
     ingest.accept(&Message { topic: message.topic(), payload: message.payload(), received, arrival }, feed);
 }
 

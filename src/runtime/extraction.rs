@@ -4,8 +4,6 @@
 //! A report is marked as if it had gone through alone. One that fails takes no other with it.
 //! No more than [`WORDS_MAX`] words are in memory with their tags.
 
-use std::ops::Range;
-
 use crate::flow::{Extraction, FailureReason, ModelId, Verdict};
 use crate::infer::{BATCH_MIN, ModelInput, Registry, ReportCounts};
 use crate::runtime::reading::Reading;
@@ -29,7 +27,7 @@ pub struct Unmarked<'a> {
     pub uncertain_below: Option<f32>,
 }
 
-/// Buffers kept from one call to the next.
+/// Reports on their way through a model, and buffers kept from one call to the next.
 #[derive(Default)]
 pub struct Pieces {
     /// One per report of the largest call so far.
@@ -37,6 +35,12 @@ pub struct Pieces {
     /// Rows of the next run, the first `filled` in use.
     rows: Vec<Row>,
     filled: usize,
+    /// The report whose words are put into rows, and how many of them have been; `None` before its first.
+    report: usize,
+    words: Option<usize>,
+    /// Words of the reports that have begun and have no result yet.
+    under_way: usize,
+    results: Vec<Result<Extraction, FailureReason>>,
 }
 
 /// How far a report has come.
@@ -65,46 +69,91 @@ impl Pieces {
         reports: &[Unmarked<'_>],
         late: &mut dyn FnMut(usize) -> bool,
     ) -> Vec<Result<Extraction, FailureReason>> {
-        if self.reports.len() < reports.len() {
-            self.reports.resize_with(reports.len(), Progress::default);
+        self.start(reports.len());
+        while self.step(registry, (model, &mut *reading), reports, late) {}
+        self.results()
+    }
+
+    /// So many reports follow.
+    pub fn start(&mut self, count: usize) {
+        if self.reports.len() < count {
+            self.reports.resize_with(count, Progress::default);
         }
+        (self.filled, self.report, self.words, self.under_way) = (0, 0, None, 0);
+        self.results.clear();
+    }
+
+    /// Does the next piece: one run of the model, or the entities of one report. True while there is more. To be called
+    /// with the same reports each time.
+    pub fn step(
+        &mut self,
+        registry: &mut Registry,
+        (model, reading): (ModelId, &mut Reading),
+        reports: &[Unmarked<'_>],
+        late: &mut dyn FnMut(usize) -> bool,
+    ) -> bool {
+        if self.results.len() < self.report
+            && let Some(report) = reports.get(self.results.len())
+        {
+            self.finish(reading, report);
+        } else {
+            self.fill(registry, (model, reading), reports);
+            self.run(registry, model, late);
+        }
+        self.results.len() < reports.len()
+    }
+
+    /// What became of the reports.
+    pub fn results(&mut self) -> Vec<Result<Extraction, FailureReason>> {
+        std::mem::take(&mut self.results)
+    }
+
+    /// Puts words into rows until a run is full, the reports are at their end, or too many are under way.
+    fn fill(
+        &mut self,
+        registry: &mut Registry,
+        (model, reading): (ModelId, &mut Reading),
+        reports: &[Unmarked<'_>],
+    ) {
         let batch_max = registry.batch_max(model).max(1);
         self.rows.resize_with(batch_max.max(self.rows.len()), Row::default);
-        let mut results = Vec::with_capacity(reports.len());
-        let mut under_way = 0;
-        for (number, report) in reports.iter().enumerate() {
-            let Some(progress) = self.reports.get_mut(number) else { continue };
-            progress.start(reading, report.text);
-            let (words, cut) = (std::mem::take(&mut progress.words), progress.cut as u64);
-            registry.count(model, ReportCounts { cut_words: cut, ..ReportCounts::default() });
-            if under_way > 0 && under_way + words.len() > WORDS_MAX {
-                self.run(registry, model, late);
-                self.finish(reading, reports, results.len()..number, &mut results);
-                under_way = 0;
-            }
-            under_way += words.len();
-            for piece in words.chunks(reading.words_max().max(1)) {
-                if let Some(row) = self.rows.get_mut(self.filled) {
-                    row.report = number;
-                    reading.encode(report.text, piece, &mut row.ids);
-                    self.filled += 1;
+        while let Some(report) = reports.get(self.report) {
+            let Some(progress) = self.reports.get_mut(self.report) else { return };
+            let Some(from) = self.words else {
+                progress.start(reading, report.text);
+                let count = progress.words.len();
+                if self.under_way > 0 && self.under_way + count > WORDS_MAX {
+                    // Its turn comes when those before it are done.
+                    progress.words.clear();
+                    return;
                 }
-                if self.filled == batch_max {
-                    self.run(registry, model, late);
-                }
+                let cut_words = progress.cut as u64;
+                registry.count(model, ReportCounts { cut_words, ..ReportCounts::default() });
+                self.under_way += count;
+                self.words = Some(0);
+                continue;
+            };
+            if self.filled == batch_max {
+                return;
             }
-            if let Some(progress) = self.reports.get_mut(number) {
-                progress.words = words;
+            let rest = progress.words.get(from..).unwrap_or_default();
+            let piece = rest.get(..reading.words_max().max(1).min(rest.len())).unwrap_or_default();
+            if piece.is_empty() {
+                (self.report, self.words) = (self.report + 1, None);
+                continue;
             }
+            if let Some(row) = self.rows.get_mut(self.filled) {
+                row.report = self.report;
+                reading.encode(report.text, piece, &mut row.ids);
+                self.filled += 1;
+            }
+            self.words = Some(from + piece.len());
         }
-        self.run(registry, model, late);
-        self.finish(reading, reports, results.len()..reports.len(), &mut results);
-        results
     }
 
     /// Puts the rows that are filled through the model, together where that is worth it.
     fn run(&mut self, registry: &mut Registry, model: ModelId, late: &mut dyn FnMut(usize) -> bool) {
-        let Self { reports, rows, filled } = self;
+        let Self { reports, rows, filled, .. } = self;
         let rows = rows.get(..std::mem::take(filled)).unwrap_or_default();
         for rows in rows.chunks(if rows.len() < BATCH_MIN { 1 } else { rows.len() }) {
             let failed = |row: &&Row| reports.get(row.report).is_none_or(|report| report.failed.is_some());
@@ -123,25 +172,18 @@ impl Pieces {
         }
     }
 
-    /// Makes entities of the tags of some reports, and frees what only a long one needs.
-    fn finish(
-        &mut self,
-        reading: &mut Reading,
-        reports: &[Unmarked<'_>],
-        done: Range<usize>,
-        results: &mut Vec<Result<Extraction, FailureReason>>,
-    ) {
-        let some = self.reports.iter_mut().zip(reports).skip(done.start).take(done.len());
-        for (progress, report) in some {
-            results.push(match progress.failed {
-                Some(reason) => Err(reason),
-                None => Ok(progress.entities(reading, report)),
-            });
-            progress.words.truncate(WORDS_KEPT);
-            progress.words.shrink_to(WORDS_KEPT);
-            progress.logits.truncate(LOGITS_KEPT);
-            progress.logits.shrink_to(LOGITS_KEPT);
-        }
+    /// Makes entities of the tags of the next report, and frees what only a long one needs.
+    fn finish(&mut self, reading: &mut Reading, report: &Unmarked<'_>) {
+        let Some(progress) = self.reports.get_mut(self.results.len()) else { return };
+        self.under_way = self.under_way.saturating_sub(progress.words.len());
+        self.results.push(match progress.failed {
+            Some(reason) => Err(reason),
+            None => Ok(progress.entities(reading, report)),
+        });
+        progress.words.truncate(WORDS_KEPT);
+        progress.words.shrink_to(WORDS_KEPT);
+        progress.logits.truncate(LOGITS_KEPT);
+        progress.logits.shrink_to(LOGITS_KEPT);
     }
 }
 

@@ -1,318 +1,140 @@
-//! The thread that computes features and runs models.
+//! The thread that runs the models: takes the most urgent piece there is, does it, tells what came out.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 
-use crate::clock::{Clock, SystemClock, Uptime};
-use crate::features::{Extractor, FeatureLayout};
-use crate::flow::{
-    Extraction, FailureReason, FeatureVector, Inference, Judgement, ModelId, Outcome, Verdict, Window,
-};
-use crate::infer::{Batch, ModelInput, ModelStatus, Registry, ReportCounts, Work, WorkInput};
-use crate::runtime::extraction::{Pieces, Unmarked};
-use crate::runtime::reading::{Reading, TextInput};
+use crate::clock::Clock;
+use crate::flow::ModelId;
+use crate::runtime::bench::{Bench, Next};
+use crate::runtime::desk::Turn;
+use crate::runtime::judging::{Judged, Tools, lost};
 use crate::runtime::retry::IDLE_TURN;
-use crate::telemetry::{Progress, Task};
+use crate::runtime::shelf::Lent;
+use crate::telemetry::{Progress, Purpose, Task, book};
 
-/// What a batch came to.
-pub(in crate::runtime) struct Judged {
-    /// The batch without its work: its buffer is used again.
-    pub(in crate::runtime) batch: Batch,
-    /// One per piece of work, in their order.
-    pub(in crate::runtime) answers: Vec<Answered>,
-}
+/// Longest time a model may be asked without a sign of life, besides [`PATIENCE_RUNS`] times what one input takes. It
+/// gives one at each node of its graph; the longest node that admission lets through takes half of this on a Cortex-A53.
+const PATIENCE: Duration = Duration::from_secs(1);
 
-/// A result, with the window whose buffers can be used again.
-pub(in crate::runtime) struct Answered {
-    pub(in crate::runtime) inference: Inference,
-    pub(in crate::runtime) window: Option<Window>,
-}
-
-/// How the input of one stream is made.
-pub(in crate::runtime) struct StreamInput {
-    /// The model that answers tasks, if there is one; otherwise features are computed or entities marked.
-    pub(in crate::runtime) model: Option<ModelId>,
-    /// The model that marks entities, if there is one.
-    pub(in crate::runtime) extractor: Option<ModelId>,
-    /// What the model asks for, then what else is shown; `None` for reports.
-    pub(in crate::runtime) layout: Option<FeatureLayout>,
-    /// How many of the layout's features the model takes.
-    pub(in crate::runtime) model_features: usize,
-    /// Positions in the layout of the features shown.
-    pub(in crate::runtime) shown: Vec<usize>,
-    /// Answers below this are uncertain, whatever the manifest says.
-    pub(in crate::runtime) uncertain_below: Option<f32>,
-}
-
-/// The thread's state.
-pub(in crate::runtime) struct InferWorker {
-    pub(in crate::runtime) work: mpsc::Receiver<Batch>,
-    pub(in crate::runtime) results: mpsc::Sender<Judged>,
-    pub(in crate::runtime) status: watch::Sender<Vec<ModelStatus>>,
-    pub(in crate::runtime) registry: Registry,
-    pub(in crate::runtime) streams: Vec<StreamInput>,
-    /// By model; `None` where it takes features.
-    pub(in crate::runtime) readings: Vec<Option<Reading>>,
-    pub(in crate::runtime) clock: SystemClock,
-    pub(in crate::runtime) progress: Arc<Progress>,
-    pub(in crate::runtime) scratch: Scratch,
-}
-
-/// Buffers kept from one batch to the next.
-#[derive(Default)]
-pub(in crate::runtime) struct Scratch {
-    extractor: Extractor,
-    /// One per piece of work of the largest batch so far.
-    rows: Vec<Row>,
-    pieces: Pieces,
-}
-
-/// What the model is given for one piece of work.
-#[derive(Default)]
-struct Row {
-    features: FeatureVector,
-    text: TextInput,
-}
-
-/// What of a row the model is given.
-enum Filled {
-    /// So many of the features.
-    Features(usize),
-    /// The input made of the text, by the reading of this model.
-    Text(ModelId),
-    /// Nothing: the stream has no model that answers tasks.
-    NotAsked,
-}
-
-/// What one piece of work came to.
-type Answer = Result<Outcome, FailureReason>;
-
-impl InferWorker {
-    /// Runs until no more work can come and everything has been answered.
-    pub(in crate::runtime) async fn run(mut self) {
-        let mut reported = Uptime::ZERO;
-        // Batches that have come, at most as many as the brain gives out.
-        let mut waiting: Vec<Batch> = Vec::new();
-        loop {
-            self.progress.tick(Task::Infer, self.clock.uptime());
-            if waiting.is_empty() {
-                match tokio::time::timeout(IDLE_TURN, self.work.recv()).await {
-                    Ok(Some(batch)) => waiting.push(batch),
-                    Ok(None) => break,
-                    Err(_idle) => {}
-                }
-            }
-            while let Ok(batch) = self.work.try_recv() {
-                waiting.push(batch);
-            }
-            // The first of equals is the oldest: the brain has put them in order.
-            let next = waiting.iter().enumerate().min_by_key(|(_, batch)| batch.priority);
-            if let Some(index) = next.map(|(index, _)| index) {
-                let judged = self.judge(waiting.remove(index));
-                if self.results.send(judged).await.is_err() {
-                    return;
-                }
-            }
-            let now = self.clock.uptime();
-            if now.since(reported) >= IDLE_TURN {
-                reported = now;
-                self.status.send_replace(self.registry.status().collect());
-            }
-        }
-        self.status.send_replace(self.registry.status().collect());
-    }
-
-    /// Judges a batch. Each piece takes from the start of the batch to its end: that is what the plant waits, not a
-    /// share of it.
-    fn judge(&mut self, mut batch: Batch) -> Judged {
-        let (started, before) = (self.clock.uptime(), self.clock.thread_time());
-        let mut outcomes = self.outcomes(&batch.work);
-        let took = self.clock.uptime().since(started);
-        let is_asked = |work: &&Work| {
-            let stream = self.streams.get(usize::from(work.subject.stream.0));
-            stream.is_some_and(|stream| stream.model == Some(work.model))
-        };
-        batch.work.iter().filter(is_asked).for_each(|work| self.registry.record(work.model, took));
-        self.mark(&batch.work, &mut outcomes);
-        let took = self.clock.uptime().since(started);
-        let spent = self.clock.thread_time().saturating_sub(before);
-        let spent = spent / u32::try_from(batch.work.len()).unwrap_or(u32::MAX).max(1);
-        let answers = batch.work.drain(..).zip(outcomes).map(|(work, outcome)| {
-            let outcome = outcome.unwrap_or_else(Outcome::Failed);
-            let window = match work.input {
-                WorkInput::Window(window) => Some(window),
-                WorkInput::Report => None,
-            };
-            let Work { subject, model, queued, .. } = work;
-            Answered { inference: Inference { subject, model, outcome, queued, took, spent }, window }
-        });
-        let answers = answers.collect();
-        Judged { batch, answers }
-    }
-
-    /// One outcome per piece of work, in their order, entities left out.
-    fn outcomes(&mut self, batch: &[Work]) -> Vec<Answer> {
-        let Self { streams, scratch: Scratch { extractor, rows, .. }, registry, clock, readings, .. } = self;
-        if rows.len() < batch.len() {
-            rows.resize_with(batch.len(), Row::default);
-        }
-        let of = |work: &Work| streams.get(usize::from(work.subject.stream.0)).ok_or(FailureReason::Errored);
-        let fill =
-            |(work, row): (&Work, &mut Row)| row.fill(of(work)?, work, extractor, (readings, registry));
-        let filled: Vec<_> = batch.iter().zip(rows.iter_mut()).map(fill).collect();
-        let (mut inputs, mut deadlines) = (Vec::with_capacity(batch.len()), Vec::with_capacity(batch.len()));
-        for ((work, row), filled) in batch.iter().zip(rows.iter()).zip(&filled) {
-            let completeness = work.subject.completeness.map(|completeness| completeness.ratio().get());
-            inputs.extend(match filled {
-                Ok(Filled::Features(count)) => {
-                    let values = row.features.values.get(..*count).unwrap_or(&[]);
-                    Some(ModelInput::Features { values, completeness })
-                }
-                Ok(Filled::Text(model)) => {
-                    let reading = readings.get(usize::from(model.0)).and_then(Option::as_ref);
-                    reading.map(|reading| reading.input(&row.text))
-                }
-                Ok(Filled::NotAsked) | Err(_) => None,
-            });
-            deadlines.resize(inputs.len(), work.deadline);
-        }
-        let mut late = |item: usize| deadlines.get(item).is_some_and(|deadline| clock.uptime() > *deadline);
-        let model = batch.first().filter(|_| !inputs.is_empty()).map(|work| work.model);
-        let judged = model.map(|model| registry.judge(model, &inputs, &mut late));
-        let mut judged = judged.into_iter().flatten();
-        let outcome = |((work, row), filled): ((&Work, &Row), Result<Filled, FailureReason>)| {
-            let judgements = match filled? {
-                Filled::Features(_) | Filled::Text(_) => judged.next().ok_or(FailureReason::Errored)??,
-                Filled::NotAsked => Vec::new(),
-            };
-            let stream = of(work)?;
-            let features = row.shown(stream);
-            let judgements = stricter(judgements, stream.uncertain_below);
-            Ok(Outcome::Judged { judgements, features, extraction: None })
-        };
-        batch.iter().zip(rows.iter()).zip(filled).map(outcome).collect()
-    }
-
-    /// Adds the entities of reports whose stream has somebody to mark them. Where that fails, what was judged stays;
-    /// a report that nobody else judges fails.
-    fn mark(&mut self, batch: &[Work], outcomes: &mut [Answer]) {
-        let Self { streams, scratch: Scratch { pieces, .. }, registry, clock, readings, .. } = self;
-        let stream_of = |work: &Work| streams.get(usize::from(work.subject.stream.0));
-        let mut waiting: Vec<(usize, &Work, &StreamInput, ModelId)> = Vec::new();
-        for (index, work) in batch.iter().enumerate() {
-            let stream = stream_of(work).filter(|_| outcomes.get(index).is_some_and(Result::is_ok));
-            waiting.extend(stream.and_then(|stream| Some((index, work, stream, stream.extractor?))));
-        }
-        while let Some(&(_, _, _, model)) = waiting.first() {
-            let (now, later): (Vec<_>, Vec<_>) = waiting.into_iter().partition(|(.., of)| *of == model);
-            waiting = later;
-            let reports = now.iter().map(|(_, work, stream, _)| Unmarked {
-                text: work.subject.report.as_ref().map_or("", |report| report.text.expose()),
-                uncertain_below: stream.uncertain_below,
-            });
-            let reports: Vec<_> = reports.collect();
-            let started = clock.uptime();
-            let mut late =
-                |item: usize| now.get(item).is_some_and(|(_, work, ..)| clock.uptime() > work.deadline);
-            let marked = match readings.get_mut(usize::from(model.0)).and_then(Option::as_mut) {
-                Some(reading) => pieces.mark(registry, (model, reading), &reports, &mut late),
-                // The model was refused.
-                None => vec![Err(FailureReason::Quarantined); reports.len()],
-            };
-            let took = clock.uptime().since(started);
-            for ((index, _, stream, _), marked) in now.iter().zip(marked) {
-                registry.record(model, took);
-                let Some(outcome) = outcomes.get_mut(*index) else { continue };
-                registry.count(model, attach(outcome, marked, stream.model.is_some()));
-            }
-        }
-    }
-}
-
-/// Adds entities to what was judged, and says what to count.
-fn attach(outcome: &mut Answer, marked: Result<Extraction, FailureReason>, is_judged: bool) -> ReportCounts {
-    let mut counts = ReportCounts::default();
-    match (outcome, marked) {
-        (Ok(Outcome::Judged { extraction, .. }), Ok(marked)) => {
-            counts.entities = marked.found.len() as u64;
-            counts.cut_entities = marked.untold.into();
-            *extraction = Some(marked);
-        }
-        (Ok(_), Err(_)) if is_judged => counts.unmarked = 1,
-        (outcome @ Ok(_), Err(reason)) => *outcome = Err(reason),
-        (Ok(Outcome::Failed(_)) | Err(_), _) => {}
-    }
-    counts
-}
-
-impl Row {
-    /// Computes what the model is given.
-    fn fill(
-        &mut self,
-        stream: &StreamInput,
-        work: &Work,
-        extractor: &mut Extractor,
-        (readings, registry): (&mut [Option<Reading>], &mut Registry),
-    ) -> Result<Filled, FailureReason> {
-        match &work.input {
-            WorkInput::Window(window) => {
-                // Without a layout the model was refused and nothing else is asked for.
-                let layout = stream.layout.as_ref().ok_or(FailureReason::Quarantined)?;
-                extractor.extract(layout, window, &mut self.features);
-                match stream.model {
-                    Some(_) if self.features.values.len() < stream.model_features => {
-                        Err(FailureReason::Errored)
-                    }
-                    Some(_) => Ok(Filled::Features(stream.model_features)),
-                    None => Ok(Filled::NotAsked),
-                }
-            }
-            WorkInput::Report => {
-                self.features.values.clear();
-                let Some(model) = stream.model else { return Ok(Filled::NotAsked) };
-                let report = work.subject.report.as_ref().ok_or(FailureReason::Errored)?;
-                let reading = readings.get_mut(usize::from(model.0)).and_then(Option::as_mut);
-                // Without a reading the model was refused.
-                let reading = reading.ok_or(FailureReason::Quarantined)?;
-                let cut_words = reading.fill(report.text.expose(), &mut self.text) as u64;
-                registry.count(model, ReportCounts { cut_words, ..ReportCounts::default() });
-                Ok(Filled::Text(model))
-            }
-        }
-    }
-
-    /// The features that are shown.
-    fn shown(&self, stream: &StreamInput) -> FeatureVector {
-        let values: Vec<f32> =
-            stream.shown.iter().filter_map(|&at| self.features.values.get(at).copied()).collect();
-        let missing = u16::try_from(values.iter().filter(|value| value.is_nan()).count()).unwrap_or(u16::MAX);
-        FeatureVector { values, missing }
-    }
-}
-
-/// Applies the stream's own threshold on top of the model's.
-fn stricter(mut judgements: Vec<Judgement>, uncertain_below: Option<f32>) -> Vec<Judgement> {
-    for judgement in &mut judgements {
-        if uncertain_below.is_some_and(|threshold| judgement.score < threshold) {
-            judgement.verdict = judgement.verdict.max(Verdict::Uncertain);
-        }
-    }
-    judgements
-}
+/// A node is at most a whole run: of eight inputs, on a chip slowed to two fifths, while others have half of it.
+const PATIENCE_RUNS: u32 = 40;
 
 /// Longest time the drain waits for the models.
 pub(in crate::runtime) const DRAIN_MAX: Duration = Duration::from_secs(3);
 
+/// The thread's state.
+pub(in crate::runtime) struct InferWorker {
+    pub(in crate::runtime) bench: Box<Bench>,
+    pub(in crate::runtime) tools: Tools,
+    pub(in crate::runtime) results: mpsc::Sender<Judged>,
+    pub(in crate::runtime) progress: Arc<Progress>,
+}
+
+/// How the thread ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::runtime) enum InferEnd {
+    /// No more work can come and everything has been answered.
+    Done,
+    /// The model it asked was given up, and came back only now: somebody else has gone on.
+    TooLate,
+}
+
+impl InferWorker {
+    /// Runs until no more work can come and everything has been answered.
+    pub(in crate::runtime) async fn run(self) -> InferEnd {
+        let Self { mut bench, mut tools, results, progress } = self;
+        loop {
+            let now = tools.clock.uptime();
+            progress.tick(Task::Infer, now);
+            bench.look(tools.desk.came_back(), now);
+            match bench.next(&tools.streams, now, IDLE_TURN) {
+                Next::Tell(judged) => {
+                    if results.send(judged).await.is_err() {
+                        return InferEnd::Done;
+                    }
+                }
+                Next::Judge(batch) => {
+                    let (model, if_hung) = (batch.model, lost(&batch));
+                    let judge = |tools: &mut Tools, lent: &mut Lent| tools.judge(batch, lent);
+                    let Some((back, judged)) = ask(bench, &mut tools, (model, if_hung), judge) else {
+                        return InferEnd::TooLate;
+                    };
+                    bench = back;
+                    bench.marking.push(judged);
+                }
+                Next::Mark(mut marking) => {
+                    let Some(model) = marking.needs() else { continue };
+                    let if_hung = lost(marking.batch());
+                    let mark = |tools: &mut Tools, lent: &mut Lent| {
+                        tools.mark(&mut marking, lent);
+                        marking
+                    };
+                    let Some((back, marking)) = ask(bench, &mut tools, (model, if_hung), mark) else {
+                        return InferEnd::TooLate;
+                    };
+                    bench = back;
+                    bench.marking.push(marking);
+                }
+                Next::Rest(due) => {
+                    let until = tokio::time::Instant::from_std(tools.clock.instant(due));
+                    bench.rest(until).await;
+                    bench.shelf.look(tools.clock.uptime());
+                }
+                Next::End => break,
+            }
+        }
+        bench.report(tools.clock.uptime());
+        InferEnd::Done
+    }
+}
+
+/// Asks one model while everything else lies on the desk; `None` if it was given up meanwhile.
+fn ask<T>(
+    mut bench: Box<Bench>,
+    tools: &mut Tools,
+    (model, if_hung): (ModelId, Judged),
+    work: impl FnOnce(&mut Tools, &mut Lent) -> T,
+) -> Option<(Box<Bench>, T)> {
+    let patience = PATIENCE + PATIENCE_RUNS * bench.shelf.spent(model);
+    let (mut lent, shown) = bench.shelf.lend(model);
+    let desk = Arc::clone(&tools.desk);
+    let number = desk.leave(bench, Turn { model, shown, if_hung, patience }, tools.clock.uptime());
+    let came = {
+        let _booked = book(Purpose::Input);
+        work(tools, &mut lent)
+    };
+    match desk.take_back(number) {
+        Some(left) => {
+            let mut bench = left.bench;
+            bench.shelf.give_back(lent);
+            Some((bench, came))
+        }
+        None => {
+            desk.bring_back(lent);
+            None
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use tokio::sync::watch;
+
     use super::*;
-    use crate::clock::EventTime;
+    use crate::clock::{EventTime, SystemClock, Uptime};
+    use crate::features::FeatureLayout;
     use crate::flow::{
-        AssetId, Completeness, Priority, Series, StreamId, Subject, TimeSpan, VariantRule, When,
+        AssetId, Budget, Completeness, FailureReason, Inference, Outcome, Priority, Series, StreamId,
+        Subject, TimeSpan, VariantRule, When, Window,
     };
-    use crate::infer::{BATCH_MAX, Digest, Manifest, Model};
+    use crate::infer::{
+        BATCH_MAX, Batch, Digest, Manifest, Model, Needs, Registry, Residency, Work, WorkInput,
+    };
+    use crate::runtime::desk::Desk;
+    use crate::runtime::judging::StreamInput;
+    use crate::runtime::shelf::Shelf;
 
     /// Two streams of the model whose outputs are the logarithms of its two inputs, and one without a model.
     fn worker(work: mpsc::Receiver<Batch>, results: mpsc::Sender<Judged>) -> InferWorker {
@@ -333,16 +155,23 @@ mod tests {
             }
         };
         let judging = Some(ModelId(0));
-        InferWorker {
+        let streams = vec![stream(judging, &[0]), stream(judging, &[1]), stream(None, &[0, 1])];
+        let residency = Residency::new(vec![Needs::default()], u64::MAX);
+        let bench = Bench {
             work,
-            results,
+            budget: watch::channel(Budget::NOMINAL).1,
             status: watch::channel(Vec::new()).0,
-            registry,
-            streams: vec![stream(judging, &[0]), stream(judging, &[1]), stream(None, &[0, 1])],
-            readings: vec![None],
-            clock: SystemClock::start(),
+            shelf: Shelf::new(registry, vec![None], vec![None], residency),
+            waiting: Vec::new(),
+            marking: Vec::new(),
+            ended: false,
+            reported: Uptime::ZERO,
+        };
+        InferWorker {
+            bench: Box::new(bench),
+            tools: Tools::new(streams.into(), SystemClock::start(), Arc::new(Desk::default())),
+            results,
             progress: Arc::new(Progress::new(Uptime::ZERO)),
-            scratch: Scratch::default(),
         }
     }
 

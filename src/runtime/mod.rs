@@ -13,6 +13,7 @@
 
 mod analyze;
 mod arrivals;
+mod bench;
 mod certificates;
 mod coarsening;
 mod commands;
@@ -20,12 +21,16 @@ mod common;
 mod complaints;
 mod crowd;
 mod decisions;
+mod desk;
+mod endpoints;
 mod extraction;
 mod forward;
 mod gaps;
 mod governor;
+mod hang;
 mod hardware;
 mod infer;
+mod judging;
 mod known_time;
 mod limits;
 #[cfg(test)]
@@ -38,18 +43,24 @@ mod options;
 mod outbox;
 mod plan;
 mod plant;
+mod power_fail;
+#[cfg(test)]
+mod power_fail_tests;
 mod reading;
 mod retry;
 mod room;
 mod shelf;
 #[cfg(test)]
 mod stall_tests;
+mod starts;
 mod status;
 mod summary_ids;
 mod supervisor;
 mod target;
 mod text_row;
 mod threads;
+#[cfg(test)]
+mod watchdog_tests;
 mod wiring;
 
 pub use coarsening::{Coarsening, CoarseningCounts};
@@ -60,6 +71,8 @@ pub use commands::{
 pub use common::WiringError;
 pub use extraction::{Pieces, Unmarked};
 pub use governor::board_profile;
+pub use hang::InferLost;
+pub use hardware::attached;
 pub use memory::{MemoryPart, memory_plan};
 pub use models::{ADMISSION_MEMORY, ADMISSION_SECONDS, ModelFault, Models, load_models};
 pub use options::{Options, Pace};

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use crate::config::{Config, ModelEntry};
-use crate::flow::{ModelId, Priority};
+use crate::flow::{ModelId, Priority, VariantRule};
 use crate::infer::{Fit, Form, Manifest, Needs, Registry, residency};
 use crate::io::admission::{Admission, ModelSource, chain};
+use crate::runtime::memory::{MemoryPart, models_limit};
 use crate::runtime::reading::Reading;
 use crate::units::Bytes;
 
@@ -59,6 +60,15 @@ impl Models {
         Self { registry: Registry::new(), manifests, readings, sources, faults }
     }
 
+    /// The places of the configured models, all of them empty for this reason.
+    pub(in crate::runtime) fn left_out(entries: &[ModelEntry], why: &str) -> Self {
+        let mut models = Self::none();
+        for (index, entry) in entries.iter().enumerate() {
+            models.refuse(index, &entry.name, why.to_owned());
+        }
+        models
+    }
+
     /// What each asks for, by [`ModelId`]. The models of alarm streams stay in memory.
     pub fn needs(&self, config: &Config) -> Vec<Needs> {
         let alarms = || config.streams.iter().filter(|stream| stream.priority == Priority::Alarm);
@@ -71,9 +81,9 @@ impl Models {
         (0_u16..).zip(&self.sources).map(needs).collect()
     }
 
-    /// Whether they fit into what the rest of the plan leaves of the budget.
-    pub fn fit(&self, config: &Config, fixed: u64) -> Fit {
-        residency::plan(&self.needs(config), config.budget.memory.0.saturating_sub(fixed))
+    /// Whether they fit into what the rest of the plan leaves of the budget, and how.
+    pub fn fit(&self, config: &Config) -> Fit {
+        residency::plan(&self.needs(config), models_limit(config, &self.manifests))
     }
 
     /// `name@version`, or the configured name of one that was refused.
@@ -117,6 +127,38 @@ fn admit(admission: &Admission, entry: &ModelEntry) -> Result<(ModelSource, Opti
     let reading =
         reading.map_err(|error| format!("model {}: {}", admitted.manifest().id(), chain(&error)))?;
     Ok((admitted.source(), reading))
+}
+
+/// The lines of the memory plan for the models, where everything else takes `fixed` bytes of the budget.
+pub(in crate::runtime) fn model_parts(config: &Config, models: &Models, fixed: u64) -> Vec<MemoryPart> {
+    let needs = models.needs(config);
+    let fit = residency::plan(&needs, config.budget.memory.0.saturating_sub(fixed));
+    let part = |what: String, bytes: u64| MemoryPart { what, bytes: Bytes(bytes) };
+    let (rule, turns, needed) = match fit {
+        Fit::Together { needed, rule } => (rule, Vec::new(), needed),
+        Fit::Turns { needed, turns, rule, .. } => (rule, turns, needed),
+        Fit::Never { needed, largest } => (VariantRule::Smallest, vec![largest], needed),
+    };
+    let (mut parts, mut sum) = (Vec::new(), 0);
+    for (id, needs) in (0_u16..).map(ModelId).zip(&needs) {
+        let form = residency::choose(&needs.forms, rule);
+        let Some(cost) = form.and_then(|form| needs.forms.get(form)) else { continue };
+        // Where not even turns help, those that stay and the one that is too large are told.
+        let is_told = if turns.is_empty() { true } else { needs.pinned };
+        if is_told {
+            sum += cost.kept;
+            parts.push(part(format!("model {}", models.name(id)), cost.kept));
+        }
+    }
+    let names: Vec<String> = turns.iter().map(|id| models.name(*id).to_string()).collect();
+    let rest = needed.saturating_sub(sum);
+    match names.as_slice() {
+        [] if rest > 0 => parts.push(part("models, while one is loaded".to_owned(), rest)),
+        [] => {}
+        [only] => parts.push(part(format!("model {only}, while it is loaded"), rest)),
+        several => parts.push(part(format!("models {} in turns: the largest", several.join(", ")), rest)),
+    }
+    parts
 }
 
 /// The forms of each model, by [`ModelId`].

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
+use tokio::sync::oneshot::error::TryRecvError;
 use tracing::{error, info, warn};
 
 use crate::clock::Uptime;
@@ -40,6 +41,8 @@ struct Loading {
     form: usize,
     began: Uptime,
     result: oneshot::Receiver<LoadResult>,
+    /// What came, until it is taken over; `None` inside if its thread ended early.
+    come: Option<Option<LoadResult>>,
 }
 
 type LoadResult = Result<(Model, Cost), ReloadError>;
@@ -138,26 +141,33 @@ impl Shelf {
         }
     }
 
-    /// Waits until a model that is being loaded has come; for ever if none is.
-    pub(in crate::runtime) async fn arrival(&mut self) -> Arrival {
+    /// Waits until a model that is being loaded has come; for ever if none is. [`Self::look`] takes it over.
+    pub(in crate::runtime) async fn arrival(&mut self) {
         match &mut self.loading {
-            Some(loading) => Arrival((&mut loading.result).await.ok()),
+            Some(loading) if loading.come.is_none() => {
+                loading.come = Some((&mut loading.result).await.ok());
+            }
+            Some(_) => {}
             None => std::future::pending().await,
         }
     }
 
     /// Takes over a model that has come, if one has.
     pub(in crate::runtime) fn look(&mut self, now: Uptime) {
-        let come = self.loading.as_mut().map(|loading| loading.result.try_recv());
-        match come {
-            Some(Ok(loaded)) => self.arrived(Arrival(Some(loaded)), now),
-            Some(Err(oneshot::error::TryRecvError::Closed)) => self.arrived(Arrival(None), now),
-            Some(Err(oneshot::error::TryRecvError::Empty)) | None => {}
+        let come = self.loading.as_mut().and_then(|loading| match loading.come.take() {
+            Some(come) => Some(come),
+            None => match loading.result.try_recv() {
+                Ok(loaded) => Some(Some(loaded)),
+                Err(TryRecvError::Closed) => Some(None),
+                Err(TryRecvError::Empty) => None,
+            },
+        });
+        if let Some(loaded) = come {
+            self.arrived(loaded, now);
         }
     }
 
-    /// Takes over what came.
-    pub(in crate::runtime) fn arrived(&mut self, Arrival(loaded): Arrival, now: Uptime) {
+    fn arrived(&mut self, loaded: Option<LoadResult>, now: Uptime) {
         let Some(Loading { id, form, began, .. }) = self.loading.take() else { return };
         self.registry.set_loading(id, false);
         let took = now.since(began);
@@ -233,7 +243,7 @@ impl Shelf {
             warn!(%why, "could not start the thread that loads models");
         }
         self.registry.set_loading(id, true);
-        self.loading = Some(Loading { id, form, began: now, result });
+        self.loading = Some(Loading { id, form, began: now, result, come: None });
     }
 
     fn settle(&mut self, id: ModelId, form: usize, loaded: LoadResult, now: Uptime) {
@@ -245,8 +255,8 @@ impl Shelf {
                 };
                 known.cost = cost;
                 self.registry.install(id, model, known);
-                info!(model = %self.name(id), variant = %self.variant(id), memory = cost.kept, "loaded a model");
                 self.residency.loaded(id, form, cost, now);
+                info!(model = %self.name(id), variant = %self.variant(id), memory = cost.kept, "loaded a model");
             }
             Err(error) => self.failed(id, form, &chain(&error)),
         }
@@ -292,10 +302,154 @@ impl Shelf {
     }
 }
 
-/// What a thread that loads came back with; `None` if it did not.
-pub(in crate::runtime) struct Arrival(Option<LoadResult>);
-
 fn load(source: &ModelSource, id: ModelId, form: usize) -> LoadResult {
     let _booked = book(Purpose::Model(usize::from(id.0)));
     source.load(form)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::{Path, PathBuf};
+
+    use super::*;
+    use crate::infer::{AdmissionLimits, Manifest, ModelInput, Needs, examine};
+    use crate::runtime::text_row::text_row;
+
+    fn folder(name: &str) -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
+    }
+
+    /// What admission finds in a folder, in this process.
+    fn source(folder: &Path) -> ModelSource {
+        let text = std::fs::read_to_string(folder.join("manifest.toml")).unwrap();
+        let files = |name: &str| std::fs::read(folder.join(name)).ok();
+        let report =
+            examine(&text, &files, &AdmissionLimits::default(), &text_row, &|| Duration::ZERO, &mut |_| ());
+        ModelSource::new(
+            Arc::new(Manifest::parse(&text).unwrap()),
+            folder.to_owned(),
+            report.unwrap().variants,
+        )
+    }
+
+    /// A shelf for these folders, under this limit, with nothing loaded.
+    fn shelf(folders: &[PathBuf], limit: impl Fn(&[Needs]) -> u64) -> Shelf {
+        let sources: Vec<_> = folders.iter().map(|folder| Arc::new(source(folder))).collect();
+        let forms = |source: &Arc<ModelSource>| source.forms().iter().map(|form| form.cost).collect();
+        let needs: Vec<_> =
+            sources.iter().map(|source| Needs { forms: forms(source), pinned: false }).collect();
+        let mut registry = Registry::new();
+        for source in &sources {
+            registry.expect(Arc::clone(source.manifest())).unwrap();
+        }
+        let (readings, limit) = (sources.iter().map(|_| None).collect(), limit(&needs));
+        let sources = sources.into_iter().map(Some).collect();
+        Shelf::new(registry, readings, sources, Residency::new(needs, limit))
+    }
+
+    fn at(seconds: u64) -> Uptime {
+        Uptime::ZERO.after(Duration::from_secs(seconds))
+    }
+
+    fn prepare(shelf: &mut Shelf, id: u16, seconds: u64) -> Standing {
+        shelf.prepare(ModelId(id), VariantRule::Best, &Budget::NOMINAL, at(seconds))
+    }
+
+    fn ask(shelf: &mut Shelf, id: u16, values: &[f32]) -> Option<FailureReason> {
+        let (mut lent, _) = shelf.lend(ModelId(id));
+        let input = ModelInput::Features { values, completeness: None };
+        let answer = lent.registry.judge(ModelId(id), &[input], &mut |_| false).remove(0);
+        shelf.give_back(lent);
+        answer.err()
+    }
+
+    async fn come(shelf: &mut Shelf, seconds: u64) {
+        shelf.arrival().await;
+        shelf.look(at(seconds));
+    }
+
+    #[tokio::test]
+    async fn models_that_do_not_fit_together_take_turns_and_are_reloaded_from_the_same_bytes() {
+        let folders = [folder("tests/golden/models/dense-pair"), folder("tests/golden/models/dense-pair")];
+        let most = |needs: &[Needs]| needs.iter().map(|needs| needs.forms[0].peak).max().unwrap();
+        let mut shelf = shelf(&folders, most);
+        assert_eq!(ask(&mut shelf, 0, &[1.0; 4]), Some(FailureReason::NoRoom));
+        assert_eq!(prepare(&mut shelf, 0, 0), Standing::Coming);
+        assert_eq!(shelf.registry.state(ModelId(0)), Some(&ModelState::Loading));
+        assert_eq!(prepare(&mut shelf, 1, 0), Standing::Coming, "one is loaded at a time");
+        come(&mut shelf, 1).await;
+        assert_eq!((prepare(&mut shelf, 0, 2), ask(&mut shelf, 0, &[1.0; 4])), (Standing::Ready, None));
+        assert_eq!(prepare(&mut shelf, 1, 3), Standing::Later(at(61)));
+        for turn in 1..4 {
+            let (now, id) = (61 * turn, u16::from(turn % 2 == 1));
+            assert_eq!(prepare(&mut shelf, id, now), Standing::Coming);
+            assert_eq!(shelf.registry.state(ModelId(1 - id)), Some(&ModelState::Unloaded));
+            come(&mut shelf, now).await;
+            assert_eq!(prepare(&mut shelf, id, now), Standing::Ready);
+        }
+        let counts: Vec<_> =
+            shelf.registry.status().map(|model| (model.resident, model.loads, model.unloads)).collect();
+        assert_eq!(counts, [(false, 2, 2), (true, 2, 1)]);
+    }
+
+    #[tokio::test]
+    async fn the_form_of_a_model_is_exchanged_while_the_old_one_still_answers() {
+        let mut shelf = shelf(&[folder("models/failure-mode")], |_| u64::MAX);
+        let mut ask = async |rule, seconds| {
+            let standing = shelf.prepare(ModelId(0), rule, &Budget::NOMINAL, at(seconds));
+            if shelf.loading.is_some() {
+                come(&mut shelf, seconds).await;
+            }
+            (standing, shelf.registry.status().next().unwrap().variant.unwrap())
+        };
+        let (fp32, int8) = (Arc::from("fp32"), Arc::from("int8-qoperator"));
+        assert_eq!(ask(VariantRule::Best, 0).await, (Standing::Coming, Arc::clone(&fp32)));
+        assert_eq!(ask(VariantRule::Smallest, 1).await, (Standing::Ready, Arc::clone(&int8)));
+        assert_eq!(ask(VariantRule::Best, 30).await, (Standing::Ready, int8), "not back and forth");
+        assert_eq!(ask(VariantRule::Best, 61).await, (Standing::Ready, fp32));
+    }
+
+    #[tokio::test]
+    async fn a_file_that_is_not_the_one_that_was_admitted_is_not_loaded() {
+        let temporary = tempfile::tempdir().unwrap();
+        let from = folder("tests/golden/models/echo");
+        for file in ["manifest.toml", "golden.json", "model.onnx"] {
+            std::fs::copy(from.join(file), temporary.path().join(file)).unwrap();
+        }
+        let mut shelf = shelf(&[temporary.path().to_owned()], |_| u64::MAX);
+        let file = temporary.path().join("model.onnx");
+        let mut bytes = std::fs::read(&file).unwrap();
+        *bytes.last_mut().unwrap() ^= 1;
+        std::fs::write(&file, bytes).unwrap();
+        assert_eq!(prepare(&mut shelf, 0, 0), Standing::Coming);
+        come(&mut shelf, 0).await;
+        let out_of_use = ModelState::Quarantined(FailureReason::Errored);
+        assert_eq!(shelf.registry.state(ModelId(0)), Some(&out_of_use));
+        assert_eq!(prepare(&mut shelf, 0, 100), Standing::Ready, "it says so itself");
+        assert_eq!(ask(&mut shelf, 0, &[1.0, 2.0]), Some(FailureReason::Quarantined));
+    }
+
+    #[tokio::test]
+    async fn while_flash_is_to_be_spared_nothing_that_is_away_is_loaded() {
+        let mut shelf = shelf(&[folder("tests/golden/models/echo")], |_| u64::MAX);
+        let sparing = Budget { spare_flash: true, ..Budget::NOMINAL };
+        assert_eq!(shelf.prepare(ModelId(0), VariantRule::Best, &sparing, at(0)), Standing::Not);
+        assert_eq!(prepare(&mut shelf, 0, 1), Standing::Coming);
+    }
+
+    #[tokio::test]
+    async fn a_model_that_hung_and_came_back_is_used_again_three_times_not_more() {
+        let mut shelf = shelf(&[folder("tests/golden/models/echo")], |_| u64::MAX);
+        shelf.fill(&[ModelId(0)], at(0));
+        for hang in 1..=HANGS_MAX {
+            assert_eq!(ask(&mut shelf, 0, &[1.0, 2.0]), None);
+            let (lent, shown) = shelf.lend(ModelId(0));
+            shelf.give_up(ModelId(0), shown, 8);
+            assert_eq!(ask(&mut shelf, 0, &[1.0, 2.0]), Some(FailureReason::Quarantined));
+            shelf.forgive(lent, at(hang));
+        }
+        let status = shelf.registry.status().next().unwrap();
+        assert_eq!(status.state, ModelState::Quarantined(FailureReason::Hung));
+        assert_eq!((status.hangs, status.judged, status.resident), (HANGS_MAX, HANGS_MAX, false));
+    }
 }

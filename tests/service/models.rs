@@ -8,7 +8,7 @@ use crate::service::tap::{Seen, feed};
 use crate::service::world::{Plan, World, judged, last, model, pair};
 
 /// The row of a model in the last `status/models`.
-fn row(json: &Value, model: &str) -> Option<Value> {
+pub(crate) fn row(json: &Value, model: &str) -> Option<Value> {
     json["models"]
         .as_array()?
         .iter()

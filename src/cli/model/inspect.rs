@@ -32,7 +32,7 @@ pub(in crate::cli::model) fn inspect(dir: &Path, variant: Option<&str>, json: bo
             report,
             file: &known.file,
             bytes: bytes.len() as u64,
-            measured: memory_among(chosen.len(), dir, report, &graph, &cases)?,
+            measured: measured(chosen.len(), dir, report, &graph, &cases)?,
             tolerance: manifest.tolerance(known),
             opset: survey.opset,
             operators: survey.operators,
@@ -58,6 +58,20 @@ struct Examined<'a> {
     operators: BTreeMap<String, Operator>,
 }
 
+/// Memory one copy keeps: what admission counted, or by how much this process grows where nothing counts.
+fn measured(
+    count: usize,
+    dir: &Path,
+    report: &VariantReport,
+    graph: &Graph<'_>,
+    cases: &Cases,
+) -> Result<Option<u64>, Failure> {
+    match report.memory_measured {
+        0 => memory_among(count, dir, report, graph, cases),
+        counted => Ok(Some(counted)),
+    }
+}
+
 fn inspection(manifest: &Manifest, variants: &[Examined<'_>]) -> Value {
     let variants: Vec<Value> = variants
         .iter()
@@ -68,6 +82,7 @@ fn inspection(manifest: &Manifest, variants: &[Examined<'_>]) -> Value {
                 "parameters": report.parameters, "operations": report.operations,
                 "opset": found.opset, "ops": found.operators.iter().map(|(name, operator)| (name.clone(), operator.count.into())).collect::<serde_json::Map<_, _>>(),
                 "batches": report.batches, "memory_predicted": report.memory_bytes, "memory_measured": found.measured,
+                "load_peak": report.load_peak, "spent_us": report.spent_nanos as f64 / 1e3,
                 "golden": { "cases": report.golden_cases, "error_max": short(report.golden_error_max), "tolerance": short(found.tolerance) },
             })
         })
@@ -121,7 +136,11 @@ fn describe(manifest: &Manifest, variants: &[Examined<'_>]) {
         let measured = found
             .measured
             .map_or("cannot be measured here".to_owned(), |bytes| format!("{} measured", Bytes(bytes)));
-        line("  memory", format!("{measured}, {} predicted", Bytes(report.memory_bytes)));
+        let (predicted, peak) = (Bytes(report.memory_bytes), Bytes(report.load_peak));
+        line(
+            "  memory",
+            format!("{measured}, {predicted} predicted, {peak} for a moment while it is loaded"),
+        );
         let (cases, error, tolerance) = (report.golden_cases, report.golden_error_max, found.tolerance);
         line("  golden", format!("{cases} cases, largest error {error:.1e}, allowed {tolerance:.1e}"));
     }

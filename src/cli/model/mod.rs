@@ -11,6 +11,7 @@ mod graph;
 mod inspect;
 mod list;
 mod measure;
+mod measured;
 mod new;
 mod question;
 mod report;

@@ -9,6 +9,7 @@ use crate::cli::model::eval::{EvalArgs, eval};
 use crate::cli::model::folder::{INSTALLED, models_in};
 use crate::cli::model::inspect::inspect;
 use crate::cli::model::list::list;
+use crate::cli::model::measured::write_measured;
 use crate::cli::model::new::{NewArgs, new};
 use crate::cli::model::report::{ReportArgs, report};
 
@@ -37,6 +38,9 @@ pub(in crate::cli) enum ModelQuestion {
         /// JSON on stdout
         #[arg(long)]
         json: bool,
+        /// Write the memory measured for every variant into the manifest
+        #[arg(long, conflicts_with_all = ["variant", "json"])]
+        write: bool,
     },
     /// Measure how fast a model runs on one thread, and its memory, per variant
     #[command(long_about = None)]
@@ -62,7 +66,10 @@ pub(in crate::cli) fn ask(question: ModelQuestion) -> Result<(), Failure> {
             };
             list(&folders, json)
         }
-        ModelQuestion::Inspect { dir, variant, json } => inspect(&dir, variant.as_deref(), json),
+        ModelQuestion::Inspect { dir, write: true, .. } => write_measured(&dir),
+        ModelQuestion::Inspect { dir, variant, json, write: false } => {
+            inspect(&dir, variant.as_deref(), json)
+        }
         ModelQuestion::Bench(args) => bench(&args),
         ModelQuestion::Eval(args) => eval(&args),
         ModelQuestion::New(args) => new(&args),

@@ -56,11 +56,8 @@ pub enum ReloadError {
 }
 
 impl ModelSource {
-    pub(in crate::io::admission) fn new(
-        manifest: Arc<Manifest>,
-        folder: PathBuf,
-        variants: Vec<VariantReport>,
-    ) -> Self {
+    /// Of a folder that was examined, with what was found out about its variants.
+    pub(crate) fn new(manifest: Arc<Manifest>, folder: PathBuf, variants: Vec<VariantReport>) -> Self {
         Self { manifest, folder, variants }
     }
 

@@ -23,6 +23,8 @@ pub(in crate::cli::model::new) struct Draft<'a> {
     pub(in crate::cli::model::new) golden: Digest,
     pub(in crate::cli::model::new) parameters: u64,
     pub(in crate::cli::model::new) memory_bytes: u64,
+    /// Heap it keeps and takes for a moment while it is loaded, as measured; 0 where nothing counts.
+    pub(in crate::cli::model::new) measured: (u64, u64),
     pub(in crate::cli::model::new) operations: u64,
 }
 
@@ -62,10 +64,14 @@ impl Draft<'_> {
             .ok();
         }
         let Self { graph, golden, parameters, memory_bytes, operations, .. } = self;
+        let measured = match self.measured {
+            (0, _) => String::new(),
+            (kept, peak) => format!("memory_measured = {kept}\nload_peak = {peak}\n"),
+        };
         writeln!(
             out,
             "[[variants]]\nname = \"fp32\"\nfile = \"model.onnx\"\nsha256 = \"{graph}\"\nparameters = {parameters}\n\
-             memory_bytes = {memory_bytes}\noperations = {operations}\n\n\
+             memory_bytes = {memory_bytes}\n{measured}operations = {operations}\n\n\
              [golden]\nfile = \"golden.json\"\nsha256 = \"{golden}\"\ntolerance = 1e-4\n\n\
              [training]\ndata = \"{FILL_IN}: which data\"\nlicence = \"{FILL_IN}: their licence\"\n\
              recipe = \"{FILL_IN}: how it was trained\""

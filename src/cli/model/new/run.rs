@@ -70,6 +70,7 @@ pub(in crate::cli::model) fn new(args: &NewArgs) -> Result<(), Failure> {
         golden: Digest::of(&[]),
         parameters: 0,
         memory_bytes: 0,
+        measured: (0, 0),
         operations: 0,
     };
     // The manifest decides how inputs are made, so it is read before it is written for good.
@@ -86,6 +87,7 @@ pub(in crate::cli::model) fn new(args: &NewArgs) -> Result<(), Failure> {
     if let Some((_, report)) = admitted.variant(None) {
         draft.parameters = report.parameters;
         draft.memory_bytes = report.memory_bytes;
+        draft.measured = (report.memory_measured, report.load_peak);
         draft.operations = report.operations;
         write_file(&args.dir.join(MANIFEST), draft.text().as_bytes()).map_err(io)?;
     }

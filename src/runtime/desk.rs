@@ -1,0 +1,95 @@
+//! What the models' thread leaves behind while it asks a model, so that another thread can go on if it never comes back.
+//!
+//! # Invariants
+//! A batch is answered once: whoever takes what was left answers for it. A thread that comes back too late finds nothing,
+//! brings the model back and ends.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crate::clock::Uptime;
+use crate::flow::ModelId;
+use crate::infer::ModelStatus;
+use crate::runtime::bench::Bench;
+use crate::runtime::judging::Judged;
+use crate::runtime::shelf::Lent;
+
+/// Where the thread that runs the models leaves what it does not need at the moment.
+#[derive(Default)]
+pub(in crate::runtime) struct Desk {
+    left: Mutex<Option<Left>>,
+    back: Mutex<Vec<Lent>>,
+    /// When the model that is asked last gave a sign of life: it does so at each node of its graph.
+    alive: AtomicU64,
+    turns: AtomicU64,
+    returns: AtomicU64,
+}
+
+/// All a thread had but the model it asks.
+pub(in crate::runtime) struct Left {
+    number: u64,
+    pub(in crate::runtime) bench: Box<Bench>,
+    pub(in crate::runtime) turn: Turn,
+}
+
+/// What is being done meanwhile.
+pub(in crate::runtime) struct Turn {
+    pub(in crate::runtime) model: ModelId,
+    /// The model as it was shown before.
+    pub(in crate::runtime) shown: Option<ModelStatus>,
+    /// The answer if there never is one.
+    pub(in crate::runtime) if_hung: Judged,
+    /// Longest time without a sign of life.
+    pub(in crate::runtime) patience: Duration,
+}
+
+impl Desk {
+    /// Leaves everything; the number is needed to get it back.
+    pub(in crate::runtime) fn leave(&self, bench: Box<Bench>, turn: Turn, now: Uptime) -> u64 {
+        self.alive(now);
+        let number = self.turns.fetch_add(1, Ordering::Relaxed);
+        *lock(&self.left) = Some(Left { number, bench, turn });
+        number
+    }
+
+    /// The model that is asked has got somewhere.
+    pub(in crate::runtime) fn alive(&self, now: Uptime) {
+        self.alive.store(now.0, Ordering::Relaxed);
+    }
+
+    /// Takes back what was left; `None` if that turn was given up.
+    pub(in crate::runtime) fn take_back(&self, number: u64) -> Option<Left> {
+        let mut left = lock(&self.left);
+        if left.as_ref().is_some_and(|left| left.number == number) { left.take() } else { None }
+    }
+
+    /// Takes what was left if whoever left it has given no sign of life for longer than its patience, and than `least`.
+    pub(in crate::runtime) fn give_up(&self, now: Uptime, least: Duration) -> Option<Left> {
+        let mut left = lock(&self.left);
+        let silence = now.since(Uptime(self.alive.load(Ordering::Relaxed)));
+        let is_hung = left.as_ref().is_some_and(|left| silence > left.turn.patience.max(least));
+        if is_hung { left.take() } else { None }
+    }
+
+    /// Brings back a model that was given up.
+    pub(in crate::runtime) fn bring_back(&self, lent: Lent) {
+        lock(&self.back).push(lent);
+        self.returns.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many came back.
+    pub(in crate::runtime) fn returns(&self) -> u64 {
+        self.returns.load(Ordering::Relaxed)
+    }
+
+    /// The models that came back.
+    pub(in crate::runtime) fn came_back(&self) -> Vec<Lent> {
+        std::mem::take(&mut *lock(&self.back))
+    }
+}
+
+/// Nothing panics while it holds a lock here, and nothing half done is behind it.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
