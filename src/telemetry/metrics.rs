@@ -77,6 +77,10 @@ metrics! {
     CutEntities = "tidegate_infer_cut_entities_total",
     /// Reports told without the entities they should have.
     UnmarkedReports = "tidegate_infer_unmarked_reports_total",
+    /// Sensors and lines of the board that do not work.
+    HardwareFaults = "tidegate_hardware_faults",
+    /// Alarms that stand.
+    StandingAlarms = "tidegate_plant_standing_alarms",
     /// Decisions published on the plant broker.
     Decisions = "tidegate_plant_decisions_total",
     /// Standing alarms of which was kept only that they stand.
@@ -93,12 +97,18 @@ metrics! {
     FailedSyncs = "tidegate_outbox_failed_syncs_total",
     /// Records that wait in memory because the disk takes nothing.
     OutboxHeld = "tidegate_outbox_memory_records",
+    /// Times the supply failed and everything was made durable, or tried to.
+    PowerFlushes = "tidegate_outbox_power_flushes_total",
+    /// From the edge of the power-fail input until everything was durable, the last time.
+    PowerFlushTook = "tidegate_outbox_power_flush_microseconds",
     /// Segments drawn together to make room.
     CoarsenedSegments = "tidegate_outbox_coarsened_segments_total",
     /// Events that could not be drawn together and are told as lost.
     CoarseningLosses = "tidegate_outbox_coarsening_losses_total",
     /// Times drawing together met a limit and told less than it could have.
     CoarseningLimits = "tidegate_outbox_coarsening_limits_total",
+    /// Times drawing together was put off because the supply was weak.
+    CoarseningDeferred = "tidegate_outbox_coarsening_deferred_total",
     /// Bytes stored and not yet acknowledged.
     OutboxBytes = "tidegate_outbox_stored_bytes",
     /// Batches published upstream.
@@ -131,6 +141,8 @@ metrics! {
     UnreadableRecords = "tidegate_forward_unreadable_records_total",
     /// Changes of the budget's level.
     LevelChanges = "tidegate_governor_level_changes_total",
+    /// Changes of the level that were never told: too many waited for the outbox or the plant.
+    UntoldLevels = "tidegate_governor_untold_changes_total",
     /// Whole days until the first certificate ends.
     CertDaysLeft = "tidegate_tls_days_left",
     /// Resident memory of the process.
