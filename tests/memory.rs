@@ -1,6 +1,6 @@
 //! The memory plan as `check` prints it: is it the sum of its lines, and is what cannot fit refused?
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, clippy::print_stdout, reason = "a test")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test")]
 
 use std::fs;
 use std::path::Path;
@@ -78,7 +78,8 @@ fn models_that_cannot_fit_are_refused_with_the_sum() {
 fn a_budget_is_refused_exactly_where_the_plan_does_not_fit() {
     // Two models: each examination costs seconds here.
     let (head, rest) = DEFAULT_CONFIG.split_once("[[models]]").unwrap();
-    let entry = |name: &str| format!("[[models]]\nname = \"{name}\"\npath = \"/usr/share/tidegate/models/{name}\"\n");
+    let entry =
+        |name: &str| format!("[[models]]\nname = \"{name}\"\npath = \"/usr/share/tidegate/models/{name}\"\n");
     let handovers = rest.rsplit_once("[[streams]]").unwrap().1;
     let reports = r#"[[streams]]
 name = "orders"
@@ -97,7 +98,11 @@ forward = { events = "all" }
         let ended = check_that(&config, &format!("{budget} B"));
         let (_, sum) = plan(&ended);
         let is_accepted = ended.code == Some(0);
-        assert!(if is_accepted { sum <= budget + ROUNDED } else { sum + ROUNDED >= budget }, "{}", ended.said);
+        assert!(
+            if is_accepted { sum <= budget + ROUNDED } else { sum + ROUNDED >= budget },
+            "{}",
+            ended.said
+        );
         turns += u32::from(ended.said.contains("in turns"));
         if is_accepted { accepted = budget } else { refused = budget }
     }
