@@ -73,6 +73,16 @@ const FAULTS: &[(&str, &str, &str)] = &[
         "[budget]\nmemory = \"1 KiB\"\n[plant]",
         "budget.memory: 1 KiB is out of range; allowed: 16 MiB to 64 GiB",
     ),
+    (
+        "[plant]",
+        "[budget]\ncabinet = { warm = \"50 °C\", hot = \"50.5 °C\" }\n[plant]",
+        "budget.cabinet.hot: 50.5 °C where warm is 50 °C; allowed: at least 1 °C above warm",
+    ),
+    (
+        "[plant]",
+        "[budget]\ncabinet = { warm = \"50 °C\" }\n[plant]",
+        "budget.cabinet.hot: missing; allowed: 0 °C to 100 °C",
+    ),
     ("[plant]", "[budget]\ntemperature = \"80 F\"\n[plant]", "budget.temperature: \"80 F\""),
     ("[upstream]", "[upstream]\nrate = \"64 kB\"", "upstream.rate: \"64 kB\""),
     ("[upstream]", "[upstream]\npassword = \"secret\"", "upstream.password: unknown key"),
@@ -95,6 +105,11 @@ const FAULTS: &[(&str, &str, &str)] = &[
         "length = \"60 s\"",
         "samples = 1024, hop = 15",
         "streams[0].window.hop: 15; allowed: at least 16, a 64th of the window",
+    ),
+    (
+        "name = \"orders\"",
+        "name = \"governor\"",
+        "streams[1].name: \"governor\" is the gateway's own stream; allowed: another name",
     ),
     ("name = \"orders\"", "name = \"rig\"", "streams[1].name: \"rig\" is taken; allowed: a name of its own"),
     (

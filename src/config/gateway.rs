@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::config::section::Section;
+use crate::governor::CabinetLimits;
 use crate::units::{Bytes, Celsius};
 
 /// Names are parts of topics and of event ids: short, lower case, no separators.
@@ -13,6 +14,11 @@ const NAME_CHARS_MAX: usize = 32;
 /// A gateway with less has no room for the engine's code and one model; more than 64 GiB is a slip of the pen.
 const MEMORY_MIN: Bytes = Bytes(16 << 20);
 const MEMORY_MAX: Bytes = Bytes(64 << 30);
+
+/// A cabinet that is warm below freezing or not yet hot at the boiling point is a slip of the pen.
+const CABINET_RULE: &str = "0 °C to 100 °C";
+/// Sensors step by up to half a degree.
+const CABINET_STEP: f32 = 1.0;
 
 /// Who this gateway is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +42,8 @@ pub struct BudgetSettings {
     pub cpu: f32,
     /// The temperature to stay below.
     pub temperature: TemperatureLimit,
+    /// What the air in the cabinet may have; `None`: it limits nothing.
+    pub cabinet: Option<CabinetLimits>,
 }
 
 /// Where the limit of temperature comes from.
@@ -79,9 +87,24 @@ impl BudgetSettings {
                 .quantity("temperature", Celsius(30.0)..=Celsius(120.0))
                 .map_or(TemperatureLimit::Auto, TemperatureLimit::Fixed),
         };
+        let cabinet = section.has("cabinet").then(|| read_cabinet(section.section("cabinet"))).flatten();
         section.finish();
-        Self { memory, cpu, temperature }
+        Self { memory, cpu, temperature, cabinet }
     }
+}
+
+fn read_cabinet(section: Section<'_>) -> Option<CabinetLimits> {
+    let limit = |key| {
+        section.required(key, CABINET_RULE)?;
+        section.quantity(key, Celsius(0.0)..=Celsius(100.0))
+    };
+    let limits = limit("warm").zip(limit("hot")).map(|(warm, hot)| CabinetLimits { warm, hot });
+    let apart = limits.filter(|limits| limits.hot.0 >= limits.warm.0 + CABINET_STEP);
+    if let (Some(CabinetLimits { warm, hot }), None) = (limits, apart) {
+        section.fault("hot", format!("{hot} where warm is {warm}"), "at least 1 °C above warm");
+    }
+    section.finish();
+    apart
 }
 
 /// Whether a text can be a part of a topic and of an event id.

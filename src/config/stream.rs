@@ -8,6 +8,7 @@ use crate::config::payload::read_payload;
 use crate::config::section::Section;
 use crate::distill::ForwardEvents;
 use crate::egress::Entities;
+use crate::egress::GOVERNOR_STREAM;
 use crate::features::FeatureLayout;
 use crate::flow::{Priority, StreamId, StreamKind};
 use crate::ingest::{PayloadFormat, TopicFilter};
@@ -98,6 +99,9 @@ impl StreamSettings {
         let name = section.required("name", rule);
         if let Some(name) = name.filter(|name| !is_name(name)) {
             section.fault("name", format!("{name:?}"), rule);
+        }
+        if name == Some(GOVERNOR_STREAM) {
+            section.fault("name", format!("{GOVERNOR_STREAM:?} is the gateway's own stream"), "another name");
         }
         let name = name.unwrap_or_default();
         let kinds = [("sensor", StreamKind::Sensor), ("report", StreamKind::Report)];

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::clock::EventTime;
 use crate::egress::config::{Declared, Entities, ModelWords, Policy, TaskWords};
+use crate::egress::level;
 use crate::egress::summary::declared as declared_summary;
 use crate::flow::{Entity, Event, Extracted, Facts, Named, Outbound, TaskResult, TimeSpan, When};
 use crate::tally::{DropReason, Tally};
@@ -18,6 +19,8 @@ const MICROS_PER_MILLI: i64 = 1_000;
 pub struct Door {
     policies: Vec<Rule>,
     models: Vec<ModelWords>,
+    /// What may leave of the gateway's own events, which are of no configured stream.
+    own: (Rule, ModelWords),
     tally: Tally,
 }
 
@@ -35,7 +38,8 @@ impl Door {
             model.vocabulary.sort_unstable();
         }
         let policies = policies.into_iter().map(Rule::new).collect();
-        Self { policies, models, tally: Tally::new() }
+        let own = (Rule::new(level::policy()), level::words());
+        Self { policies, models, own, tally: Tally::new() }
     }
 
     /// What may leave of an event; [`DropReason::NotDeclared`] when its stream, its model or a label of it is on
@@ -57,8 +61,9 @@ impl Door {
     /// [`DropReason::NotDeclared`] when its stream is on no list.
     pub fn pass_summary(&self, facts: &Facts) -> Result<Outbound, DropReason> {
         let passed = facts.summary.as_ref().and_then(|summary| {
-            let rule = self.policies.iter().find(|rule| rule.policy.stream == facts.stream)?;
-            let model = self.models.iter().find(|model| model.id == facts.model);
+            let (rule, words) = &self.own;
+            let rule = self.policies.iter().chain([rule]).find(|rule| rule.policy.stream == facts.stream)?;
+            let model = self.models.iter().chain([words]).find(|model| model.id == facts.model);
             Some(declared_summary(facts, summary, rule, model))
         });
         passed.map(Outbound::passed).ok_or(DropReason::NotDeclared)

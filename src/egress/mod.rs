@@ -9,8 +9,10 @@
 
 mod config;
 mod door;
+mod level;
 mod summary;
 
 pub use config::{Declared, Entities, ModelWords, Policy, TaskWords};
 pub use door::Door;
+pub use level::{GOVERNOR_STREAM, LevelChange, level};
 pub use summary::gap;

@@ -119,6 +119,9 @@ impl Admit {
 }
 
 impl Level {
+    /// All of them, the coolest first.
+    pub const ALL: [Self; 5] = [Self::Nominal, Self::Warm, Self::Hot, Self::Critical, Self::Emergency];
+
     /// The word used on MQTT.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -132,6 +135,19 @@ impl Level {
 }
 
 impl BudgetReason {
+    /// All of them.
+    pub const ALL: [Self; 9] = [
+        Self::None,
+        Self::Temperature,
+        Self::SensorFault,
+        Self::Memory,
+        Self::UnderVoltage,
+        Self::Battery,
+        Self::PowerFail,
+        Self::Cabinet,
+        Self::Throttled,
+    ];
+
     /// The word used on MQTT.
     pub fn as_str(self) -> &'static str {
         match self {

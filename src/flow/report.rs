@@ -26,6 +26,14 @@ pub struct Report {
     pub class: Option<Private>,
 }
 
+impl Report {
+    /// Bytes of the heap it takes: the room of its texts.
+    pub fn heap_bytes(&self) -> u64 {
+        let texts = [Some(&self.text), self.reference.as_ref(), self.class.as_ref()];
+        texts.into_iter().flatten().map(|text| text.0.capacity() as u64).sum()
+    }
+}
+
 impl Private {
     /// Wraps a text of the plant.
     pub fn new(text: String) -> Self {

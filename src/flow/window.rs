@@ -52,6 +52,20 @@ pub struct Completeness {
     pub gaps: u32,
 }
 
+impl Window {
+    /// Bytes of the heap it takes: the room of its buffers, not only what they hold.
+    pub fn heap_bytes(&self) -> u64 {
+        let series = self.series.iter().map(Series::heap_bytes).sum::<usize>();
+        (series + self.series.capacity() * size_of::<Series>()) as u64
+    }
+}
+
+impl Series {
+    fn heap_bytes(&self) -> usize {
+        self.at.capacity() * size_of::<EventTime>() + self.values.capacity() * size_of::<f32>()
+    }
+}
+
 impl Completeness {
     /// Share of the expected samples that are present, 0 to 1.
     pub fn ratio(&self) -> Ratio {

@@ -106,7 +106,9 @@ impl Ladder {
 
     fn dwell_of(&self, level: Level) -> Duration {
         let needed = self.needs.iter().find(|need| need.level == level).map_or(0.0, |need| need.seconds);
-        Duration::from_secs_f32(needed * DWELL_FACTOR).clamp(self.dwell, self.dwell_max)
+        // The dwell after a need counts as need, so that the first short one is forgiven.
+        let again = (needed - self.dwell.as_secs_f32()).max(0.0);
+        Duration::from_secs_f32(again * DWELL_FACTOR).clamp(self.dwell, self.dwell_max)
     }
 }
 

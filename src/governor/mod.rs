@@ -18,6 +18,8 @@ mod energy;
 mod headroom;
 mod ladder;
 mod memory;
+#[cfg(test)]
+mod physics_tests;
 mod policy;
 mod status;
 mod supply;

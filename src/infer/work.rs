@@ -1,7 +1,7 @@
 //! Pieces of work and the batches in which they go to a model.
 
 use crate::clock::Uptime;
-use crate::flow::{ModelId, Priority, Subject, VariantRule, Window};
+use crate::flow::{ModelId, Priority, Report, Subject, VariantRule, Window};
 
 /// Something to be judged.
 pub struct Work {
@@ -47,17 +47,11 @@ impl Work {
     /// Memory it takes while it waits, buffers included.
     pub fn bytes(&self) -> u64 {
         let input = match &self.input {
-            WorkInput::Window(window) => {
-                let series = window.series.iter();
-                series.map(|one| 8 * one.at.capacity() + 4 * one.values.capacity() + size_of_val(one)).sum()
-            }
+            WorkInput::Window(window) => window.heap_bytes(),
             WorkInput::Report => 0,
         };
-        let text = self.subject.report.as_ref().map_or(0, |report| {
-            let others = [&report.reference, &report.class].into_iter().flatten();
-            report.text.expose().len() + others.map(|text| text.expose().len()).sum::<usize>()
-        });
-        (size_of::<Self>() + input + text) as u64
+        let text = self.subject.report.as_ref().map_or(0, Report::heap_bytes);
+        size_of::<Self>() as u64 + input + text
     }
 
     /// What its cost grows with: the bytes of a report; windows of one model are all alike.

@@ -32,6 +32,8 @@ pub(crate) struct Router {
     targets: Vec<Target>,
     /// Pairs of stream and source.
     series: BTreeSet<(usize, AssetId)>,
+    /// How many sources each stream has.
+    sources: Vec<usize>,
     assets: HashMap<Box<str>, AssetId>,
     names: Vec<Box<str>>,
     /// Targets of a topic that is not remembered.
@@ -42,6 +44,7 @@ pub(crate) struct Router {
 impl Router {
     pub(crate) fn new(filters: Vec<TopicFilter>, limits: Limits) -> Self {
         Self {
+            sources: vec![0; filters.len()],
             filters,
             limits,
             routes: HashMap::new(),
@@ -127,7 +130,7 @@ impl Router {
         if let Some(asset) = known.filter(|asset| self.series.contains(&(stream, *asset))) {
             return Some(asset);
         }
-        if self.series.len() >= self.series_max() {
+        if !self.has_room(stream) {
             return None;
         }
         let asset = if let Some(asset) = known {
@@ -139,7 +142,22 @@ impl Router {
             asset
         };
         self.series.insert((stream, asset));
+        if let Some(sources) = self.sources.get_mut(stream) {
+            *sources += 1;
+        }
         Some(asset)
+    }
+
+    /// Whether a stream may have one source more. Half of all places are shared out evenly among the streams and kept for
+    /// them; the other half goes to whoever comes first. So no stream of strangers can keep another from its own source.
+    fn has_room(&self, stream: usize) -> bool {
+        let (most, streams) = (self.series_max(), self.sources.len().max(1));
+        let own = (most / 2 / streams).max(1);
+        let beyond = |sources: &usize| sources.saturating_sub(own);
+        let shared = most.saturating_sub(own.saturating_mul(streams));
+        let taken: usize = self.sources.iter().map(beyond).sum();
+        self.series.len() < most
+            && (self.sources.get(stream).is_some_and(|held| *held < own) || taken < shared)
     }
 
     fn series_max(&self) -> usize {

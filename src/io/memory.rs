@@ -21,7 +21,7 @@ pub fn read_memory(root: &Path) -> MemoryReading {
     let taken = Sysfs::at(root).process_memory();
     let used = taken.map_or(Bytes(0), |memory| memory.anonymous.unwrap_or(memory.resident));
     let groups = cgroup::own_groups(root);
-    let own = groups.first().and_then(|group| group.pressure());
+    let own = groups.first().and_then(cgroup::Group::pressure);
     let stalled = [own, pressure::of_the_system(root)].into_iter().flatten().map(Ratio::get).reduce(f32::max);
     MemoryReading {
         used,

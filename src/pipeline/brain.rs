@@ -74,6 +74,15 @@ impl Pipeline {
         }
     }
 
+    /// Bytes the windows of each stream may take, by `StreamId`.
+    pub fn limit_windows(&mut self, bytes: &[u64]) {
+        for (stream, bytes) in self.streams.iter_mut().zip(bytes) {
+            if let Some(windower) = &mut stream.windower {
+                windower.limit_bytes(*bytes);
+            }
+        }
+    }
+
     /// Takes the samples of one message.
     pub fn push_samples(&mut self, batch: &SampleBatch, wall: UtcTime) {
         let Some(windower) = self.windower_of(batch.stream) else { return };

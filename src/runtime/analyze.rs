@@ -25,7 +25,7 @@ use crate::runtime::plant::PlantInput;
 use crate::runtime::retry::{IDLE_TURN, best_effort};
 use crate::runtime::status::Topics;
 use crate::tally::Stage;
-use crate::telemetry::{Metric, Metrics, Progress, Task};
+use crate::telemetry::{Metric, Metrics, Progress, Purpose, Task, book};
 use crate::wire::{Origin, encode_record, write_event};
 
 /// How soon to try again when the connection to the plant had no room for acknowledgements or decisions: its poller
@@ -70,10 +70,12 @@ struct Feed<'a> {
 
 impl Sink for Feed<'_> {
     fn samples(&mut self, batch: &SampleBatch) {
+        let _booked = book(Purpose::Window);
         self.pipeline.push_samples(batch, self.wall);
     }
 
     fn report(&mut self, report: Report) {
+        let _booked = book(Purpose::Window);
         self.pipeline.push_report(report);
     }
 }
@@ -108,7 +110,7 @@ impl Analyze {
             if self.paused.has_changed().unwrap_or(false) {
                 self.pipeline.set_paused(&self.paused.borrow_and_update());
             }
-            self.pipeline.tick(now);
+            self.tick(now);
             self.feed_models(now);
             self.tell_link();
             self.progress.tick(Task::Analyze, now);
@@ -119,6 +121,12 @@ impl Analyze {
         }
         self.drain().await;
         self.report();
+    }
+
+    /// Closes what has been idle for too long.
+    fn tick(&mut self, now: Uptime) {
+        let _booked = book(Purpose::Window);
+        self.pipeline.tick(now);
     }
 
     /// When to wake at the latest: something closes, or it is time to tick.
@@ -134,7 +142,7 @@ impl Analyze {
         let mut ended = false;
         for input in inputs.drain(..) {
             match input {
-                PlantInput::Message(message) => {
+                PlantInput::Message(message, _room) => {
                     let mut feed = Feed { pipeline: &mut self.pipeline, wall };
                     let arrival = self.arrivals.next(received, wall);
                     accept(&mut self.ingest, &message, (received, arrival), &mut feed);
@@ -276,6 +284,7 @@ impl Analyze {
         }
         let (tally, held) = self.decisions.count();
         self.metrics.record(Stage::Plant, tally, held);
+        self.metrics.set(Metric::UnkeptAlarms, self.decisions.unkept());
         let totals = self.pipeline.window_totals();
         self.metrics.set(Metric::Windows, totals.windows);
         self.metrics.set(Metric::Reordered, totals.reordered);
@@ -301,6 +310,7 @@ fn accept(
     (received, arrival): (Uptime, EventTime),
     feed: &mut Feed<'_>,
 ) {
+    let _booked = book(Purpose::Ingest);
     ingest.accept(&Message { topic: message.topic(), payload: message.payload(), received, arrival }, feed);
 }
 

@@ -1,4 +1,8 @@
-//! Reads heat and memory once a second and says what they allow.
+//! Reads heat, memory and supply once a second, says what they allow, and tells every change.
+
+mod board;
+mod gauges;
+mod levels;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -6,32 +10,29 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use tracing::{info, warn};
 
-use crate::board::{Profile, Thermal, builtin, recognise};
-use crate::clock::{Clock, SystemClock, Uptime};
-use crate::config::{Config, TemperatureLimit};
-use crate::flow::{Budget, Level, MemoryReading};
-use crate::governor::{Governor, GovernorConfig, GovernorStatus, Readings};
-use crate::io::sysfs::{Sysfs, SysfsError, hottest, trip_points};
+pub use self::board::board_profile;
+pub(in crate::runtime) use self::levels::{LevelTeller, Waiting};
+use crate::clock::{Clock, SystemClock};
+use crate::config::Config;
+use crate::flow::{Budget, Level};
+use crate::governor::{Governor, GovernorConfig, GovernorStatus};
+use crate::io::sysfs::Sysfs;
 use crate::runtime::common::{Common, WiringError};
+use crate::runtime::governor::board::battery_low;
+use crate::runtime::governor::gauges::{Gauges, NO_HEAT};
 use crate::runtime::hardware::HardwareView;
 use crate::runtime::plant::stopped;
 use crate::runtime::retry::IDLE_TURN;
 use crate::telemetry::{Metric, Metrics, Progress, Task};
-use crate::units::{Bytes, Celsius, Millicores};
-
-/// Stands for the temperatures of a board without a sensor; heat limits nothing there.
-const NO_HEAT: Celsius = Celsius(0.0);
+use crate::units::Millicores;
 
 /// The governor's shell.
 pub(in crate::runtime) struct GovernorShell {
     governor: Governor,
-    sysfs: Sysfs,
-    profile: Profile,
-    limit: TemperatureLimit,
+    gauges: Gauges,
     pub(in crate::runtime) budget: watch::Sender<Budget>,
     pub(in crate::runtime) status: watch::Sender<GovernorStatus>,
     stopping: watch::Receiver<bool>,
-    hardware: HardwareView,
     clock: SystemClock,
     metrics: Arc<Metrics>,
     progress: Arc<Progress>,
@@ -45,31 +46,33 @@ pub(in crate::runtime) fn prepare_governor(
     hardware: HardwareView,
     common: &Common,
 ) -> Result<GovernorShell, WiringError> {
-    let sysfs = Sysfs::at(root);
-    let profile = board_profile(config.gateway.board.as_deref(), &sysfs).map_err(WiringError::Board)?;
-    let zones = sysfs.thermal_zones().unwrap_or_default();
-    let found = |thermal: &Thermal| zones.iter().any(|zone| thermal.zones.contains(&zone.kind));
-    let governor = Governor::new(GovernorConfig {
-        has_sensor: profile.thermal.as_ref().is_some_and(|thermal| thermal.has_sensor(found(thermal))),
-        ok: profile.thermal.as_ref().map_or(NO_HEAT, |thermal| thermal.ok),
+    let board = config.gateway.board.as_deref();
+    let profile = board_profile(board, &Sysfs::at(root)).map_err(WiringError::Board)?;
+    info!(board = profile.name, "recognised the board");
+    let thermal = profile.thermal.as_ref();
+    let default = GovernorConfig::default();
+    let limits = GovernorConfig {
+        has_sensor: false,
+        ok: thermal.map_or(NO_HEAT, |thermal| thermal.ok),
         memory: config.budget.memory,
+        frozen_after: thermal.and_then(|thermal| thermal.frozen_after),
         dwell: common.pace.dwell,
         dwell_max: common.pace.dwell_max,
         forecast: common.pace.forecast,
         cpu: Millicores::of_cores(config.budget.cpu),
-        ..GovernorConfig::default()
-    });
-    info!(board = profile.name, "recognised the board");
-    let status = watch::channel(*governor.status()).0;
+        cabinet: config.budget.cabinet,
+        battery_low: battery_low(&profile.hardware).unwrap_or(default.battery_low),
+        core: profile.power.map(|power| power.core),
+    };
+    let metrics = Arc::clone(&common.metrics);
+    let gauges = Gauges::new(root, profile, config.budget.temperature, hardware, metrics);
+    let governor = Governor::new(GovernorConfig { has_sensor: gauges.has_sensor(), ..limits });
     let mut shell = GovernorShell {
+        budget: watch::channel(governor.status().budget).0,
+        status: watch::channel(*governor.status()).0,
         governor,
-        sysfs,
-        profile,
-        limit: config.budget.temperature,
-        budget: watch::channel(Budget::NOMINAL).0,
-        status,
+        gauges,
         stopping,
-        hardware,
         clock: common.clock.clone(),
         metrics: Arc::clone(&common.metrics),
         progress: Arc::clone(&common.progress),
@@ -80,22 +83,26 @@ pub(in crate::runtime) fn prepare_governor(
 
 impl GovernorShell {
     /// Runs until the gateway stops.
-    pub(in crate::runtime) async fn run(mut self) {
+    pub(in crate::runtime) async fn run(mut self, mut levels: LevelTeller) {
         loop {
+            // Also what the first readings said.
+            levels.tell(self.governor.status());
             tokio::select! {
                 () = tokio::time::sleep(IDLE_TURN) => {}
                 () = stopped(&mut self.stopping) => break,
             }
             self.observe();
         }
-        // Ending now would look like a failure to the supervisor while the others drain.
+        // Ending now would look like a failure to the supervisor while the others drain; the ways to the outbox end with
+        // it, or the outbox would wait for ever.
+        drop(levels);
         std::future::pending::<()>().await;
     }
 
     fn observe(&mut self) {
         let now = self.clock.uptime();
-        self.clock.confirm(self.sysfs.time_synchronized().unwrap_or(false));
-        let readings = self.read(now);
+        self.clock.confirm(self.gauges.time_is_known());
+        let readings = self.gauges.read(now);
         self.metrics.set(Metric::MemoryBytes, readings.memory.used.0);
         let before = self.governor.status().budget;
         let budget = self.governor.observe(readings);
@@ -112,52 +119,4 @@ impl GovernorShell {
         self.status.send_replace(*self.governor.status());
         self.progress.tick(Task::Governor, now);
     }
-
-    /// What cannot be read is told to the governor as absent: it decides what that means.
-    fn read(&mut self, at: Uptime) -> Readings {
-        let zones = self.sysfs.thermal_zones().unwrap_or_default();
-        let memory = self.sysfs.process_memory();
-        let memory_used = memory.map_or(Bytes(0), |memory| memory.anonymous.unwrap_or(memory.resident));
-        let memory = MemoryReading { used: memory_used, ..MemoryReading::default() };
-        let hardware = self.hardware.current(at);
-        let Some(thermal) = &self.profile.thermal else {
-            return Readings { at, trip: NO_HEAT, memory, hardware, ..Readings::default() };
-        };
-        let trip = match self.limit {
-            TemperatureLimit::Auto => thermal.trip_among(trip_points(&zones, &thermal.zones)),
-            TemperatureLimit::Fixed(limit) => limit,
-        };
-        let temperature = hottest(&zones, &thermal.zones);
-        Readings { at, temperature, trip, memory, hardware, ..Readings::default() }
-    }
-}
-
-/// The profile of a board by name, or of the board this runs on.
-///
-/// # Errors
-/// When the name is unknown, with the known ones.
-pub fn board_profile(name: Option<&str>, sysfs: &Sysfs) -> Result<Profile, String> {
-    let mut boards = Vec::new();
-    for (file, text) in builtin() {
-        let board = Profile::parse(text).map_err(|faults| {
-            let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
-            format!("board {file}: {}", faults.join("; "))
-        })?;
-        boards.push(board);
-    }
-    let known = || boards.iter().map(|board| board.name.as_str()).collect::<Vec<_>>().join(" | ");
-    if let Some(name) = name {
-        let found = boards.iter().find(|board| board.name == name).cloned();
-        return found.ok_or_else(|| {
-            format!("gateway.board: no board is called {name:?}; allowed: auto | {}", known())
-        });
-    }
-    let unreadable =
-        |error: SysfsError| format!("recognise the board: {error}; name it in gateway.board: {}", known());
-    let compatible = sysfs.compatible().map_err(unreadable)?;
-    let product = sysfs.product_name().map_err(unreadable)?;
-    let found = recognise(&compatible, product.as_deref(), std::env::consts::ARCH, &boards);
-    found
-        .map(|found| found.profile.clone())
-        .ok_or_else(|| format!("gateway.board: this board is not known; allowed: {}", known()))
 }

@@ -16,7 +16,7 @@ use crate::runtime::desk::{Desk, Left, Turn};
 use crate::runtime::infer::{InferEnd, InferWorker};
 use crate::runtime::judging::{Judged, StreamInput, Tools};
 use crate::runtime::threads::thread;
-use crate::telemetry::Progress;
+use crate::telemetry::{Progress, Purpose, booked};
 
 /// How often the watcher looks: alarms wait this long more for a model that hangs.
 const LOOK: Duration = Duration::from_millis(250);
@@ -59,7 +59,7 @@ impl HangWatch {
             results: self.results.clone(),
             progress: Arc::clone(&self.progress),
         };
-        thread("tg-infer", worker.run())
+        thread("tg-infer", booked(Purpose::Input, worker.run()))
     }
 
     /// Runs until the thread ends in order.

@@ -12,3 +12,15 @@ pub(in crate::runtime) const URGENT_MAX: usize = 128;
 
 /// Most work waiting for a model: a burst of a few seconds. Less where the windows are large, see `memory`.
 pub(in crate::runtime) const QUEUE_MAX: usize = 256;
+
+/// Bytes of messages between the plant's poller and the brain: sixty-four of 16 KiB, a row of a few dozen channels each.
+/// A larger one waits until the others are through and then passes alone.
+pub(in crate::runtime) const INPUT_BYTES_MAX: u64 = 1 << 20;
+
+/// Bytes of decisions kept while the plant's broker is away or slow: a thousand usual ones of 500 bytes, with room for
+/// those that show a text.
+pub(in crate::runtime) const DECISIONS_BYTES_MAX: u64 = 1 << 20;
+
+/// Bytes of alarms kept while they stand, to be told again after a reconnect: 256 of 1 KiB. Of those beyond, only the
+/// first of each stream is kept whole; that the others stand is known all the same.
+pub(in crate::runtime) const STANDING_BYTES_MAX: u64 = 256 << 10;

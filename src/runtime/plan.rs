@@ -9,10 +9,10 @@ use crate::features::FeatureLayout;
 use crate::flow::{ModelId, StreamId, StreamKind};
 use crate::infer::manifest::Encoding;
 use crate::infer::{Manifest, ScheduleConfig};
-use crate::ingest::{IngestConfig, StreamInput as TopicInput};
-use crate::pipeline::{PipelinePlan, StreamPlan};
+use crate::ingest::{Ingest, IngestConfig, StreamInput as TopicInput};
+use crate::pipeline::{Pipeline, PipelinePlan, StreamPlan};
 use crate::runtime::judging::StreamInput;
-use crate::runtime::memory::{queue_bytes, queue_max};
+use crate::runtime::memory::{queue_bytes, queue_max, window_bytes};
 use crate::runtime::reading::Reading;
 
 /// Stands in events of streams that forward features without a model.
@@ -23,6 +23,17 @@ pub struct Plan {
     pub(in crate::runtime) ingest: IngestConfig,
     pub(in crate::runtime) pipeline: PipelinePlan,
     pub(in crate::runtime) inputs: Vec<StreamInput>,
+    /// Bytes the windows of each stream may take.
+    pub(in crate::runtime) window_bytes: Vec<u64>,
+}
+
+impl Plan {
+    /// The stages that do without models, as the service starts them.
+    pub fn stages(&self) -> (Ingest, Pipeline) {
+        let mut pipeline = Pipeline::new(self.pipeline.clone());
+        pipeline.limit_windows(&self.window_bytes);
+        (Ingest::new(self.ingest.clone()), pipeline)
+    }
 }
 
 /// Ties streams to models.
@@ -54,6 +65,7 @@ pub fn plan(
             },
         },
         inputs: Vec::new(),
+        window_bytes: window_bytes(config),
     };
     let no_model = ModelId(u16::try_from(config.models.len()).unwrap_or(u16::MAX));
     for (index, stream) in config.streams.iter().enumerate() {

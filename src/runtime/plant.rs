@@ -5,11 +5,12 @@
 
 use std::sync::Arc;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tracing::{debug, info, warn};
 
 use crate::clock::{Clock, SystemClock, Uptime};
 use crate::io::mqtt::{Arrival, Connection, Inbound, MqttError, Publisher, Qos};
+use crate::runtime::limits::INPUT_BYTES_MAX;
 use crate::runtime::operations::{Command, Intake, Sorted};
 use crate::runtime::retry::{IDLE_TURN, Retry, best_effort};
 use crate::runtime::target::Target;
@@ -22,8 +23,8 @@ const PACKET_TAKEN_MAX: u32 = 16 << 20;
 pub(in crate::runtime) enum PlantInput {
     /// A connection came up; what is published goes through this.
     Up(Publisher),
-    /// A message; to be acknowledged through the latest publisher.
-    Message(Inbound),
+    /// A message, to be acknowledged through the latest publisher, and the room it takes until it is dropped.
+    Message(Inbound, OwnedSemaphorePermit),
     /// A message that was taken elsewhere; to be acknowledged in its turn.
     Taken(Inbound),
     /// The connection is gone.
@@ -60,10 +61,11 @@ impl PlantLink {
     pub(in crate::runtime) async fn run(mut self) {
         let mut retry = Retry::plant();
         let clean = self.target.endpoint.clean_start;
+        let room = Arc::new(Semaphore::new(usize::try_from(INPUT_BYTES_MAX).unwrap_or(usize::MAX)));
         while !*self.stopping.borrow() {
             self.progress.tick(Task::Ingest, self.clock.uptime());
             let ended = match self.target.open() {
-                Ok((publisher, connection)) => self.serve(publisher, connection, &mut retry).await,
+                Ok((publisher, connection)) => self.serve(publisher, connection, &room, &mut retry).await,
                 Err(error) => Ended::Broken(error),
             };
             self.publisher.send_replace(None);
@@ -102,7 +104,13 @@ impl PlantLink {
         }
     }
 
-    async fn serve(&mut self, publisher: Publisher, mut connection: Connection, retry: &mut Retry) -> Ended {
+    async fn serve(
+        &mut self,
+        publisher: Publisher,
+        mut connection: Connection,
+        room: &Arc<Semaphore>,
+        retry: &mut Retry,
+    ) -> Ended {
         let mut ending = false;
         let mut stopping = self.stopping.clone();
         loop {
@@ -124,7 +132,8 @@ impl PlantLink {
                 Ok(Arrival::Closed) => return Ended::Closed,
                 // A message that arrives while stopping is not acknowledged: the broker keeps it for the next start.
                 Ok(Arrival::Message(message)) if !ending => {
-                    if self.inputs.send(self.sorted(message)).await.is_err() {
+                    let Some(room) = room_for(&message, room).await else { return Ended::Closed };
+                    if self.inputs.send(self.sorted(message, room)).await.is_err() {
                         return Ended::Closed;
                     }
                 }
@@ -134,9 +143,9 @@ impl PlantLink {
     }
 
     /// Takes commands out of what comes, and what we said ourselves; both still want their acknowledgement.
-    fn sorted(&self, message: Inbound) -> PlantInput {
+    fn sorted(&self, message: Inbound, room: OwnedSemaphorePermit) -> PlantInput {
         let metric = match self.intake.sort(message.topic(), message.payload(), message.retained()) {
-            Sorted::Plant => return PlantInput::Message(message),
+            Sorted::Plant => return PlantInput::Message(message, room),
             Sorted::Own => Metric::PlantOwn,
             Sorted::Command(command) => match self.commands.try_send(command) {
                 Ok(()) => return PlantInput::Taken(message.receipt()),
@@ -194,6 +203,14 @@ impl PlantLink {
             }
         }
     }
+}
+
+/// Waits until there is room for a message between here and the brain; `None` once nobody takes messages any more. One
+/// that is larger than all the room there is passes alone.
+async fn room_for(message: &Inbound, room: &Arc<Semaphore>) -> Option<OwnedSemaphorePermit> {
+    let bytes = (message.topic().len() + message.payload().len()) as u64;
+    let bytes = u32::try_from(bytes.min(INPUT_BYTES_MAX)).unwrap_or(u32::MAX);
+    Arc::clone(room).acquire_many_owned(bytes).await.ok()
 }
 
 /// Waits until the gateway is asked to stop.

@@ -5,9 +5,11 @@
 
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tracing::info;
 
 use crate::clock::Uptime;
+use crate::flow::Budget;
 use crate::outbox::{Coarsened, Disk, Lane, Outbox, OutboxError, Record, Seq, WhenFull};
 use crate::runtime::coarsening::Coarsening;
 use crate::runtime::gaps::priority;
@@ -32,8 +34,18 @@ const RETRY_AFTER: Duration = Duration::from_secs(10);
 /// Without a round for so long it counts as over, and the next one is logged.
 const OVER_AFTER: Duration = Duration::from_hours(6);
 
+/// While flash is to be spared room is made only when less than one part in this many is free: then events would be lost,
+/// which is worse than the risk.
+const SPARING_DIVISOR: u64 = 64;
+
 /// Makes room, one segment at a time.
 pub struct Room {
+    /// Says whether flash is to be spared; `None`: never.
+    budget: Option<watch::Receiver<Budget>>,
+    /// Whether room is due and waits for a better supply.
+    waits: bool,
+    /// How often that has begun.
+    deferred: u64,
     merger: Coarsening,
     /// By lane, most urgent first.
     in_flight: [Vec<Handed>; 3],
@@ -53,7 +65,31 @@ struct Handed {
 impl Room {
     /// Makes room with this merger.
     pub fn new(merger: Coarsening) -> Self {
-        Self { merger, in_flight: Default::default(), drawn_at: None, in_vain: None, rounds: 0 }
+        Self {
+            budget: None,
+            waits: false,
+            deferred: 0,
+            merger,
+            in_flight: Default::default(),
+            drawn_at: None,
+            in_vain: None,
+            rounds: 0,
+        }
+    }
+
+    /// The same, putting work off while the budget says that flash is to be spared.
+    #[must_use]
+    pub(in crate::runtime) fn sparing(self, budget: watch::Receiver<Budget>) -> Self {
+        Self { budget: Some(budget), ..self }
+    }
+
+    /// Whether room that is due waits for a better supply.
+    fn puts_off(&mut self, used: u64, size_max: u64) -> bool {
+        let spares = self.budget.as_ref().is_some_and(|budget| budget.borrow().spare_flash);
+        let waits = spares && used <= size_max - size_max / SPARING_DIVISOR;
+        self.deferred += u64::from(waits && !self.waits);
+        self.waits = waits;
+        waits
     }
 
     /// The ids it takes from, for whoever tells of gaps.
@@ -92,6 +128,11 @@ impl Room {
         let config = outbox.config();
         let limit = config.size_max.0 - config.size_max.0 / FREE_DIVISOR;
         if config.when_full != WhenFull::Coarsen || outbox.used().0 <= limit {
+            self.waits = false;
+            return Ok(false);
+        }
+        let (used, size_max) = (outbox.used().0, config.size_max.0);
+        if self.puts_off(used, size_max) {
             return Ok(false);
         }
         if self.in_vain.is_some_and(|tried| now.since(tried) < RETRY_AFTER) {
@@ -128,6 +169,7 @@ impl Room {
         metrics.set(Metric::CoarsenedSegments, self.rounds);
         metrics.set(Metric::CoarseningLosses, losses);
         metrics.set(Metric::CoarseningLimits, limits);
+        metrics.set(Metric::CoarseningDeferred, self.deferred);
     }
 
     /// What merging met with since the start.

@@ -21,12 +21,10 @@ use crate::egress::Door;
 use crate::flow::{Budget, ModelId, StreamId};
 use crate::forward::{ForwardConfig, LaneStart, Moment, Session, Status};
 use crate::infer::{BATCHES_OUT_MAX, ModelStatus, Residency};
-use crate::ingest::Ingest;
 use crate::io::disk::Directory;
 use crate::io::files::read_secret;
 use crate::io::mqtt::{Endpoint, Protocol, Publisher, TlsFiles, TlsMemory, Will};
 use crate::outbox::{Lane, Outbox, OutboxError};
-use crate::pipeline::Pipeline;
 use crate::runtime::analyze::Analyze;
 use crate::runtime::arrivals::Arrivals;
 use crate::runtime::bench::Bench;
@@ -38,7 +36,7 @@ use crate::runtime::crowd::Crowd;
 use crate::runtime::decisions::Decisions;
 use crate::runtime::desk::Desk;
 use crate::runtime::forward::{Forward, Wires};
-use crate::runtime::governor::prepare_governor;
+use crate::runtime::governor::{LevelTeller, Waiting, prepare_governor};
 use crate::runtime::hang::{HangWatch, InferLost};
 use crate::runtime::hardware::HardwareVoice;
 use crate::runtime::known_time::KnownTime;
@@ -56,7 +54,7 @@ use crate::runtime::status::{Sources, StatusReport, Topics};
 use crate::runtime::summary_ids::SummaryIds;
 use crate::runtime::target::Target;
 use crate::runtime::threads::thread;
-use crate::telemetry::Progress;
+use crate::telemetry::{Progress, Purpose, book, booked};
 use crate::wire::{Encoder, Origin};
 
 /// Decisions on the plant's broker without acknowledgement.
@@ -100,10 +98,12 @@ pub(in crate::runtime) fn wire(config: &Config, options: &Options) -> Result<Ser
     let (_voice, view) = HardwareVoice::channel();
     let governor = prepare_governor(config, &options.root, stopping_seen.clone(), view, &common)?;
     let models = admitted_models(config)?;
-    let outbox = start_outbox(config, door(config, &models.manifests, &models.readings), &common)?;
+    let sparing = governor.budget.subscribe();
+    let outbox = start_outbox(config, door(config, &models.manifests, &models.readings), sparing, &common)?;
     let plan = plan(config, &models.manifests, &models.readings, outbox.epoch)
         .map_err(|faults| WiringError::Plan { faults })?;
     let (forward, link) = start_forward(config, &common, &outbox, grace_seen, health_seen.clone())?;
+    let levels = level_teller(&outbox, publisher_seen.clone(), &common);
     let shelf = shelf(config, models, &common);
     let pauses = Arc::new(pause_book(config, &common));
     let allowed = Allowed { budget: governor.budget.subscribe(), paused: pauses.ids() };
@@ -157,10 +157,10 @@ pub(in crate::runtime) fn wire(config: &Config, options: &Options) -> Result<Ser
     Ok(Service {
         forward,
         analyze: brain.analyze,
-        governor: tokio::spawn(governor.run()),
-        status: tokio::spawn(status.run()),
+        governor: tokio::spawn(booked(Purpose::Status, governor.run(levels))),
+        status: tokio::spawn(booked(Purpose::Status, status.run())),
         operations: tokio::spawn(operations.shell.run()),
-        plant: tokio::spawn(plant.run()),
+        plant: tokio::spawn(booked(Purpose::Plant, plant.run())),
         infer: brain.infer,
         outbox: outbox.done,
         stopping,
@@ -209,7 +209,13 @@ struct OutboxSide {
     done: oneshot::Receiver<Result<(), OutboxError>>,
 }
 
-fn start_outbox(config: &Config, door: Door, common: &Common) -> Result<OutboxSide, WiringError> {
+fn start_outbox(
+    config: &Config,
+    door: Door,
+    budget: watch::Receiver<Budget>,
+    common: &Common,
+) -> Result<OutboxSide, WiringError> {
+    let _booked = book(Purpose::Outbox);
     let path = config.gateway.state_dir.join("outbox");
     let directory = Directory::open(&path)?;
     // The salt needs to differ from run to run, not to be secret.
@@ -225,7 +231,7 @@ fn start_outbox(config: &Config, door: Door, common: &Common) -> Result<OutboxSi
     let start = |lane| LaneStart { acked: outbox.acked(lane).0, done: outbox.done(lane).to_vec() };
     let (epoch, starts, note) = (outbox.epoch(), Lane::ALL.map(start), outbox.remembered().to_vec());
     let worker = OutboxWorker {
-        room: Room::new(Coarsening::new(door, SummaryIds::new(outbox.epoch()))),
+        room: Room::new(Coarsening::new(door, SummaryIds::new(outbox.epoch()))).sparing(budget),
         outbox,
         urgent: urgent_seen,
         requests: requests_seen,
@@ -235,8 +241,27 @@ fn start_outbox(config: &Config, door: Door, common: &Common) -> Result<OutboxSi
         metrics: Arc::clone(&common.metrics),
         progress: Arc::clone(&common.progress),
     };
-    let done = thread("tg-outbox", worker.run()).map_err(WiringError::Thread)?;
+    let done = thread("tg-outbox", booked(Purpose::Outbox, worker.run())).map_err(WiringError::Thread)?;
     Ok(OutboxSide { epoch, starts, note, urgent, requests, durable: durable_seen, report: report_seen, done })
+}
+
+/// Where changes of the level are told.
+fn level_teller(
+    outbox: &OutboxSide,
+    publisher: watch::Receiver<Option<Publisher>>,
+    common: &Common,
+) -> LevelTeller {
+    LevelTeller {
+        ids: SummaryIds::of_levels(outbox.epoch),
+        urgent: outbox.urgent.clone(),
+        outbox: outbox.requests.clone(),
+        publisher,
+        topic: common.topics.governor(),
+        origin: common.origin.clone(),
+        clock: common.clock.clone(),
+        metrics: Arc::clone(&common.metrics),
+        waiting: Waiting::default(),
+    }
 }
 
 fn start_forward(
@@ -267,7 +292,7 @@ fn start_forward(
         progress: Arc::clone(&common.progress),
         wires: Wires::default(),
     };
-    Ok((tokio::spawn(forward.run()), status_seen))
+    Ok((tokio::spawn(booked(Purpose::Forward, forward.run())), status_seen))
 }
 
 /// The models, those that fit loaded: first the ones that stay.
@@ -312,6 +337,7 @@ fn start_brain(
     let (status, models) = watch::channel(shelf.registry.status().collect());
     plan.pipeline.schedule.batch_max = shelf.registry.batch_sizes().collect();
     plan.pipeline.schedule.costs = shelf.costs();
+    let (ingest, pipeline) = plan.stages();
     let bench = Box::new(Bench {
         work: work_seen,
         budget: allowed.budget.clone(),
@@ -332,12 +358,11 @@ fn start_brain(
     let running = watch.start(bench).map_err(WiringError::Thread)?;
     let infer = tokio::spawn(watch.run(running));
     let crowd = Crowd::new(plan.pipeline.schedule.pieces_max);
-    let ingest = Ingest::new(plan.ingest);
     let filters = ingest.subscriptions();
     let names = plan.pipeline.policies.iter().map(|policy| Arc::clone(&policy.stream)).collect();
     let analyze = Analyze {
         ingest,
-        pipeline: Pipeline::new(plan.pipeline),
+        pipeline,
         inputs: inputs_seen,
         work,
         results: results_seen,
@@ -356,7 +381,13 @@ fn start_brain(
         metrics: Arc::clone(&common.metrics),
         progress: Arc::clone(&common.progress),
     };
-    Ok(BrainSide { analyze: tokio::spawn(analyze.run()), infer, inputs, filters, models })
+    Ok(BrainSide {
+        analyze: tokio::spawn(booked(Purpose::Distill, analyze.run())),
+        infer,
+        inputs,
+        filters,
+        models,
+    })
 }
 
 /// The pauses of the configured streams, those of before the restart among them.

@@ -118,10 +118,11 @@ pub fn booked<F: Future>(purpose: Purpose, task: F) -> impl Future<Output = F::O
     })
 }
 
-/// The stages and this many models, whatever they hold.
-pub fn held_by(models: usize) -> impl Iterator<Item = Held> {
-    let models = (0..models.min(MODEL_ACCOUNTS)).map(Purpose::Model);
-    Purpose::STAGES.iter().copied().chain(models).map(Purpose::held)
+/// What the stages hold, and what all models hold together, by their words.
+pub fn held_by_stage() -> impl Iterator<Item = (&'static str, u64)> {
+    let models = (0..MODEL_ACCOUNTS).map(|place| Purpose::Model(place).held().bytes).sum();
+    let stages = Purpose::STAGES.iter().map(|purpose| (purpose.as_str(), purpose.held().bytes));
+    stages.chain([(Purpose::Model(0).as_str(), models)])
 }
 
 /// Bytes of the heap in use; `None` where nobody counts them.

@@ -79,6 +79,8 @@ metrics! {
     UnmarkedReports = "tidegate_infer_unmarked_reports_total",
     /// Decisions published on the plant broker.
     Decisions = "tidegate_plant_decisions_total",
+    /// Standing alarms of which was kept only that they stand.
+    UnkeptAlarms = "tidegate_plant_unkept_alarms_total",
     /// Records made durable.
     DurableRecords = "tidegate_outbox_durable_records_total",
     /// Group commits.
@@ -97,6 +99,8 @@ metrics! {
     CoarseningLosses = "tidegate_outbox_coarsening_losses_total",
     /// Times drawing together met a limit and told less than it could have.
     CoarseningLimits = "tidegate_outbox_coarsening_limits_total",
+    /// Times drawing together was put off because the supply was weak.
+    CoarseningDeferred = "tidegate_outbox_coarsening_deferred_total",
     /// Bytes stored and not yet acknowledged.
     OutboxBytes = "tidegate_outbox_stored_bytes",
     /// Batches published upstream.
@@ -129,6 +133,8 @@ metrics! {
     UnreadableRecords = "tidegate_forward_unreadable_records_total",
     /// Changes of the budget's level.
     LevelChanges = "tidegate_governor_level_changes_total",
+    /// Changes of the level that were never told: too many waited for the outbox or the plant.
+    UntoldLevels = "tidegate_governor_untold_changes_total",
     /// Whole days until the first certificate ends.
     CertDaysLeft = "tidegate_tls_days_left",
     /// Resident memory of the process.

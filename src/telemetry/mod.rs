@@ -6,6 +6,6 @@ mod metrics;
 mod progress;
 
 pub use logging::start_logging;
-pub use memory::{Held, MODEL_ACCOUNTS, Purpose, book, booked, heap_bytes, held_by};
+pub use memory::{Held, MODEL_ACCOUNTS, Purpose, book, booked, heap_bytes, held_by_stage};
 pub use metrics::{Metric, Metrics, StageCount};
 pub use progress::{Progress, Task};

@@ -44,6 +44,22 @@ impl Column {
         self.at.len()
     }
 
+    /// Bytes of the heap it takes.
+    pub(crate) fn bytes(&self) -> u64 {
+        deque_bytes(&self.at) + deque_bytes(&self.values)
+    }
+
+    /// Bytes it would take beyond those for one sample more; mostly none.
+    pub(crate) fn growth(&self) -> u64 {
+        deque_growth(&self.at) + deque_growth(&self.values)
+    }
+
+    /// Makes room for one sample more.
+    pub(crate) fn grow(&mut self) {
+        grow(&mut self.at);
+        grow(&mut self.values);
+    }
+
     pub(crate) fn first(&self) -> Option<EventTime> {
         self.at.front().copied()
     }
@@ -58,6 +74,9 @@ impl Column {
         series.values.clear();
         let from = self.at.partition_point(|&at| at < span.from);
         let to = self.at.partition_point(|&at| at < span.to).max(from);
+        // No more than is needed: closed windows are what waits in the queue.
+        series.at.reserve_exact(to - from);
+        series.values.reserve_exact(to - from);
         series.at.extend(self.at.range(from..to));
         series.values.extend(self.values.range(from..to));
     }
@@ -74,6 +93,31 @@ impl Column {
     pub(crate) fn shrink(&mut self) {
         self.at.shrink_to_fit();
         self.values.shrink_to_fit();
+    }
+}
+
+/// Items a buffer grows by: half of what it holds, so that little is taken that is not used.
+fn step(held: usize) -> usize {
+    (held / 2).max(STEP_MIN)
+}
+
+/// Smallest growth of a buffer, in items: of a million sources that speak once, each takes this.
+const STEP_MIN: usize = 4;
+
+/// Bytes of the heap a buffer takes.
+pub(crate) fn deque_bytes<T>(deque: &VecDeque<T>) -> u64 {
+    (deque.capacity() * size_of::<T>()) as u64
+}
+
+/// Bytes a buffer would take beyond those for one item more.
+pub(crate) fn deque_growth<T>(deque: &VecDeque<T>) -> u64 {
+    if deque.len() < deque.capacity() { 0 } else { (step(deque.len()) * size_of::<T>()) as u64 }
+}
+
+/// Makes room for one item more.
+pub(crate) fn grow<T>(deque: &mut VecDeque<T>) {
+    if deque.len() == deque.capacity() {
+        deque.reserve_exact(step(deque.len()));
     }
 }
 

@@ -31,6 +31,9 @@ pub const SAMPLES_MAX: u32 = 65_536;
 /// Sources one stream may have; as many as ingest tells apart.
 pub const SOURCES_MAX: usize = 4_096;
 
+/// Bytes the windows of one stream may take, unless its windower is told otherwise: more than any plan of ours grants.
+pub const BYTES_MAX: u64 = 64 << 20;
+
 /// How the samples of one stream are cut into windows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WindowConfig {

@@ -6,6 +6,8 @@
 //!   the channels of one message is never torn.
 //! * A sample earlier than the end of the last closed window of its source is late, whatever else could hold it.
 //! * Windows without samples are never emitted, and a jump of time costs no more than a step.
+//! * Buffers of all sources and closed windows never take more than the limit, but for one window. A sample that finds no
+//!   room is dropped as `window-full`, a new source as `series-limit`; what other sources hold is not touched.
 //! * `received = passed + dropped + held` after every call; a sample has passed when the last window that can
 //!   hold it has closed.
 //!
@@ -24,7 +26,9 @@ mod watermark;
 mod windower;
 
 pub use config::{
-    FUTURE_MAX, IDLE, LATENESS, LENGTH_MAX, Length, OVERLAP_MAX, SAMPLES_MAX, SOURCES_MAX, WindowConfig,
+    BYTES_MAX, FUTURE_MAX, IDLE, LATENESS, LENGTH_MAX, Length, OVERLAP_MAX, SAMPLES_MAX, SOURCES_MAX,
+    WindowConfig,
 };
 pub use counts::WindowCounts;
+pub use source::source_bytes;
 pub use windower::Windower;

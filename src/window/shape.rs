@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::flow::StreamId;
-use crate::window::config::{LENGTH_MAX, Length, OVERLAP_MAX, WindowConfig};
+use crate::window::config::{BYTES_MAX, LENGTH_MAX, Length, OVERLAP_MAX, WindowConfig};
 use crate::window::grid::{Grid, micros};
 
 /// What every source of a stream shares.
@@ -14,6 +14,8 @@ pub(crate) struct Shape {
     pub(crate) frame: Frame,
     pub(crate) lateness: Duration,
     pub(crate) samples_max: usize,
+    /// Bytes of all buffers and closed windows together.
+    pub(crate) bytes_max: u64,
     /// Microseconds between two samples of a channel, where configured.
     pub(crate) period: Option<i64>,
     /// Samples of a gapless window over all channels, where the configuration tells.
@@ -54,6 +56,7 @@ impl Shape {
             lateness: config.lateness.min(LENGTH_MAX),
             // Fewer than a window of rows could never be closed.
             samples_max: (config.samples_max as usize).max(samples_min),
+            bytes_max: BYTES_MAX,
             period,
             expected,
         }

@@ -8,9 +8,10 @@ use heapless::HistoryBuf;
 use crate::clock::{EventTime, Uptime};
 use crate::flow::{AssetId, BadWhy, Completeness, Quality, Sample, TimeSpan};
 use crate::tally::DropReason;
-use crate::window::column::{Column, Filed};
+use crate::window::column::{Column, Filed, deque_bytes, deque_growth, grow};
+use crate::window::config::WindowConfig;
 use crate::window::grid::Grid;
-use crate::window::outlet::{Outlet, gaps};
+use crate::window::outlet::{Outlet, Room, gaps};
 use crate::window::shape::{Frame, Shape};
 use crate::window::watermark::Watermark;
 
@@ -39,11 +40,23 @@ pub(crate) struct Source {
     late: u32,
     /// Samples in each of the last windows.
     recent: HistoryBuf<u32, REMEMBERED>,
+    /// Bytes of its buffers.
+    bytes: u64,
+}
+
+/// Bytes a source takes before it holds a sample, its place in the table included.
+pub fn source_bytes(config: &WindowConfig) -> u64 {
+    empty_bytes(usize::from(config.channels))
+}
+
+/// A table of sources is at least half full, so each of them takes twice its size at most.
+fn empty_bytes(channels: usize) -> u64 {
+    (2 * size_of::<Source>() + channels * size_of::<Column>()) as u64
 }
 
 /// Why a window closes.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Closing {
+pub(crate) enum Closing {
     /// The watermark has passed its end.
     Due,
     /// Its source is silent or the gateway stops.
@@ -64,7 +77,13 @@ impl Source {
             touched: Uptime::ZERO,
             late: 0,
             recent: HistoryBuf::new(),
+            bytes: empty_bytes(shape.channels),
         }
+    }
+
+    /// Bytes of its buffers.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
     }
 
     /// Samples held.
@@ -107,11 +126,12 @@ impl Source {
                 return;
             }
         }
-        let Some(column) = self.columns.get_mut(signal) else { return };
-        if column.len() >= shape.samples_max {
+        let is_full = self.columns.get(signal).is_none_or(|column| column.len() >= shape.samples_max);
+        if is_full || !self.grow(signal, shape, out) {
             out.tally.drop(DropReason::WindowFull, 1);
             return;
         }
+        let Some(column) = self.columns.get_mut(signal) else { return };
         match column.file(at, sample.value) {
             Filed::Appended => self.note_row(at, shape),
             Filed::Reordered => {
@@ -122,44 +142,96 @@ impl Source {
         }
     }
 
-    /// Closes the windows the watermark has passed.
-    pub(crate) fn close_due(&mut self, shape: &Shape, out: &mut Outlet) {
-        let Some(until) = self.watermark.allowed(shape.lateness) else { return };
+    /// Makes room for one more sample of a channel; false where there is none to be had.
+    fn grow(&mut self, signal: usize, shape: &Shape, out: &mut Outlet) -> bool {
+        let Some(column) = self.columns.get_mut(signal) else { return false };
+        let rows_growth = match shape.frame {
+            Frame::Time(_) => 0,
+            Frame::Count { .. } => deque_growth(&self.rows),
+        };
+        let growth = column.growth() + rows_growth;
+        if growth == 0 {
+            return true;
+        }
+        if !out.grants(growth, self.bytes, shape) {
+            return false;
+        }
+        let before = column.bytes() + deque_bytes(&self.rows);
+        column.grow();
+        if rows_growth > 0 {
+            grow(&mut self.rows);
+        }
+        let grown = (column.bytes() + deque_bytes(&self.rows)).saturating_sub(before);
+        self.bytes += grown;
+        out.held_bytes += grown;
+        true
+    }
+
+    /// Takes down what the buffers take now.
+    fn weigh(&mut self, shape: &Shape, out: &mut Outlet) {
+        let columns = self.columns.iter().map(Column::bytes).sum::<u64>();
+        let bytes = empty_bytes(shape.channels) + columns + deque_bytes(&self.rows);
+        out.held_bytes = (out.held_bytes + bytes).saturating_sub(self.bytes);
+        self.bytes = bytes;
+    }
+
+    /// Closes what is to be closed for a reason, as far as closed windows may wait; false if there is more.
+    pub(crate) fn close(&mut self, closing: Closing, room: Room, shape: &Shape, out: &mut Outlet) -> bool {
+        match closing {
+            Closing::Due => self.close_due(room, shape, out),
+            Closing::Early => self.close_all(room, shape, out),
+        }
+    }
+
+    /// Closes the windows the watermark has passed; false if there are more than may wait.
+    fn close_due(&mut self, room: Room, shape: &Shape, out: &mut Outlet) -> bool {
+        let Some(until) = self.watermark.allowed(shape.lateness) else { return true };
         match shape.frame {
-            Frame::Time(grid) => self.close_spans(grid, until, Closing::Due, shape, out),
-            Frame::Count { samples, hop } => self.close_rows(samples, hop, until, shape, out),
+            Frame::Time(grid) => self.close_spans(grid, until, Closing::Due, room, shape, out),
+            Frame::Count { samples, hop } => self.close_rows(samples, hop, until, room, shape, out),
         }
     }
 
     /// Closes what can close before the end of a batch that fills the buffer.
     fn make_room(&mut self, shape: &Shape, out: &mut Outlet) {
+        let room = out.pressed(shape);
         match shape.frame {
-            Frame::Time(_) => self.close_due(shape, out),
+            Frame::Time(_) => {
+                self.close_due(room, shape, out);
+            }
             Frame::Count { samples, hop } => {
                 // The newest row may still lack the channels that follow in the batch.
                 if let Some(until) = self.watermark.allowed(shape.lateness) {
-                    self.close_rows(samples, hop, until.before(MICROSECOND), shape, out);
+                    self.close_rows(samples, hop, until.before(MICROSECOND), room, shape, out);
                 }
             }
         }
     }
 
-    /// Closes all windows that hold samples, and gives the memory back.
-    pub(crate) fn close_all(&mut self, shape: &Shape, out: &mut Outlet) {
-        match shape.frame {
+    /// Closes all windows that hold samples, and gives the memory back; false if there are more than may wait.
+    fn close_all(&mut self, room: Room, shape: &Shape, out: &mut Outlet) -> bool {
+        let done = match shape.frame {
             Frame::Time(grid) => {
-                if let Some(newest) = self.columns.iter().filter_map(Column::last).max() {
+                let newest = self.columns.iter().filter_map(Column::last).max();
+                newest.is_none_or(|newest| {
                     let end = grid.last_starting_by(newest).to;
-                    self.close_spans(grid, end, Closing::Early, shape, out);
-                }
+                    self.close_spans(grid, end, Closing::Early, room, shape, out)
+                })
             }
             Frame::Count { samples, hop } => {
-                self.close_rows(samples, hop, EventTime(i64::MAX), shape, out);
-                self.close_rest(shape, out);
+                let done = self.close_rows(samples, hop, EventTime(i64::MAX), room, shape, out);
+                if done {
+                    self.close_rest(shape, out);
+                }
+                done
             }
+        };
+        if done {
+            self.columns.iter_mut().for_each(Column::shrink);
+            self.rows.shrink_to_fit();
+            self.weigh(shape, out);
         }
-        self.columns.iter_mut().for_each(Column::shrink);
-        self.rows.shrink_to_fit();
+        done
     }
 
     /// Why a sample can be in no window, whatever the time is.
@@ -201,19 +273,23 @@ impl Source {
         }
     }
 
-    /// Closes the time windows that end by an instant. Visits only windows that hold samples.
+    /// Closes the time windows that end by an instant, as far as there is room. Visits only windows that hold samples.
     fn close_spans(
         &mut self,
         grid: Grid,
         until: EventTime,
         closing: Closing,
+        room: Room,
         shape: &Shape,
         out: &mut Outlet,
-    ) {
+    ) -> bool {
         while let Some(oldest) = self.columns.iter().filter_map(Column::first).min() {
             let span = grid.first_ending_after(oldest.max(self.closed));
             if span.to > until {
                 break;
+            }
+            if !out.takes(room) {
+                return false;
             }
             if self.closed > NOTHING_CLOSED {
                 out.counts.empty += grid.ends_between(self.closed, span.to).saturating_sub(1);
@@ -229,15 +305,29 @@ impl Source {
             }
             self.closed = end;
         }
+        true
     }
 
-    /// Closes the full count windows whose rows all lie at or before an instant.
-    fn close_rows(&mut self, samples: usize, hop: usize, until: EventTime, shape: &Shape, out: &mut Outlet) {
+    /// Closes the full count windows whose rows all lie at or before an instant, as far as there is room.
+    fn close_rows(
+        &mut self,
+        samples: usize,
+        hop: usize,
+        until: EventTime,
+        room: Room,
+        shape: &Shape,
+        out: &mut Outlet,
+    ) -> bool {
         loop {
             self.skip_rows(until, out);
-            let (Some(&from), Some(&last)) = (self.rows.front(), self.rows.get(samples - 1)) else { return };
+            let (Some(&from), Some(&last)) = (self.rows.front(), self.rows.get(samples - 1)) else {
+                return true;
+            };
             if self.skip > 0 || last > until {
-                return;
+                return true;
+            }
+            if !out.takes(room) {
+                return false;
             }
             let to = just_after(last);
             self.emit(TimeSpan { from, to }, Closing::Due, shape, out);
@@ -298,7 +388,7 @@ impl Source {
         out.counts.windows += 1;
         out.counts.partial += u64::from(closing == Closing::Early);
         out.counts.gaps += u64::from(gap_count);
-        out.ready.push_back(window);
+        out.put(window, shape);
     }
 }
 

@@ -1,7 +1,7 @@
 //! Samples of one stream to closed windows, one source at a time.
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use crate::clock::{Uptime, UtcTime};
@@ -9,9 +9,9 @@ use crate::flow::{AssetId, SampleBatch, Window};
 use crate::tally::{DropReason, Tally};
 use crate::window::config::{SOURCES_MAX, WindowConfig};
 use crate::window::counts::WindowCounts;
-use crate::window::outlet::Outlet;
+use crate::window::outlet::{Outlet, Room};
 use crate::window::shape::Shape;
-use crate::window::source::Source;
+use crate::window::source::{Closing, Source, source_bytes};
 use crate::window::watermark::{FutureGuard, Present};
 
 /// Cuts the samples of one stream into windows.
@@ -26,7 +26,11 @@ pub struct Windower {
     sources: BTreeMap<AssetId, Source>,
     /// No source falls idle before this. A lower bound: looked into when it is reached, not at every sample.
     wake: Option<Uptime>,
+    /// Sources that have more windows to close than may wait to be taken, and why; each goes on when those are gone.
+    due: VecDeque<(AssetId, Closing)>,
     out: Outlet,
+    /// Bytes a source takes before it holds a sample.
+    source_bytes: u64,
 }
 
 impl Windower {
@@ -39,26 +43,45 @@ impl Windower {
             present: Present::default(),
             sources: BTreeMap::new(),
             wake: None,
+            due: VecDeque::new(),
             out: Outlet::default(),
+            source_bytes: source_bytes(&config),
         }
+    }
+
+    /// Bytes that buffers of all sources, closed windows and those kept for reuse may take together.
+    pub fn limit_bytes(&mut self, bytes: u64) {
+        self.shape.bytes_max = bytes;
+    }
+
+    /// Bytes they take now.
+    pub fn bytes(&self) -> u64 {
+        self.out.bytes()
     }
 
     /// Files the samples of one message and closes the windows its newest time allows.
     ///
     /// `wall` is the gateway's clock at this moment, against which stamps from the future are held.
     pub fn push(&mut self, batch: &SampleBatch, wall: UtcTime) {
+        self.settle();
         let now = batch.received;
         self.present.observe(wall, now);
-        let known = self.sources.len();
+        // Empty sources take at most a quarter, so that there is room for samples.
+        let empty_bytes = (self.sources.len() as u64 + 1) * self.source_bytes;
+        let is_full = self.sources.len() >= SOURCES_MAX || empty_bytes > self.shape.bytes_max / 4;
         let source = match self.sources.entry(batch.asset) {
             Entry::Occupied(entry) => entry.into_mut(),
-            Entry::Vacant(_) if known >= SOURCES_MAX => {
+            Entry::Vacant(_) if is_full => {
                 let count = batch.samples.len() as u64;
                 self.out.tally.received += count;
                 self.out.tally.drop(DropReason::SeriesLimit, count);
                 return;
             }
-            Entry::Vacant(entry) => entry.insert(Source::new(batch.asset, &self.shape)),
+            Entry::Vacant(entry) => {
+                let source = entry.insert(Source::new(batch.asset, &self.shape));
+                self.out.held_bytes += source.bytes();
+                source
+            }
         };
         let mut guard = FutureGuard::new(self.present.at(now), self.future_max, now);
         for sample in &batch.samples {
@@ -66,7 +89,9 @@ impl Windower {
             self.out.counts.clamped += u64::from(at != sample.at);
             source.push(*sample, at, now, &self.shape, &mut self.out);
         }
-        source.close_due(&self.shape, &mut self.out);
+        if !source.close(Closing::Due, Room::leisure(&self.shape), &self.shape, &mut self.out) {
+            self.due.push_back((batch.asset, Closing::Due));
+        }
         if let Some(idle_at) = source.idle_at(self.idle) {
             self.wake = Some(self.wake.map_or(idle_at, |wake| wake.min(idle_at)));
         }
@@ -77,10 +102,15 @@ impl Windower {
         if self.wake.is_none_or(|wake| now < wake) {
             return;
         }
+        self.settle();
         let mut next: Option<Uptime> = None;
-        for source in self.sources.values_mut() {
+        for (asset, source) in &mut self.sources {
             match source.idle_at(self.idle) {
-                Some(idle_at) if idle_at <= now => source.close_all(&self.shape, &mut self.out),
+                Some(idle_at) if idle_at <= now => {
+                    if !source.close(Closing::Early, Room::leisure(&self.shape), &self.shape, &mut self.out) {
+                        self.due.push_back((*asset, Closing::Early));
+                    }
+                }
                 Some(idle_at) => next = Some(next.map_or(idle_at, |next| next.min(idle_at))),
                 None => {}
             }
@@ -95,20 +125,41 @@ impl Windower {
 
     /// The next closed window.
     pub fn pop(&mut self) -> Option<Window> {
-        self.out.ready.pop_front()
+        while self.out.is_empty() {
+            let (asset, closing) = *self.due.front()?;
+            let source = self.sources.get_mut(&asset);
+            if source.is_none_or(|source| {
+                source.close(closing, Room::leisure(&self.shape), &self.shape, &mut self.out)
+            }) {
+                self.due.pop_front();
+            }
+        }
+        self.out.take()
     }
 
     /// Closes every open window, partial: the input has ended.
     pub fn finish(&mut self) {
-        for source in self.sources.values_mut() {
-            source.close_all(&self.shape, &mut self.out);
+        self.settle();
+        for (asset, source) in &mut self.sources {
+            if !source.close(Closing::Early, Room::leisure(&self.shape), &self.shape, &mut self.out) {
+                self.due.push_back((*asset, Closing::Early));
+            }
         }
         self.wake = None;
     }
 
+    /// Closes at once what was to be closed as windows are taken: whoever does not take them all gets them all the same.
+    fn settle(&mut self) {
+        while let Some((asset, closing)) = self.due.pop_front() {
+            if let Some(source) = self.sources.get_mut(&asset) {
+                source.close(closing, Room::ENDLESS, &self.shape, &mut self.out);
+            }
+        }
+    }
+
     /// Takes a window that is no longer needed, so that the next one needs no memory.
     pub fn recycle(&mut self, window: Window) {
-        self.out.recycle(window);
+        self.out.recycle(window, &self.shape);
     }
 
     /// Accounts in samples.
@@ -119,6 +170,12 @@ impl Windower {
     /// What was noticed besides.
     pub fn counts(&self) -> &WindowCounts {
         &self.out.counts
+    }
+
+    /// The same, counted anew.
+    #[cfg(test)]
+    fn weighed(&self) -> u64 {
+        self.sources.values().map(Source::bytes).sum::<u64>() + self.out.bytes() - self.out.held_bytes
     }
 
     /// Samples held for windows that are still open.
@@ -593,11 +650,12 @@ mod tests {
                 }
             }
             windower.finish();
-            prop_assert_eq!(windower.held(), 0);
-            prop_assert!(windower.tally().balances(0));
+            prop_assert!(windower.tally().balances(windower.held()));
             while let Some(window) = windower.pop() {
                 found.entry(window.asset.0).or_default().push(contents(&window));
             }
+            prop_assert_eq!(windower.held(), 0);
+            prop_assert!(windower.tally().balances(0));
             for (asset, reference) in &references {
                 let found = found.remove(asset).unwrap_or_default();
                 prop_assert_eq!(found, reference.windows(&config));
@@ -630,13 +688,38 @@ mod tests {
                 windower.push(&batch(0, uptime, &samples), wall);
                 if uptime.is_multiple_of(9) {
                     windower.close_due(Uptime(uptime * 1_000_000_000 + 5_000_000_000));
+                    while windower.pop().is_some() {}
                     prop_assert_eq!(windower.held(), 0);
                 }
                 prop_assert!(windower.held() <= 2 * 8);
                 prop_assert!(windower.tally().balances(windower.held()));
             }
             windower.finish();
+            while windower.pop().is_some() {}
             prop_assert!(windower.tally().balances(0));
+        }
+
+        #[test]
+        fn no_stamps_and_no_sources_take_more_than_the_limit(
+            length in lengths(), limit in 4_000_u64..40_000, stamps in prop::collection::vec(any::<i16>(), 1..400),
+        ) {
+            let mut windower = Windower::new(config(length, 20));
+            windower.limit_bytes(limit);
+            let mut taken = 0;
+            for (uptime, chunk) in (1..).zip(stamps.chunks(9)) {
+                let asset = u32::from(chunk[0].unsigned_abs() % 40);
+                let samples: Vec<(u16, i64)> = chunk.iter().map(|&at| (0, i64::from(at))).collect();
+                windower.push(&batch(asset, uptime, &samples), UNSET);
+                prop_assert!(windower.bytes() <= limit, "{} of {limit}", windower.bytes());
+                while let Some(window) = windower.pop() {
+                    prop_assert!(windower.bytes() <= limit, "{} of {limit}", windower.bytes());
+                    taken += 1;
+                    if taken % 2 == 0 { windower.recycle(window); }
+                }
+                prop_assert!(windower.bytes() <= limit, "{} of {limit}", windower.bytes());
+                prop_assert_eq!(windower.bytes(), windower.weighed());
+                prop_assert!(windower.tally().balances(windower.held()));
+            }
         }
     }
 }

@@ -43,6 +43,7 @@ pub use connection::{Arrival, Connection, open, open_over};
 pub use endpoint::{Endpoint, Protocol, TlsFiles, Will};
 pub use error::{Fault, MqttError};
 pub use inbound::Inbound;
+pub use outgoing::QUEUED_BYTES_MAX;
 pub use publisher::{Delivery, Publisher, Qos, Token, Unsent};
 pub use socket::Socket;
 pub use tls::{Expiry, FileFault, PemFault, TlsFault, TlsMemory, examine, expiries};

@@ -17,6 +17,9 @@ const QUEUED_MAX: usize = 1 << 20;
 /// ahead. Only a flood whose sender does not read them comes there.
 const ACKNOWLEDGEMENTS_MAX: usize = 64 << 10;
 
+/// The two together: what the outgoing side of a connection takes at most, with its buffer grown by doubling.
+pub const QUEUED_BYTES_MAX: u64 = 2 * (QUEUED_MAX + ACKNOWLEDGEMENTS_MAX) as u64;
+
 /// Capacity that is kept for the next packets.
 const KEPT_BYTES: usize = 256 << 10;
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::egress::GOVERNOR_STREAM;
 use crate::flow::{Priority, StreamId};
 
 /// `R/status/available` without `R`.
@@ -79,6 +80,11 @@ impl Topics {
     /// What commands are subscribed with.
     pub(in crate::runtime) fn commands(&self) -> String {
         self.command("+", "+")
+    }
+
+    /// `R/event/governor`.
+    pub(in crate::runtime) fn governor(&self) -> String {
+        self.below(&format!("event/{GOVERNOR_STREAM}"))
     }
 
     /// A topic below `R`.

@@ -1,0 +1,202 @@
+//! Everything that is read for the governor, once a turn.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::board::{Profile, Thermal};
+use crate::clock::Uptime;
+use crate::config::TemperatureLimit;
+use crate::flow::{HardwareReading, PowerReading, PowerSource, Sensed};
+use crate::governor::Readings;
+use crate::io::memory::read_memory;
+use crate::io::sysfs::{CoolingDevice, Sysfs, ThrottleFlags, clock_share, hottest, power, trip_points};
+use crate::runtime::hardware::HardwareView;
+use crate::telemetry::{Metric, Metrics};
+use crate::units::{Celsius, Millicores};
+
+/// Stands for the temperatures of a board without a sensor; heat limits nothing there.
+pub(in crate::runtime::governor) const NO_HEAT: Celsius = Celsius(0.0);
+
+/// The gauges of one board.
+pub(in crate::runtime::governor) struct Gauges {
+    root: PathBuf,
+    sysfs: Sysfs,
+    profile: Profile,
+    limit: TemperatureLimit,
+    hardware: HardwareView,
+    metrics: Arc<Metrics>,
+    /// Processor time of the models when last looked at, in microseconds.
+    busy: Option<(Uptime, u64)>,
+}
+
+impl Gauges {
+    pub(in crate::runtime::governor) fn new(
+        root: &Path,
+        profile: Profile,
+        limit: TemperatureLimit,
+        hardware: HardwareView,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        let sysfs = Sysfs::at(root);
+        Self { root: root.to_owned(), sysfs, profile, limit, hardware, metrics, busy: None }
+    }
+
+    /// Whether the board has a temperature sensor, found or promised.
+    pub(in crate::runtime::governor) fn has_sensor(&self) -> bool {
+        let zones = self.sysfs.thermal_zones().unwrap_or_default();
+        let found = |thermal: &Thermal| zones.iter().any(|zone| thermal.zones.contains(&zone.kind));
+        self.profile.thermal.as_ref().is_some_and(|thermal| thermal.has_sensor(found(thermal)))
+    }
+
+    /// Whether the system says that its time is known.
+    pub(in crate::runtime::governor) fn time_is_known(&self) -> bool {
+        self.sysfs.time_synchronized().unwrap_or(false)
+    }
+
+    /// What cannot be read is told to the governor as absent: it decides what that means.
+    pub(in crate::runtime::governor) fn read(&mut self, at: Uptime) -> Readings {
+        let (temperature, trip) = self.heat();
+        let flags = self.flags();
+        let cooling = self.sysfs.cooling_devices().unwrap_or_default();
+        let flagged = flags.is_some_and(ThrottleFlags::slowed);
+        let policies = self.sysfs.clock_policies().unwrap_or_default();
+        let full = self.profile.cpufreq.and_then(|clock| clock.full);
+        let slowed = flagged || cooling.iter().any(CoolingDevice::slows);
+        Readings {
+            at,
+            temperature,
+            trip,
+            clock: clock_share(&policies, full, slowed),
+            under_voltage: flags.is_some_and(ThrottleFlags::under_voltage) || self.alarm(),
+            slowed,
+            busy: self.busy(at),
+            memory: read_memory(&self.root),
+            hardware: self.hardware(at),
+        }
+    }
+
+    fn heat(&self) -> (Option<Celsius>, Celsius) {
+        let Some(thermal) = &self.profile.thermal else { return (None, NO_HEAT) };
+        let zones = self.sysfs.thermal_zones().unwrap_or_default();
+        let trip = match self.limit {
+            TemperatureLimit::Auto => thermal.trip_among(trip_points(&zones, &thermal.zones)),
+            TemperatureLimit::Fixed(limit) => limit,
+        };
+        (hottest(&zones, &thermal.zones), trip)
+    }
+
+    fn flags(&self) -> Option<ThrottleFlags> {
+        self.sysfs.throttle_flags(self.profile.throttle_flags.as_deref()?).ok().flatten()
+    }
+
+    /// The alarm of the supply where the firmware has no file of flags.
+    fn alarm(&self) -> bool {
+        let device = self.profile.throttle_hwmon.as_deref();
+        device.is_some_and(|device| matches!(self.sysfs.under_voltage(device), Ok(Some(true))))
+    }
+
+    /// Processor time of the models per time since the turn before.
+    fn busy(&mut self, at: Uptime) -> Option<Millicores> {
+        let spent = self.metrics.get(Metric::InferBusy);
+        let (then, before) = self.busy.replace((at, spent))?;
+        let passed = u64::try_from(at.since(then).as_micros()).ok().filter(|passed| *passed > 0)?;
+        let millis = spent.saturating_sub(before).saturating_mul(1_000) / passed;
+        Some(Millicores(u32::try_from(millis).unwrap_or(u32::MAX)))
+    }
+
+    fn hardware(&self, at: Uptime) -> HardwareReading {
+        let wired = self.hardware.current(at);
+        let kernel = power(&self.sysfs.power_supplies().unwrap_or_default());
+        HardwareReading { power: merged(wired.power, kernel), ..wired }
+    }
+}
+
+/// What was wired counts where it says anything: it was wired to know better.
+fn merged(wired: PowerReading, kernel: PowerReading) -> PowerReading {
+    PowerReading {
+        source: if wired.source == PowerSource::Unknown { kernel.source } else { wired.source },
+        charge: first(wired.charge, kernel.charge),
+        voltage: first(wired.voltage, kernel.voltage),
+        draw: first(wired.draw, kernel.draw),
+        failing: wired.failing || kernel.failing,
+    }
+}
+
+fn first<T>(wired: Sensed<T>, kernel: Sensed<T>) -> Sensed<T> {
+    match wired {
+        Sensed::Absent => kernel,
+        Sensed::Lost | Sensed::Known(_) => wired,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::runtime::governor::board_profile;
+    use crate::runtime::hardware::HardwareVoice;
+    use crate::units::{Bytes, Ratio};
+
+    /// A Raspberry Pi 4 of files.
+    fn board(files: &[(&str, &str)]) -> (tempfile::TempDir, HardwareVoice, Gauges) {
+        let root = tempfile::tempdir().unwrap();
+        let pi = [
+            ("proc/device-tree/compatible", "raspberrypi,4-model-b\0brcm,bcm2711\0"),
+            ("proc/self/status", "VmRSS: 2048 kB\nRssAnon: 1024 kB\n"),
+            ("sys/class/thermal/thermal_zone0/type", "cpu-thermal\n"),
+            ("sys/class/thermal/thermal_zone0/temp", "61500\n"),
+        ];
+        for (file, text) in pi.iter().chain(files) {
+            let path = root.path().join(file);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        let profile = board_profile(None, &Sysfs::at(root.path())).unwrap();
+        let (voice, view) = HardwareVoice::channel();
+        let metrics = Arc::new(Metrics::new());
+        let gauges = Gauges::new(root.path(), profile, TemperatureLimit::Auto, view, metrics);
+        (root, voice, gauges)
+    }
+
+    #[test]
+    fn a_throttled_pi_is_read_with_its_clock_its_supply_and_its_memory() {
+        const POLICY: &str = "sys/devices/system/cpu/cpufreq/policy0";
+        let flags = "sys/devices/platform/soc/soc:firmware/get_throttled";
+        let (_root, _voice, mut gauges) = board(&[
+            (flags, "50005\n"),
+            (&format!("{POLICY}/scaling_cur_freq"), "600000"),
+            (&format!("{POLICY}/cpuinfo_max_freq"), "1500000"),
+            ("sys/class/power_supply/BAT0/type", "Battery"),
+            ("sys/class/power_supply/BAT0/status", "Discharging"),
+            ("sys/class/power_supply/BAT0/capacity", "40"),
+        ]);
+        assert!(gauges.has_sensor());
+        let readings = gauges.read(Uptime::ZERO);
+        assert_eq!((readings.temperature, readings.trip), (Some(Celsius(61.5)), Celsius(80.0)));
+        assert!(readings.under_voltage && readings.slowed);
+        assert_eq!((readings.clock, readings.busy), (Ratio::new(0.4), None));
+        assert_eq!(readings.memory.used, Bytes(1 << 20));
+        let supply = readings.hardware.power;
+        assert_eq!(
+            (supply.source, supply.charge),
+            (PowerSource::Battery, Sensed::Known(Ratio::new(0.4).unwrap()))
+        );
+        gauges.metrics.add(Metric::InferBusy, 250_000);
+        let later = gauges.read(Uptime::ZERO.after(Duration::from_secs(1)));
+        assert_eq!(later.busy, Some(Millicores(250)));
+    }
+
+    #[test]
+    fn what_is_wired_goes_before_what_the_kernel_says() {
+        let (_root, voice, mut gauges) =
+            board(&[("sys/class/power_supply/AC/type", "Mains"), ("sys/class/power_supply/AC/online", "1")]);
+        assert_eq!(gauges.read(Uptime::ZERO).hardware.power.source, PowerSource::Mains);
+        let power =
+            PowerReading { source: PowerSource::Battery, charge: Sensed::Lost, ..PowerReading::default() };
+        voice.say(HardwareReading { power, ..HardwareReading::default() }, Uptime::ZERO);
+        let read = gauges.read(Uptime::ZERO);
+        assert_eq!((read.hardware.power, read.slowed, read.clock), (power, false, None));
+    }
+}

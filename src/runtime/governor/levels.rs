@@ -1,0 +1,191 @@
+//! Tells every change of the level as an event: to the plant, and upstream through the outbox.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, watch};
+use tracing::error;
+
+use crate::clock::{Clock, EventTime, SystemClock};
+use crate::egress::{LevelChange, level};
+use crate::flow::Level;
+use crate::governor::GovernorStatus;
+use crate::io::mqtt::{Delivery, Publisher};
+use crate::outbox::Lane;
+use crate::runtime::analyze::lane_of;
+use crate::runtime::outbox::OutboxRequest;
+use crate::runtime::summary_ids::SummaryIds;
+use crate::telemetry::{Metric, Metrics};
+use crate::wire::{Origin, encode_record, write_event};
+
+/// Changes that wait for the outbox or the plant's broker, each: more than two hours of them.
+const WAITING_MAX: usize = 16;
+
+/// Where changes are told.
+pub(in crate::runtime) struct LevelTeller {
+    pub(in crate::runtime) ids: SummaryIds,
+    pub(in crate::runtime) urgent: mpsc::Sender<OutboxRequest>,
+    pub(in crate::runtime) outbox: mpsc::Sender<OutboxRequest>,
+    pub(in crate::runtime) publisher: watch::Receiver<Option<Publisher>>,
+    /// `R/event/governor`.
+    pub(in crate::runtime) topic: String,
+    pub(in crate::runtime) origin: Origin,
+    pub(in crate::runtime) clock: SystemClock,
+    pub(in crate::runtime) metrics: Arc<Metrics>,
+    pub(in crate::runtime) waiting: Waiting,
+}
+
+/// What has not been told yet.
+#[derive(Default)]
+pub(in crate::runtime) struct Waiting {
+    /// The level that was told last.
+    told: Level,
+    upstream: VecDeque<(Lane, Vec<u8>, EventTime)>,
+    plant: VecDeque<Vec<u8>>,
+}
+
+impl LevelTeller {
+    /// Tells a change, if there is one, and what has waited. Never waits: the governor must not stand still because a
+    /// disk does.
+    pub(in crate::runtime) fn tell(&mut self, status: &GovernorStatus) {
+        let now = status.budget.level;
+        if std::mem::replace(&mut self.waiting.told, now) != now {
+            self.note(status);
+        }
+        self.flush();
+    }
+
+    fn note(&mut self, status: &GovernorStatus) {
+        let change = LevelChange {
+            level: status.budget.level,
+            reason: status.budget.reason,
+            temperature: status.temperature.map(|celsius| celsius.0),
+            headroom: status.headroom,
+            memory: Some(status.memory_share()),
+        };
+        let wall = self.clock.utc();
+        let at = EventTime::from(wall);
+        let event = level(self.ids.take(), &change, at, wall.quality);
+        let (mut record, mut message) = (Vec::new(), Vec::new());
+        write_event(&mut message, &self.origin, event.facts(), None);
+        if let Err(error) = encode_record(&event, &mut record) {
+            error!(%error, "could not encode a change of the level");
+            return;
+        }
+        let lane = lane_of(event.facts().priority);
+        let lost =
+            push(&mut self.waiting.upstream, (lane, record, at)) + push(&mut self.waiting.plant, message);
+        self.metrics.add(Metric::UntoldLevels, lost);
+    }
+
+    fn flush(&mut self) {
+        while let Some((lane, payload, at)) = self.waiting.upstream.pop_front() {
+            let way = match lane {
+                Lane::Alarm => &self.urgent,
+                Lane::Normal | Lane::Bulk => &self.outbox,
+            };
+            // Closed: the gateway ends, and the outbox with it.
+            let Err(refused) = way.try_send(OutboxRequest::Append { lane, payload, at }) else { continue };
+            if let mpsc::error::TrySendError::Full(OutboxRequest::Append { lane, payload, at }) = refused {
+                self.waiting.upstream.push_front((lane, payload, at));
+            }
+            break;
+        }
+        let publisher = self.publisher.borrow();
+        let Some(publisher) = publisher.as_ref() else { return };
+        while let Some(message) = self.waiting.plant.front() {
+            if publisher.publish(&self.topic, message.clone(), Delivery::AtMostOnce, false).is_err() {
+                break;
+            }
+            self.waiting.plant.pop_front();
+        }
+    }
+}
+
+/// Adds to the end, at the cost of the oldest; how many that were.
+fn push<T>(waiting: &mut VecDeque<T>, next: T) -> u64 {
+    let full = waiting.len() >= WAITING_MAX;
+    if full {
+        waiting.pop_front();
+    }
+    waiting.push_back(next);
+    u64::from(full)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flow::{Budget, BudgetReason};
+    use crate::governor::{Governor, GovernorConfig};
+    use crate::wire::decode_record;
+
+    fn at(level: Level, reason: BudgetReason) -> GovernorStatus {
+        let governor = Governor::new(GovernorConfig::default());
+        GovernorStatus { budget: Budget { level, reason, ..Budget::NOMINAL }, ..*governor.status() }
+    }
+
+    fn teller(room: usize) -> (LevelTeller, mpsc::Receiver<OutboxRequest>, mpsc::Receiver<OutboxRequest>) {
+        let (urgent, urgent_seen) = mpsc::channel(room);
+        let (outbox, outbox_seen) = mpsc::channel(room);
+        let teller = LevelTeller {
+            ids: SummaryIds::of_levels(4),
+            urgent,
+            outbox,
+            publisher: watch::channel(None).1,
+            topic: "tidegate/site/gw/event/governor".to_owned(),
+            origin: Origin { site: "site".into(), gateway: "gw".into() },
+            clock: SystemClock::start(),
+            metrics: Arc::new(Metrics::new()),
+            waiting: Waiting::default(),
+        };
+        (teller, urgent_seen, outbox_seen)
+    }
+
+    fn told(seen: &mut mpsc::Receiver<OutboxRequest>) -> Vec<(Lane, String)> {
+        let mut told = Vec::new();
+        while let Ok(OutboxRequest::Append { lane, payload, .. }) = seen.try_recv() {
+            let event = decode_record(&payload).unwrap();
+            let words: Vec<_> = event.facts().results.iter().map(|result| &*result.label).collect();
+            told.push((lane, words.join(" by ")));
+        }
+        told
+    }
+
+    #[test]
+    fn each_change_is_told_once_and_what_is_critical_goes_with_the_alarms() {
+        use BudgetReason::{None as Fine, Temperature, UnderVoltage};
+        let (mut teller, mut urgent, mut outbox) = teller(8);
+        for (level, reason) in [
+            (Level::Nominal, Fine),
+            (Level::Hot, UnderVoltage),
+            (Level::Hot, Temperature),
+            (Level::Critical, Temperature),
+            (Level::Hot, Temperature),
+        ] {
+            teller.tell(&at(level, reason));
+        }
+        let hot = |reason: &str| (Lane::Normal, format!("hot by {reason}"));
+        assert_eq!(told(&mut outbox), [hot("under-voltage"), hot("temperature")]);
+        assert_eq!(told(&mut urgent), [(Lane::Alarm, "critical by temperature".to_owned())]);
+        assert_eq!(teller.waiting.plant.len(), 3, "the plant is away");
+    }
+
+    #[test]
+    fn a_disk_that_stalls_holds_the_governor_up_in_nothing_and_loses_only_what_is_counted() {
+        let (mut teller, _urgent, mut outbox) = teller(1);
+        let changes = 2 * WAITING_MAX as u64 + 2;
+        for change in 0..changes {
+            let level = if change % 2 == 0 { Level::Warm } else { Level::Nominal };
+            teller.tell(&at(level, BudgetReason::Memory));
+        }
+        let mut upstream = told(&mut outbox).len();
+        for _ in 0..changes {
+            teller.tell(&at(Level::Nominal, BudgetReason::None));
+            upstream += told(&mut outbox).len();
+        }
+        let lost = teller.metrics.get(Metric::UntoldLevels);
+        let lost_by_plant = changes - teller.waiting.plant.len() as u64;
+        assert_eq!(upstream as u64 + lost - lost_by_plant, changes);
+        assert_eq!(upstream, WAITING_MAX + 1);
+    }
+}
