@@ -153,7 +153,9 @@ impl Governor {
         let level = highest.map_or(Level::Nominal, Ladder::level);
         let (stretch, admit) = match level {
             Level::Nominal => (1, Admit::All),
-            Level::Warm => (2, Admit::All),
+            // Every window is still judged, in full batches: skipping every second one lost half of the judgements for
+            // little coolness (docs/budgets.md).
+            Level::Warm => (1, Admit::All),
             Level::Hot => (2, Admit::Normal),
             Level::Critical => (4, Admit::Alarm),
             Level::Emergency => (4, Admit::Nothing),
@@ -340,8 +342,8 @@ mod tests {
         let ladder = [
             (50.0, Level::Nominal, 1, Admit::All, Best, 1_500, 0.0),
             (69.5, Level::Nominal, 1, Admit::All, Best, 1_500, 1.29),
-            (72.0, Level::Warm, 2, Admit::All, Best, 1_500, 2.0),
-            (75.0, Level::Warm, 2, Admit::All, Best, 1_300, 2.86),
+            (72.0, Level::Warm, 1, Admit::All, Best, 1_500, 2.0),
+            (75.0, Level::Warm, 1, Admit::All, Best, 1_300, 2.86),
             (77.0, Level::Hot, 2, Admit::Normal, Cheapest, 900, 3.0),
             (81.0, Level::Critical, 4, Admit::Alarm, Cheapest, 300, 3.0),
             (83.0, Level::Emergency, 4, Admit::Nothing, Cheapest, 300, 3.0),
