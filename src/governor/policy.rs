@@ -152,10 +152,9 @@ impl Governor {
         let highest = ladders.into_iter().rev().max_by_key(|ladder| ladder.level());
         let level = highest.map_or(Level::Nominal, Ladder::level);
         let (stretch, admit) = match level {
-            Level::Nominal => (1, Admit::All),
-            // Every window is still judged, in full batches: skipping every second one lost half of the judgements for
-            // little coolness (docs/budgets.md).
-            Level::Warm => (1, Admit::All),
+            // Warm judges every window, in full batches: skipping every second one lost half of the judgements for little
+            // coolness (docs/budgets.md).
+            Level::Nominal | Level::Warm => (1, Admit::All),
             Level::Hot => (2, Admit::Normal),
             Level::Critical => (4, Admit::Alarm),
             Level::Emergency => (4, Admit::Nothing),
