@@ -32,7 +32,6 @@ fn common() -> Common {
     Common {
         instance: String::new(),
         known: None,
-        instance: "0badcafe".to_owned(),
         metrics: Arc::new(Metrics::new()),
         pace: Pace::default(),
         progress: Arc::new(Progress::new(clock.uptime())),
