@@ -72,6 +72,12 @@ impl SystemClock {
         self.confirmed.store(synced, Ordering::Relaxed);
     }
 
+    /// Time since the board was booted, asleep or awake: goes on where a new process begins.
+    pub fn since_boot(&self) -> Duration {
+        let passed = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+        Duration::try_from(passed).unwrap_or(Duration::ZERO)
+    }
+
     /// Processor time the calling thread has taken. Unlike uptime it stands still while others run.
     pub fn thread_time(&self) -> Duration {
         let taken = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);

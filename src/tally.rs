@@ -59,6 +59,8 @@ words! {
         Duplicate = "duplicate",
         /// The buffer of the source is full.
         WindowFull = "window-full",
+        /// The FIFO of a sensor was full before it was read.
+        Overrun = "overrun",
         /// No window covers it: it lies between hops.
         BetweenHops = "between-hops",
         /// Waited longer than its deadline, or would not be done before it.
@@ -107,6 +109,8 @@ words! {
     Stage {
         /// Messages to batches and reports.
         Ingest = "ingest",
+        /// What the board's own sensors and inputs measure, to samples.
+        Hardware = "hardware",
         /// Samples to windows.
         Window = "window",
         /// Windows and reports to inferences.

@@ -157,6 +157,81 @@ const FAULTS: &[(&str, &str, &str)] = &[
     ),
 ];
 
+/// The stream that a sensor of the board feeds in the place of a topic.
+const MEASURED: (&str, &str) = (
+    r#"topic = "plant/rig"
+payload = { format = "json", time = "ts", values = ["ts1", "ts2", "ts3", "ts4", "vs1", "ce", "cp", "se"] }
+window = { length = "60 s" }
+model = "hydraulic-condition"
+"#,
+    r#"source = "i2c:cabinet"
+window = { length = "60 s" }
+features = ["temperature.mean"]
+[[hardware.sensors]]
+name = "cabinet"
+driver = "sht4x"
+bus = 1
+address = 0x44
+[hardware.lines]
+door = "gpiochip0:5"
+"#,
+);
+
+/// Where a fault of the hardware is planted, and the line that says so.
+const HARDWARE_FAULTS: &[(&str, &str, &str)] = &[
+    (
+        "source = \"i2c:cabinet\"",
+        "source = \"i2c:cabinet\"\ntopic = \"plant/rig\"",
+        "streams[0].topic: stands beside source = \"i2c:cabinet\"; allowed: either a topic or a source",
+    ),
+    (
+        "source = \"i2c:cabinet\"",
+        "source = \"i2c:cabinet\"\npayload = { format = \"json\" }",
+        "streams[0].payload: stands beside source = \"i2c:cabinet\"; allowed: none with a source",
+    ),
+    (
+        "source = \"i2c:cabinet\"",
+        "source = \"i2c:cabnet\"",
+        "streams[0].source: no sensor is called \"cabnet\"; allowed: i2c:cabinet",
+    ),
+    (
+        "source = \"i2c:cabinet\"",
+        "source = \"spi:x\"",
+        "streams[0].source: \"spi:x\"; allowed: i2c:NAME of a [[hardware.sensors]] entry | gpio:door",
+    ),
+    (
+        "source = \"i2c:cabinet\"",
+        "source = \"i2c:cabinet\"\nvalues = [\"temperature\", \"pressure\"]",
+        "streams[0].values: \"pressure\" is not measured; allowed: some of temperature, humidity, each once",
+    ),
+    (
+        "source = \"i2c:cabinet\"",
+        "source = \"i2c:cabinet\"\nvalues = [\"temperature\", \"temperature\"]",
+        "streams[0].values: \"temperature\" stands there twice; allowed: some of",
+    ),
+    ("features = [\"temperature.mean\"]", "features = [\"pressure.mean\"]", "streams[0].features: "),
+    (
+        "topic = \"plant/orders\"\npayload = { format = \"text\" }",
+        "source = \"gpio:door\"",
+        "streams[1].source: a report stream has a topic; allowed: topic = …, or kind = \"sensor\"",
+    ),
+    (
+        "address = 0x44",
+        "address = 0x48",
+        "hardware.sensors: \"cabinet\": no sht4x has address 0x48; allowed: 0x44 | 0x45 | 0x46",
+    ),
+    ("address = 0x44", "address = 0x44\nrate = \"1 kHz\"", "hardware.sensors[0].rate: "),
+    ("address = 0x44", "address = 0x44\nrole = \"supply\"", "hardware.sensors[0].role: "),
+    (
+        "[hardware.lines]",
+        "[[hardware.sensors]]\nname = \"two\"\ndriver = \"ina219\"\nbus = 1\naddress = 0x44\n[hardware.lines]",
+        "hardware.sensors: ",
+    ),
+    ("[hardware.lines]", "[hardware.lines]\nstatus_led = \"gpiochip0:5\"", "hardware.lines: "),
+    ("[hardware.lines]", "[hardware.lines]\npower_fail = \"GPIO4\"", "hardware.lines.power_fail: "),
+    ("[hardware.lines]", "[hardware.lines]\nbuzzer = \"gpiochip0:6\"", "hardware.lines.buzzer: unknown key"),
+];
+
 /// What `check` adds, because it needs the models and files: planted as above.
 const CHECK_FAULTS: &[(&str, &str, &str)] = &[
     (
@@ -229,6 +304,23 @@ fn each_fault_is_told_alone() {
         assert!(faults.starts_with(line), "{faults:?} is not {line:?}");
         assert_eq!(faults.lines().count(), 1, "{faults}");
     }
+}
+
+#[test]
+fn a_fault_of_the_hardware_is_one_line_that_says_what_would_do() {
+    let sound = planted(MEASURED.0, MEASURED.1);
+    let config = Config::parse(&sound).unwrap();
+    assert_eq!(config.streams[0].values(), ["temperature", "humidity"]);
+    assert_eq!(config.streams[0].window.unwrap().period, Some(std::time::Duration::from_secs(1)));
+    for (from, to, line) in HARDWARE_FAULTS {
+        assert!(sound.contains(from), "{from} is not there");
+        let faults = Config::parse(&sound.replacen(from, to, 1)).unwrap_err().to_string();
+        assert!(faults.starts_with(line), "{faults:?} is not {line:?}");
+        assert_eq!(faults.lines().count(), 1, "{faults}");
+    }
+    let unknown = sound.replacen("driver = \"sht4x\"", "driver = \"dht22\"", 1);
+    let faults = Config::parse(&unknown).unwrap_err().to_string();
+    assert!(faults.starts_with("hardware.sensors[0].driver: "), "{faults}");
 }
 
 #[test]

@@ -22,6 +22,7 @@ const DOCUMENTS: &[&str] = &[
     "boards/README.md",
     "models/README.md",
     "systemd/README.md",
+    "docs/boards.md",
     "docs/budgets.md",
     "docs/models.md",
     "docs/operations.md",

@@ -27,5 +27,7 @@ mod service {
     mod hostile;
     mod inputs;
     mod models;
+    mod operations;
+    mod power;
     mod reports;
 }

@@ -36,7 +36,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
         "config",
         &[
             "io", "flow", "ingest", "window", "features", "distill", "egress", "outbox", "forward",
-            "governor", "board",
+            "governor", "board", "device",
         ],
     ),
     ("io", &["flow", "ingest", "infer", "outbox", "board", "device"]),

@@ -113,7 +113,8 @@ fn role(reader: &mut Reader<'_>, driver: Option<Driver>) -> Option<SensorRole> {
         ("supply", Word::Supply),
         ("battery", Word::Battery),
     ];
-    let word = if reader.has("role") { reader.word("role", &words)? } else { Word::Stream };
+    let default = (!reader.has("role")).then_some(Word::Stream);
+    let word = reader.word("role", &words).or(default)?;
     let temperature = driver.is_none_or(|driver| driver.channels().contains(&"temperature"));
     let current = driver.is_none_or(Driver::measures_current);
     let (fits, who) = match word {
@@ -166,4 +167,163 @@ fn is_watchdog(path: &str) -> bool {
 pub(in crate::board) fn is_name(name: &str) -> bool {
     let letters = name.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-'));
     letters && (1..=32).contains(&name.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> (HardwarePlan, Vec<ProfileFault>) {
+        read_hardware("hardware", text.parse().unwrap())
+    }
+
+    fn sensor(changes: &str) -> String {
+        let mut lines: Vec<String> =
+            ["name = \"a\"", "driver = \"tmp102\"", "bus = 1", "address = 0x48"].map(str::to_owned).to_vec();
+        for change in changes.lines() {
+            let key = change.split(' ').next().unwrap();
+            lines.retain(|line| !line.starts_with(&format!("{key} ")));
+            lines.push(change.to_owned());
+        }
+        format!("[[sensors]]\n{}\n", lines.join("\n"))
+    }
+
+    #[test]
+    fn a_plan_is_read_as_it_is_written() {
+        let (plan, faults) = read(
+            r#"
+            watchdog = "/dev/watchdog0"
+            [[sensors]]
+            name = "cabinet"
+            driver = "tmp102"
+            bus = 1
+            address = 0x48
+            role = "cabinet"
+            [[sensors]]
+            name = "ups"
+            driver = "ina226"
+            bus = 1
+            address = 0x40
+            role = "battery"
+            shunt = "2 mohm"
+            rate = "0.2 Hz"
+            empty = "10.5 V"
+            full = "12.6 V"
+            low = 0.3
+            optional = true
+            [[sensors]]
+            name = "pump"
+            driver = "adxl345"
+            bus = 3
+            address = 0x53
+            [lines]
+            status_led = "gpiochip0:17"
+            power_fail = "gpiochip0:22 active-low"
+            "#,
+        );
+        assert_eq!(faults, []);
+        let [cabinet, ups, pump] = plan.sensors.as_slice() else { panic!("{plan:?}") };
+        assert_eq!((cabinet.role, cabinet.rate, cabinet.optional), (SensorRole::Cabinet, 1.0, false));
+        assert_eq!((ups.shunt, ups.rate, ups.optional), (0.002, 0.2, true));
+        let battery =
+            SensorRole::Battery { empty: Volts(10.5), full: Volts(12.6), low: Ratio::new(0.3).unwrap() };
+        assert_eq!(ups.role, battery);
+        assert_eq!((pump.rate, pump.role), (100.0, SensorRole::Stream));
+        let led = Line { chip: "gpiochip0".to_owned(), offset: 17, active_low: false };
+        assert_eq!(plan.lines.status_led, Some(led));
+        assert!(plan.lines.power_fail.as_ref().is_some_and(|line| line.active_low && line.offset == 22));
+        assert_eq!(plan.lines.used().count(), 2);
+        assert_eq!(plan.watchdog.as_deref(), Some("/dev/watchdog0"));
+    }
+
+    #[test]
+    fn each_rule_has_its_fault_with_the_key_and_what_is_allowed() {
+        let cases = [
+            ("name = \"A\"", "sensors[0].name", "a-z"),
+            ("driver = \"dht22\"", "sensors[0].driver", "tmp102"),
+            ("bus = 256", "sensors[0].bus", "0 to 255"),
+            ("address = 0x03", "sensors[0].address", "0x08 to 0x77"),
+            ("address = \"0x48\"", "sensors[0].address", "0x08 to 0x77"),
+            ("role = \"engine\"", "sensors[0].role", "cabinet"),
+            ("role = \"supply\"", "sensors[0].role", "ina219"),
+            ("driver = \"ina219\"\nrole = \"cabinet\"", "sensors[0].role", "temperature"),
+            ("rate = \"100 Hz\"", "sensors[0].rate", "10 Hz"),
+            ("driver = \"lis3dh\"\nrate = \"0.5 Hz\"", "sensors[0].rate", "1600 Hz"),
+            ("rate = 1", "sensors[0].rate", "10 Hz"),
+            ("shunt = \"0.1 ohm\"", "sensors[0].shunt", "ina219"),
+            ("driver = \"ina219\"\nshunt = \"100 ohm\"", "sensors[0].shunt", "10 ohm"),
+            ("optional = \"yes\"", "sensors[0].optional", "true or false"),
+            ("colour = \"blue\"", "sensors[0].colour", "driver"),
+            ("empty = \"10 V\"", "sensors[0].empty", "role"),
+            (
+                "driver = \"ina219\"\nrole = \"battery\"\nempty = \"12 V\"\nfull = \"11 V\"",
+                "sensors[0].full",
+                "above",
+            ),
+            ("driver = \"ina219\"\nrole = \"battery\"\nfull = \"11 V\"", "sensors[0].empty", "60 V"),
+            (
+                "driver = \"ina219\"\nrole = \"battery\"\nempty = \"9 V\"\nfull = \"11 V\"\nlow = 1.0",
+                "sensors[0].low",
+                "0.9",
+            ),
+        ];
+        for (change, key, allowed) in cases {
+            let (plan, faults) = read(&sensor(change));
+            let [fault] = faults.as_slice() else { panic!("{change}: {faults:?}") };
+            assert_eq!(fault.key, format!("hardware.{key}"), "{change}");
+            assert!(fault.allowed.contains(allowed), "{change}: {fault}");
+            assert!(plan.sensors.len() <= 1);
+        }
+        for (text, key) in [
+            ("watchdog = \"/dev/sda\"", "hardware.watchdog"),
+            ("watchdog = 3", "hardware.watchdog"),
+            ("sensors = 3", "hardware.sensors"),
+            ("lines = []", "hardware.lines"),
+            ("[lines]\ndoor = \"gpio17\"", "hardware.lines.door"),
+            ("[lines]\ndoor = \"gpiochip0:17 active-high\"", "hardware.lines.door"),
+            ("[lines]\ndoor = \"gpiochip0:99999\"", "hardware.lines.door"),
+            ("[lines]\nbell = \"gpiochip0:1\"", "hardware.lines.bell"),
+            ("fan = 1", "hardware.fan"),
+        ] {
+            let (_, faults) = read(text);
+            let keys: Vec<&str> = faults.iter().map(|fault| fault.key.as_str()).collect();
+            assert_eq!(keys, [key], "{text}");
+        }
+    }
+
+    #[test]
+    fn two_things_in_one_place_are_a_fault() {
+        let twice = format!("{}{}", sensor("name = \"a\""), sensor("name = \"a\"\naddress = 0x49"));
+        let same_place = format!("{}{}", sensor("name = \"a\""), sensor("name = \"b\""));
+        let same_line = "[lines]\ndoor = \"gpiochip0:4\"\npower_fail = \"gpiochip0:4 active-low\"".to_owned();
+        for (text, says) in [
+            (twice, "the name \"a\" twice"),
+            (same_place, "\"a\" and \"b\""),
+            (same_line, "power_fail and door"),
+        ] {
+            let (_, faults) = read(&text);
+            let [fault] = faults.as_slice() else { panic!("{faults:?}") };
+            assert!(fault.problem.contains(says), "{fault}");
+        }
+        // The same address on another bus is another chip.
+        let (_, faults) = read(&format!("{}{}", sensor("name = \"a\""), sensor("name = \"b\"\nbus = 3")));
+        assert_eq!(faults, []);
+    }
+
+    #[test]
+    fn what_was_wired_replaces_what_was_soldered_and_only_it_arms_a_watchdog() {
+        let (soldered, _) = read(&format!(
+            "watchdog = \"/dev/watchdog0\"\n{}{}[lines]\ndoor = \"gpiochip0:4\"",
+            sensor("name = \"a\""),
+            sensor("name = \"b\"\naddress = 0x49")
+        ));
+        let (wired, _) = read(&format!("{}[lines]\nalarm_relay = \"gpiochip1:5\"", sensor("bus = 7")));
+        let plan = soldered.with(&wired);
+        let places: Vec<(&str, u8)> = plan.sensors.iter().map(|sensor| (&*sensor.name, sensor.bus)).collect();
+        assert_eq!(places, [("b", 1), ("a", 7)]);
+        assert_eq!(plan.lines.used().map(|(name, _)| name).collect::<Vec<_>>(), ["alarm_relay", "door"]);
+        assert_eq!(plan.watchdog, None);
+        let (wired, _) = read("watchdog = \"/dev/watchdog1\"");
+        assert_eq!(soldered.with(&wired).watchdog.as_deref(), Some("/dev/watchdog1"));
+    }
 }

@@ -11,6 +11,7 @@ use crate::cli::exit::Failure;
 use crate::cli::model::ModelQuestion;
 use crate::cli::outbox::{self, Form};
 use crate::cli::replay::ReplayArgs;
+use crate::cli::selftest::SelftestArgs;
 use crate::flow::Grain;
 use crate::runtime::text_row;
 use crate::units::Bytes;
@@ -86,6 +87,9 @@ enum Command {
         #[command(subcommand)]
         question: ModelQuestion,
     },
+    /// Open and read everything the board should have, and say what works; exit code 74 if something does not
+    #[command(long_about = None)]
+    Selftest(SelftestArgs),
     /// Look into an outbox: what is stored, how old, what is damaged
     Outbox {
         #[command(subcommand)]
@@ -160,6 +164,7 @@ fn execute(command: Command) -> Result<ExitCode, Failure> {
         Command::Replay(args) => crate::cli::replay::replay(args)?,
         Command::Decode(args) => return crate::cli::decode_live::decode(&args),
         Command::Model { question } => crate::cli::model::ask(question)?,
+        Command::Selftest(args) => crate::cli::selftest::selftest(&args)?,
         Command::Outbox { question } => ask_outbox(question)?,
         Command::Admit { dir, memory, seconds } => {
             return Ok(crate::io::admission::child_main(&dir, Bytes(memory), seconds, &text_row));

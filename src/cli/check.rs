@@ -8,7 +8,7 @@ use crate::infer::ModelState;
 use crate::io::files::{read_secret, read_text};
 use crate::io::mqtt::{FileFault, TlsFiles, TlsMemory, examine, expiries};
 use crate::io::sysfs::Sysfs;
-use crate::runtime::{Models, board_profile, load_models, memory_plan, plan};
+use crate::runtime::{Models, attached, board_profile, load_models, memory_plan, plan};
 use crate::units::Bytes;
 
 /// Checks everything that can be checked without starting.
@@ -25,7 +25,10 @@ pub(in crate::cli) fn check(path: &Path) -> Result<(), Failure> {
     faults.extend(unreadable_secrets(&config));
     faults.extend(examined_certificates(&config));
     match board_profile(config.gateway.board.as_deref(), &Sysfs::at(Path::new("/"))) {
-        Ok(board) => say(&format!("board   {} ({})", board.name, board.title)),
+        Ok(board) => {
+            say(&format!("board   {} ({})", board.name, board.title));
+            faults.extend(attached(&config, &board).err().iter().flatten().map(Fault::to_string));
+        }
         Err(wrong) => faults.push(wrong),
     }
     let models = load_models(&config.models).map_err(|error| Failure::Io(error.into()))?;
@@ -36,7 +39,7 @@ pub(in crate::cli) fn check(path: &Path) -> Result<(), Failure> {
     for status in models.registry.status() {
         match status.state {
             ModelState::Ready | ModelState::Unloaded | ModelState::Loading => {
-                say(&format!("model   {} {}", status.id, Bytes(status.memory_bytes)))
+                say(&format!("model   {} {}", status.id, Bytes(status.memory_bytes)));
             }
             ModelState::Refused(_) | ModelState::Quarantined(_) => {
                 say(&format!("model   {} refused, see below", status.id));

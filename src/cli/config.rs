@@ -77,23 +77,23 @@ fn write_rows(
                 }
                 Some(_) | None => settings.features.clone(),
             };
-            let channels = settings.payload.values();
+            let channels = settings.values();
             let layout =
                 FeatureLayout::resolve(&patterns, channels).map_err(|error| Failure::Config(error.into()))?;
-            let columns = Columns { time: time_column(&settings.payload), channels, delimiter };
+            let columns = Columns { time: time_column(settings.payload()), channels, delimiter };
             let rows = feature_rows(&layout, window, &columns, file, out).map_err(io)?;
             say(&format!("{} rows, {} windows", rows.rows, rows.windows));
         }
         (None, Some(&Encoding::CharNgrams { dims, n_min, n_max })) => {
             let config =
                 NgramConfig::new(dims, n_min, n_max).map_err(|error| Failure::Config(error.into()))?;
-            let field = text_field(&settings.payload);
+            let field = text_field(settings.payload());
             let reports = ngram_rows(config, field, BufReader::new(file), out).map_err(io)?;
             say(&format!("{reports} reports"));
         }
         (None, Some(Encoding::WordGrams(words))) => {
             let config = word_config(words).map_err(|error| Failure::Config(error.into()))?;
-            let field = text_field(&settings.payload);
+            let field = text_field(settings.payload());
             let reports = word_rows(config, field, BufReader::new(file), out).map_err(io)?;
             say(&format!("{reports} reports"));
         }
@@ -105,21 +105,24 @@ fn write_rows(
 }
 
 /// The field of a report that holds its text; `text` where the payload is no object.
-fn text_field(payload: &PayloadFormat) -> &str {
+fn text_field(payload: Option<&PayloadFormat>) -> &str {
     match payload {
-        PayloadFormat::ReportJson { text, .. } => text.as_str(),
-        PayloadFormat::ReportText
-        | PayloadFormat::ReportNmea
-        | PayloadFormat::Json { .. }
-        | PayloadFormat::Senml { .. }
-        | PayloadFormat::Csv { .. }
-        | PayloadFormat::Packed { .. } => "text",
+        Some(PayloadFormat::ReportJson { text, .. }) => text.as_str(),
+        Some(
+            PayloadFormat::ReportText
+            | PayloadFormat::ReportNmea
+            | PayloadFormat::Json { .. }
+            | PayloadFormat::Senml { .. }
+            | PayloadFormat::Csv { .. }
+            | PayloadFormat::Packed { .. },
+        )
+        | None => "text",
     }
 }
 
 /// The time column of a stream's payload, where it names one.
-pub(in crate::cli) fn time_column(payload: &PayloadFormat) -> Option<&str> {
-    match payload {
+pub(in crate::cli) fn time_column(payload: Option<&PayloadFormat>) -> Option<&str> {
+    match payload? {
         PayloadFormat::Json { time, .. } | PayloadFormat::Csv { time, .. } => {
             time.as_ref().map(|time| time.name.as_str())
         }

@@ -17,6 +17,7 @@ mod model;
 mod progress;
 mod replay;
 mod run;
+mod selftest;
 mod table;
 
 pub use args::main;

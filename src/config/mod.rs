@@ -10,6 +10,7 @@
 
 mod fault;
 mod gateway;
+mod hardware;
 mod link;
 mod payload;
 mod section;
@@ -18,6 +19,7 @@ mod tree;
 
 pub use fault::{Fault, Faults, WHOLE_FILE};
 pub use gateway::{BudgetSettings, Gateway, TemperatureLimit};
+pub use hardware::{Device, DeviceSource};
 pub use link::{LinkSettings, Plant, Upstream, UpstreamEncoding};
-pub use stream::{ForwardFeature, ForwardSettings, StreamSettings};
+pub use stream::{ForwardFeature, ForwardSettings, StreamSettings, StreamSource};
 pub use tree::{Config, DEFAULT_CONFIG, ModelEntry};

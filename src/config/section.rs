@@ -47,14 +47,18 @@ impl<'a> Section<'a> {
 
     /// A table; absent is the same as empty.
     pub(in crate::config) fn section(&self, key: &'static str) -> Self {
-        let table = self.value(key).and_then(|value| {
-            let table = value.as_table();
-            if table.is_none() {
-                self.fault(key, format!("{} where a table belongs", value.type_str()), format!("[{key}]"));
-            }
-            table
-        });
+        let table = self.table(key);
         Self { path: self.path_of(key), table, asked: RefCell::default(), faults: self.faults }
+    }
+
+    /// A table as it stands, for a reader of its own.
+    pub(in crate::config) fn table(&self, key: &'static str) -> Option<&'a Table> {
+        let value = self.value(key)?;
+        let table = value.as_table();
+        if table.is_none() {
+            self.fault(key, format!("{} where a table belongs", value.type_str()), format!("[{key}]"));
+        }
+        table
     }
 
     /// An array of tables, `[[key]]`.

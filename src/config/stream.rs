@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::gateway::is_name;
+use crate::config::hardware::{DeviceSource, Wired, read_source};
 use crate::config::payload::read_payload;
 use crate::config::section::Section;
 use crate::distill::ForwardEvents;
@@ -38,10 +39,8 @@ pub struct StreamSettings {
     pub name: Arc<str>,
     /// Sensor or report.
     pub kind: StreamKind,
-    /// Topics that carry it.
-    pub filter: TopicFilter,
-    /// How its payloads are written.
-    pub payload: PayloadFormat,
+    /// Where it comes from.
+    pub source: StreamSource,
     /// How samples are cut into windows; `None` for reports.
     pub window: Option<WindowConfig>,
     /// Index into the models of the one that answers tasks; `None` where a sensor stream only forwards features or a
@@ -65,6 +64,20 @@ pub struct StreamSettings {
     pub show_text: bool,
     /// What goes upstream.
     pub forward: ForwardSettings,
+}
+
+/// Where a stream comes from.
+#[derive(Clone, Debug)]
+pub enum StreamSource {
+    /// Messages of the plant.
+    Plant {
+        /// Topics that carry it.
+        filter: TopicFilter,
+        /// How its payloads are written.
+        payload: PayloadFormat,
+    },
+    /// A sensor or a line of this board.
+    Device(DeviceSource),
 }
 
 /// What of a stream goes upstream.
@@ -94,7 +107,28 @@ pub struct ForwardFeature {
 }
 
 impl StreamSettings {
-    pub(in crate::config) fn read(index: usize, section: Section<'_>, models: &[Arc<str>]) -> Option<Self> {
+    /// Names of its channels by `SignalId`; none for reports.
+    pub fn values(&self) -> &[String] {
+        match &self.source {
+            StreamSource::Plant { payload, .. } => payload.values(),
+            StreamSource::Device(device) => &device.values,
+        }
+    }
+
+    /// How its payloads are written; `None` where nothing is written because the gateway measures itself.
+    pub fn payload(&self) -> Option<&PayloadFormat> {
+        match &self.source {
+            StreamSource::Plant { payload, .. } => Some(payload),
+            StreamSource::Device(_) => None,
+        }
+    }
+
+    pub(in crate::config) fn read(
+        index: usize,
+        section: Section<'_>,
+        models: &[Arc<str>],
+        wired: &Wired,
+    ) -> Option<Self> {
         let rule = "1 to 32 of a-z, 0-9 and -";
         let name = section.required("name", rule);
         if let Some(name) = name.filter(|name| !is_name(name)) {
@@ -109,20 +143,19 @@ impl StreamSettings {
             section.fault("kind", "missing", "sensor | report");
         }
         let kind = section.word("kind", &kinds, StreamKind::Sensor);
-        let payload = read_payload(section.section("payload"), kind);
+        let source = StreamSource::read(&section, kind, wired);
         let id = StreamId(u16::try_from(index).unwrap_or(u16::MAX));
         let window = match kind {
-            StreamKind::Sensor => Some(read_window(section.section("window"), id, &payload)),
+            StreamKind::Sensor => Some(read_window(section.section("window"), id, source.as_ref())),
             StreamKind::Report => None,
         };
         let (model, extractor) = read_models(&section, kind, models);
-        let filter = read_filter(&section);
         let forward = ForwardSettings::read(section.section("forward"), kind);
         let stream = Self {
             index,
             name: Arc::from(name),
             kind,
-            filter: filter?,
+            source: source?,
             window,
             model,
             extractor,
@@ -134,7 +167,6 @@ impl StreamSettings {
             clear_dwell: section.duration("clear_dwell", Duration::ZERO..=DAY).unwrap_or(Duration::ZERO),
             show_text: kind == StreamKind::Report && section.flag("show_text", false),
             forward,
-            payload,
         };
         stream.cross_check(&section);
         section.finish();
@@ -149,7 +181,7 @@ impl StreamSettings {
     /// | a feature that leaves is named as itself, not by a pattern | the door compares names letter by letter |
     /// | a stream without a model forwards or shows features | it would do nothing |
     fn cross_check(&self, section: &Section<'_>) {
-        let channels = self.payload.values();
+        let channels = self.values();
         if self.kind == StreamKind::Report || channels.is_empty() {
             return;
         }
@@ -177,6 +209,19 @@ impl StreamSettings {
         {
             section.fault("model", "missing", "the name of a [[models]] entry, or a list of features");
         }
+    }
+}
+
+impl StreamSource {
+    fn read(section: &Section<'_>, kind: StreamKind, wired: &Wired) -> Option<Self> {
+        if !section.has("source") {
+            let payload = read_payload(section.section("payload"), kind);
+            return Some(Self::Plant { filter: read_filter(section)?, payload });
+        }
+        if kind == StreamKind::Report {
+            section.fault("source", "a report stream has a topic", "topic = …, or kind = \"sensor\"");
+        }
+        read_source(section, wired).map(Self::Device)
     }
 }
 
@@ -267,7 +312,12 @@ fn read_models(section: &Section<'_>, kind: StreamKind, models: &[Arc<str>]) -> 
     (named("classifier", classifier), named("extractor", extractor))
 }
 
-fn read_window(section: Section<'_>, stream: StreamId, payload: &PayloadFormat) -> WindowConfig {
+fn read_window(section: Section<'_>, stream: StreamId, source: Option<&StreamSource>) -> WindowConfig {
+    let (channels, measured) = match source {
+        None => (0, None),
+        Some(StreamSource::Plant { payload, .. }) => (payload.values().len(), None),
+        Some(StreamSource::Device(device)) => (device.values.len(), Some(device.period())),
+    };
     let millisecond = Duration::from_millis(1);
     let by_count = section.has("samples");
     if by_count == section.has("length") {
@@ -291,12 +341,12 @@ fn read_window(section: Section<'_>, stream: StreamId, payload: &PayloadFormat) 
     let lateness = if by_count { Duration::ZERO } else { window::LATENESS };
     let config = WindowConfig {
         stream,
-        channels: u16::try_from(payload.values().len()).unwrap_or(u16::MAX),
+        channels: u16::try_from(channels).unwrap_or(u16::MAX),
         length,
         lateness: section.duration("lateness", Duration::ZERO..=DAY).unwrap_or(lateness),
         idle: section.duration("idle", Duration::from_millis(10)..=DAY).unwrap_or(window::IDLE),
         future_max: section.duration("future_max", SECOND..=DAY).unwrap_or(window::FUTURE_MAX),
-        period: section.duration("period", Duration::from_micros(1)..=DAY),
+        period: section.duration("period", Duration::from_micros(1)..=DAY).or(measured),
         samples_max: section.whole("samples_max", 1..=16 << 20).unwrap_or(window::SAMPLES_MAX),
     };
     if let Length::Count { samples, .. } = length

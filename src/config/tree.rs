@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use toml::Table;
 
+use crate::board::HardwarePlan;
 use crate::config::fault::{Collector, Fault, Faults, WHOLE_FILE};
 use crate::config::gateway::{BudgetSettings, Gateway, is_name};
+use crate::config::hardware::read_wired;
 use crate::config::link::{Plant, Upstream};
 use crate::config::section::Section;
 use crate::config::stream::StreamSettings;
@@ -37,6 +39,8 @@ pub struct Config {
     pub outbox: OutboxConfig,
     /// What the process may use.
     pub budget: BudgetSettings,
+    /// What is wired to the board.
+    pub hardware: HardwarePlan,
     /// Limits on what comes in.
     pub limits: Limits,
     /// Installed models, by `ModelId`.
@@ -88,6 +92,7 @@ impl Config {
     fn read(root: &Section<'_>) -> Self {
         let models: Vec<ModelEntry> = root.sections("models").into_iter().map(ModelEntry::read).collect();
         let known: Vec<Arc<str>> = models.iter().map(|model| model.name.clone()).collect();
+        let wired = read_wired(root);
         let streams = root.sections("streams").into_iter().enumerate();
         Self {
             gateway: Gateway::read(root.section("gateway")),
@@ -97,9 +102,10 @@ impl Config {
             budget: BudgetSettings::read(root.section("budget")),
             limits: read_limits(root.section("limits")),
             streams: streams
-                .filter_map(|(index, section)| StreamSettings::read(index, section, &known))
+                .filter_map(|(index, section)| StreamSettings::read(index, section, &known, &wired))
                 .collect(),
             models,
+            hardware: wired.plan,
         }
     }
 

@@ -1,4 +1,4 @@
-//! Climate: SHT4x and BME280, by the crates of the ecosystem. Both measure when asked.
+//! Climate: `SHT4x` and BME280, by the crates of the ecosystem. Both measure when asked.
 
 use bme280::i2c::BME280;
 use bme280::{Configuration, IIRFilter, Oversampling};

@@ -45,6 +45,7 @@ pub enum DeviceError {
 
 impl DeviceError {
     /// What a bus said.
+    #[expect(clippy::needless_pass_by_value, reason = "what `map_err` hands over")]
     pub(in crate::device) fn bus(error: impl Error + std::fmt::Display) -> Self {
         let silent = matches!(error.kind(), ErrorKind::NoAcknowledge(_));
         Self::Bus { why: error.to_string(), silent }

@@ -7,11 +7,18 @@
 
 mod climate;
 mod error;
+mod evidence;
+mod led;
+mod panel;
 mod power;
+mod schedule;
 pub mod seam;
 mod sensor;
 mod temperature;
 mod vibration;
 
 pub use error::DeviceError;
-pub use sensor::{Bus, Sensor, addresses, sensor};
+pub use evidence::Evidence;
+pub use panel::{Panel, Relay};
+pub use schedule::{FaultChange, Schedule};
+pub use sensor::{Bus, SETTLE, Sensor, addresses, rate_of, sensor, unit_of};

@@ -15,6 +15,9 @@ pub const VALUES_MAX: usize = 3;
 /// Most rows of one report: the depth of the FIFOs.
 pub const ROWS_MAX: usize = 32;
 
+/// The place of the door among the sensors: after all of them.
+pub const DOOR: u16 = u16::MAX;
+
 /// Most bytes of a text of a fault.
 pub const TEXT_MAX: usize = 160;
 
@@ -62,6 +65,7 @@ pub enum RelayState {
 }
 
 /// What the hardware tells the gateway.
+#[expect(clippy::large_enum_variant, reason = "goes from one call to the next and is not kept")]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum HardwareReport {
     /// What a sensor measured.

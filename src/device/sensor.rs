@@ -1,6 +1,7 @@
 //! A sensor: one chip on a bus, set up and read.
 
 use std::fmt::Display;
+use std::time::Duration;
 
 use embedded_hal::delay::DelayNs;
 use embedded_hal::i2c::I2c;
@@ -12,7 +13,10 @@ use crate::device::error::DeviceError;
 use crate::device::power::{Ina219Sensor, Ina226Sensor};
 use crate::device::seam::{Row, Samples, VALUES_MAX};
 use crate::device::temperature::{Lm75Sensor, Mcp9808, Tmp1x2Sensor, Tmp117};
-use crate::device::vibration::{Adxl345, Lis3dh, Vibration};
+use crate::device::vibration::{Adxl345, Lis3dh, Vibration, adxl345, lis3dh};
+
+/// From its start to its first reading: the slowest, an LM75, measures in 300 ms and says 0 °C until then.
+pub const SETTLE: Duration = Duration::from_millis(300);
 
 /// A chip that can be read.
 pub trait Sensor: Send {
@@ -55,6 +59,23 @@ where
     })
 }
 
+/// Samples per second that a sensor gives when its plan asks for so many: accelerometers have rates of their own, and the
+/// slowest that is no less is taken.
+pub fn rate_of(plan: &SensorPlan) -> f32 {
+    match plan.driver {
+        Driver::Adxl345 => adxl345::rate(plan.rate).1,
+        Driver::Lis3dh => lis3dh::rate(plan.rate).1,
+        Driver::Lm75
+        | Driver::Tmp102
+        | Driver::Tmp117
+        | Driver::Mcp9808
+        | Driver::Sht4x
+        | Driver::Bme280
+        | Driver::Ina219
+        | Driver::Ina226 => plan.rate,
+    }
+}
+
 /// Addresses a chip can be set to by its pins.
 pub fn addresses(driver: Driver) -> &'static [u8] {
     match driver {
@@ -68,6 +89,20 @@ pub fn addresses(driver: Driver) -> &'static [u8] {
         }
         Driver::Adxl345 => &[0x1d, 0x53],
         Driver::Lis3dh => &[0x18, 0x19],
+    }
+}
+
+/// Unit of a channel.
+pub fn unit_of(channel: &str) -> &'static str {
+    match channel {
+        "temperature" => "°C",
+        "humidity" => "%",
+        "pressure" => "hPa",
+        "voltage" => "V",
+        "current" => "A",
+        "power" => "W",
+        "x" | "y" | "z" => "m/s²",
+        _unitless => "",
     }
 }
 

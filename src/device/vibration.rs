@@ -1,7 +1,7 @@
 //! Vibration: accelerometers read through their FIFO, each sample with the time at which it was taken.
 
-mod adxl345;
-mod lis3dh;
+pub(in crate::device) mod adxl345;
+pub(in crate::device) mod lis3dh;
 mod sampling;
 
 use heapless::Vec as Bounded;

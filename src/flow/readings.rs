@@ -79,6 +79,17 @@ pub struct HardwareReading {
     pub power: PowerReading,
 }
 
+impl<T> Sensed<T> {
+    /// The same of what was measured.
+    pub fn map<U>(self, change: impl FnOnce(T) -> U) -> Sensed<U> {
+        match self {
+            Self::Absent => Sensed::Absent,
+            Self::Lost => Sensed::Lost,
+            Self::Known(value) => Sensed::Known(change(value)),
+        }
+    }
+}
+
 impl<T: Copy> Sensed<T> {
     /// What was measured.
     pub fn known(self) -> Option<T> {

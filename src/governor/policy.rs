@@ -466,6 +466,26 @@ mod tests {
         assert_eq!((governor.status().forecast, governor.status().headroom), (None, None));
     }
 
+    /// Readings in which one quantity is bad, from 0 to 1, and all others are well.
+    fn of_quantity(quantity: usize, second: u64, bad: f32) -> Readings {
+        let mut readings = readings(second, Some(40.0), 10);
+        let share = Ratio::new(bad).unwrap();
+        let rest = Ratio::new(1.0 - bad).unwrap();
+        let power = &mut readings.hardware.power;
+        match quantity {
+            0 => readings.memory.used = Bytes((bad * 120.0) as u64 * MIB),
+            1 => readings.memory.stalled = Some(share),
+            2 => readings.memory.available = Some(Bytes((rest.get() * 200.0) as u64 * MIB)),
+            3 => {
+                power.source = PowerSource::Battery;
+                power.charge = Sensed::Known(rest);
+            }
+            4 => readings.under_voltage = bad > 0.5,
+            _ => readings.hardware.cabinet = Sensed::Known(Celsius(20.0 + 45.0 * bad)),
+        }
+        readings
+    }
+
     /// Seconds between readings with a temperature step each.
     fn traces() -> impl Strategy<Value = Vec<(u64, f32)>> {
         prop::collection::vec((1_u64..40, -12.0_f32..12.0), 1..120)
@@ -495,6 +515,25 @@ mod tests {
                 prop_assert!(hot.level >= cool.level, "{second}: {hot:?} {cool:?}");
                 prop_assert!(hot.stretch >= cool.stretch && hot.admit >= cool.admit);
                 prop_assert!(hot.cpu <= cool.cpu && hot.gather >= cool.gather);
+            }
+        }
+
+        #[test]
+        fn worse_of_any_quantity_is_never_a_lower_level(
+            steps in traces(), from in 0.0_f32..1.0, worse in 0.0_f32..0.6, quantity in 0_usize..6,
+        ) {
+            let limits = CabinetLimits { warm: Celsius(45.0), hot: Celsius(55.0) };
+            let config = GovernorConfig { dwell_max: DWELL_MAX, cabinet: Some(limits), ..config(true) };
+            let (mut well, mut badly) = (Governor::new(config), Governor::new(config));
+            let (mut second, mut bad) = (0, from);
+            for (pause, step) in steps {
+                second += pause;
+                bad = (bad + step / 24.0).clamp(0.0, 1.0);
+                let well = well.observe(of_quantity(quantity, second, bad));
+                let badly = badly.observe(of_quantity(quantity, second, (bad + worse).min(1.0)));
+                prop_assert!(badly.level >= well.level, "{second}: {badly:?} {well:?}");
+                prop_assert!(badly.cpu <= well.cpu && badly.admit >= well.admit);
+                prop_assert!(badly.spare_flash >= well.spare_flash);
             }
         }
 

@@ -224,7 +224,7 @@ mod tests {
             replace_file(&path, text.as_bytes()).unwrap();
             assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
         }
-        assert!(!folder.path().join("state/x.new").exists());
+        assert!(read_text(&folder.path().join("state/x.new")).is_err());
     }
 
     #[test]

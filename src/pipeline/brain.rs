@@ -214,7 +214,7 @@ impl Pipeline {
             }
             Stage::Distill => (self.distiller.tally().clone(), 0),
             Stage::Egress => (self.door.tally().clone(), 0),
-            Stage::Ingest | Stage::Outbox | Stage::Plant => (Tally::new(), 0),
+            Stage::Ingest | Stage::Hardware | Stage::Outbox | Stage::Plant => (Tally::new(), 0),
         }
     }
 

@@ -8,7 +8,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tracing::info;
 
 use crate::clock::{Clock, EventTime, SystemClock, Uptime, UtcTime};
+use crate::device::seam::Samples;
 use crate::flow::{Budget, Change, Event, Inference, Priority, Report, SampleBatch, StreamId};
+use crate::governor::GovernorStatus;
 use crate::infer::{BATCH_MAX, BATCHES_OUT_MAX, Batch};
 use crate::ingest::{Ingest, Message, Sink};
 use crate::io::mqtt::{Inbound, Unsent};
@@ -18,6 +20,7 @@ use crate::runtime::arrivals::Arrivals;
 use crate::runtime::complaints::Complaints;
 use crate::runtime::crowd::{Crowd, TURN_MESSAGES};
 use crate::runtime::decisions::Decisions;
+use crate::runtime::hardware::{HardwareCommands, Measurements};
 use crate::runtime::infer::DRAIN_MAX;
 use crate::runtime::judging::Judged;
 use crate::runtime::outbox::OutboxRequest;
@@ -26,6 +29,7 @@ use crate::runtime::retry::{IDLE_TURN, best_effort};
 use crate::runtime::status::Topics;
 use crate::tally::Stage;
 use crate::telemetry::{Metric, Metrics, Progress, Purpose, Task, book};
+use crate::units::Ratio;
 use crate::wire::{Origin, encode_record, write_event};
 
 /// How soon to try again when the connection to the plant had no room for acknowledgements or decisions: its poller
@@ -46,8 +50,14 @@ pub(in crate::runtime) struct Analyze {
     pub(in crate::runtime) urgent: mpsc::Sender<OutboxRequest>,
     pub(in crate::runtime) outbox: mpsc::Sender<OutboxRequest>,
     pub(in crate::runtime) budget: watch::Receiver<Budget>,
+    /// Tells the clock of the chip.
+    pub(in crate::runtime) governor: watch::Receiver<GovernorStatus>,
     /// The streams that are not judged for now.
     pub(in crate::runtime) paused: watch::Receiver<Arc<[StreamId]>>,
+    /// What the board measures itself.
+    pub(in crate::runtime) measurements: Measurements,
+    /// Shows alarms at the cabinet.
+    pub(in crate::runtime) panel: HardwareCommands,
     pub(in crate::runtime) decisions: Decisions,
     pub(in crate::runtime) complaints: Complaints,
     pub(in crate::runtime) arrivals: Arrivals,
@@ -98,6 +108,7 @@ impl Analyze {
                         break;
                     }
                 }
+                Some(samples) = self.measurements.recv() => self.measure(&samples),
                 Ok(()) = self.budget.changed() => {}
                 Ok(()) = self.paused.changed() => self.paused.mark_changed(),
                 () = tokio::time::sleep_until(wake) => {}
@@ -107,6 +118,8 @@ impl Analyze {
             }
             let now = self.clock.uptime();
             self.pipeline.set_budget(*self.budget.borrow());
+            // Where the clock of the chip is not known, a change of it looks like one of the models.
+            self.pipeline.set_clock(self.governor.borrow().clock.unwrap_or(Ratio::of(1, 1)));
             if self.paused.has_changed().unwrap_or(false) {
                 self.pipeline.set_paused(&self.paused.borrow_and_update());
             }
@@ -156,6 +169,17 @@ impl Analyze {
             }
         }
         ended
+    }
+
+    /// Takes what the board has measured: the same way as samples of the plant, past the decoders.
+    fn measure(&mut self, samples: &Samples) {
+        let (received, wall) = (self.clock.uptime(), self.clock.utc());
+        self.measurements.feed(
+            samples,
+            received,
+            |taken| self.arrivals.of(taken, received, wall),
+            |batch| self.pipeline.push_samples(batch, wall),
+        );
     }
 
     /// Tells the broker what has been taken over. What finds no room on the connection is told later: a broker that
@@ -236,6 +260,7 @@ impl Analyze {
             let topic = self.topics.alarm(event.local.stream);
             let standing = event.local.alarm.is_some().then(|| payload.clone());
             self.decisions.alarm(source, topic, standing);
+            self.panel.alarms(self.decisions.standing());
         }
         self.metrics.add(Metric::Decisions, 1);
         self.decisions.publish(self.topics.event(event.local.stream), payload);
@@ -243,6 +268,9 @@ impl Analyze {
 
     /// The end of the input: open windows close, the models answer, the plant is told, the rest is counted.
     async fn drain(&mut self) {
+        while let Some(samples) = self.measurements.try_recv() {
+            self.measure(&samples);
+        }
         let now = self.clock.uptime();
         self.pipeline.finish(now);
         let end = now.after(DRAIN_MAX);
@@ -278,12 +306,15 @@ impl Analyze {
     fn report(&mut self) {
         self.complaints.look(&self.ingest, self.clock.uptime());
         self.metrics.record(Stage::Ingest, self.ingest.tally().clone(), 0);
+        let (tally, held) = self.measurements.count();
+        self.metrics.record(Stage::Hardware, tally, held);
         for stage in [Stage::Window, Stage::Infer, Stage::Distill, Stage::Egress] {
             let (tally, held) = self.pipeline.count(stage);
             self.metrics.record(stage, tally, held);
         }
         let (tally, held) = self.decisions.count();
         self.metrics.record(Stage::Plant, tally, held);
+        self.metrics.set(Metric::StandingAlarms, self.decisions.standing() as u64);
         self.metrics.set(Metric::UnkeptAlarms, self.decisions.unkept());
         let totals = self.pipeline.window_totals();
         self.metrics.set(Metric::Windows, totals.windows);

@@ -17,15 +17,27 @@ pub(in crate::runtime) struct Arrivals {
 }
 
 impl Arrivals {
+    /// The event time of a moment of uptime: what the gateway measures itself it can date to the microsecond.
+    pub(in crate::runtime) fn of(&mut self, taken: Uptime, received: Uptime, wall: UtcTime) -> EventTime {
+        let ahead = self.follow(received, wall);
+        EventTime(EventTime(0).after(taken.since(Uptime::ZERO)).0.saturating_add(ahead))
+    }
+
     /// The arrival time of the next message.
     pub(in crate::runtime) fn next(&mut self, received: Uptime, wall: UtcTime) -> EventTime {
+        let ahead = self.follow(received, wall);
+        let at = EventTime(EventTime(0).after(received.since(Uptime::ZERO)).0.saturating_add(ahead));
+        self.last = at.max(self.last.after(Duration::from_micros(1)));
+        self.last
+    }
+
+    /// How far the wall clock is ahead of the uptime.
+    fn follow(&mut self, received: Uptime, wall: UtcTime) -> i64 {
         let uptime = EventTime(0).after(received.since(Uptime::ZERO));
         let ahead = wall.micros.saturating_sub(uptime.0);
         let ahead = self.ahead.map_or(ahead, |before| before.max(ahead));
         self.ahead = Some(ahead);
-        let at = EventTime(uptime.0.saturating_add(ahead));
-        self.last = at.max(self.last.after(Duration::from_micros(1)));
-        self.last
+        ahead
     }
 }
 

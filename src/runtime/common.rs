@@ -53,5 +53,7 @@ pub(in crate::runtime) struct Common {
     pub(in crate::runtime) pace: Pace,
     pub(in crate::runtime) progress: Arc<Progress>,
     pub(in crate::runtime) topics: Topics,
+    /// Changes at every start, so that counters can be told apart.
+    pub(in crate::runtime) instance: String,
     pub(in crate::runtime) origin: Origin,
 }

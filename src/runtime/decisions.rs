@@ -106,6 +106,11 @@ impl Decisions {
         self.flush();
     }
 
+    /// How many sources stand in alarm.
+    pub(in crate::runtime) fn standing(&self) -> usize {
+        self.standing.len()
+    }
+
     /// Keeps what was told of a standing alarm, if there is room or it is the only one of its stream that is kept.
     fn keep(&mut self, source: (StreamId, AssetId), payload: &[u8]) {
         let bytes = payload.len() as u64;

@@ -11,7 +11,8 @@ use tokio::sync::watch;
 use tracing::{info, warn};
 
 pub use self::board::board_profile;
-pub(in crate::runtime) use self::levels::{LevelTeller, Waiting};
+pub(in crate::runtime) use self::levels::LevelTeller;
+use crate::board::HardwarePlan;
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::flow::{Budget, Level};
@@ -20,7 +21,7 @@ use crate::io::sysfs::Sysfs;
 use crate::runtime::common::{Common, WiringError};
 use crate::runtime::governor::board::battery_low;
 use crate::runtime::governor::gauges::{Gauges, NO_HEAT};
-use crate::runtime::hardware::HardwareView;
+use crate::runtime::hardware::{HardwareView, attached};
 use crate::runtime::plant::stopped;
 use crate::runtime::retry::IDLE_TURN;
 use crate::telemetry::{Metric, Metrics, Progress, Task};
@@ -30,6 +31,8 @@ use crate::units::Millicores;
 pub(in crate::runtime) struct GovernorShell {
     governor: Governor,
     gauges: Gauges,
+    /// What is attached, board and configuration together.
+    pub(in crate::runtime) attached: HardwarePlan,
     pub(in crate::runtime) budget: watch::Sender<Budget>,
     pub(in crate::runtime) status: watch::Sender<GovernorStatus>,
     stopping: watch::Receiver<bool>,
@@ -49,6 +52,7 @@ pub(in crate::runtime) fn prepare_governor(
     let board = config.gateway.board.as_deref();
     let profile = board_profile(board, &Sysfs::at(root)).map_err(WiringError::Board)?;
     info!(board = profile.name, "recognised the board");
+    let attached = attached(config, &profile).map_err(|faults| WiringError::Plan { faults })?;
     let thermal = profile.thermal.as_ref();
     let default = GovernorConfig::default();
     let limits = GovernorConfig {
@@ -61,7 +65,7 @@ pub(in crate::runtime) fn prepare_governor(
         forecast: common.pace.forecast,
         cpu: Millicores::of_cores(config.budget.cpu),
         cabinet: config.budget.cabinet,
-        battery_low: battery_low(&profile.hardware).unwrap_or(default.battery_low),
+        battery_low: battery_low(&attached).unwrap_or(default.battery_low),
         core: profile.power.map(|power| power.core),
     };
     let metrics = Arc::clone(&common.metrics);
@@ -72,6 +76,7 @@ pub(in crate::runtime) fn prepare_governor(
         status: watch::channel(*governor.status()).0,
         governor,
         gauges,
+        attached,
         stopping,
         clock: common.clock.clone(),
         metrics: Arc::clone(&common.metrics),

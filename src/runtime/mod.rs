@@ -22,6 +22,7 @@ mod complaints;
 mod crowd;
 mod decisions;
 mod desk;
+mod endpoints;
 mod extraction;
 mod forward;
 mod gaps;
@@ -42,18 +43,24 @@ mod options;
 mod outbox;
 mod plan;
 mod plant;
+mod power_fail;
+#[cfg(test)]
+mod power_fail_tests;
 mod reading;
 mod retry;
 mod room;
 mod shelf;
 #[cfg(test)]
 mod stall_tests;
+mod starts;
 mod status;
 mod summary_ids;
 mod supervisor;
 mod target;
 mod text_row;
 mod threads;
+#[cfg(test)]
+mod watchdog_tests;
 mod wiring;
 
 pub use coarsening::{Coarsening, CoarseningCounts};
@@ -65,6 +72,7 @@ pub use common::WiringError;
 pub use extraction::{Pieces, Unmarked};
 pub use governor::board_profile;
 pub use hang::InferLost;
+pub use hardware::attached;
 pub use memory::{MemoryPart, memory_plan};
 pub use models::{ADMISSION_MEMORY, ADMISSION_SECONDS, ModelFault, Models, load_models};
 pub use options::{Options, Pace};

@@ -60,6 +60,15 @@ impl Models {
         Self { registry: Registry::new(), manifests, readings, sources, faults }
     }
 
+    /// The places of the configured models, all of them empty for this reason.
+    pub(in crate::runtime) fn left_out(entries: &[ModelEntry], why: &str) -> Self {
+        let mut models = Self::none();
+        for (index, entry) in entries.iter().enumerate() {
+            models.refuse(index, &entry.name, why.to_owned());
+        }
+        models
+    }
+
     /// What each asks for, by [`ModelId`]. The models of alarm streams stay in memory.
     pub fn needs(&self, config: &Config) -> Vec<Needs> {
         let alarms = || config.streams.iter().filter(|stream| stream.priority == Priority::Alarm);

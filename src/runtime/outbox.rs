@@ -10,6 +10,7 @@ use tracing::{error, info, warn};
 use crate::clock::{Clock, EventTime, SystemClock, Uptime};
 use crate::outbox::{Appended, Disk, DiskState, Lane, LaneStat, Outbox, OutboxError, Record, Seq};
 use crate::runtime::gaps::GapTeller;
+use crate::runtime::power_fail::{Flushed, PowerFail};
 use crate::runtime::retry::{IDLE_TURN, best_effort};
 use crate::runtime::room::Room;
 use crate::tally::{DropReason, Stage};
@@ -126,6 +127,10 @@ pub(in crate::runtime) struct OutboxWorker<D> {
     pub(in crate::runtime) outbox: Outbox<D>,
     /// Alarms come in here: they never wait behind anything else.
     pub(in crate::runtime) urgent: mpsc::Receiver<OutboxRequest>,
+    /// The supply ends: ahead of alarms too, nobody knows how long it still lasts.
+    pub(in crate::runtime) power_fail: mpsc::Receiver<PowerFail>,
+    /// How the last flush went.
+    pub(in crate::runtime) flushed: watch::Sender<Option<Flushed>>,
     pub(in crate::runtime) requests: mpsc::Receiver<OutboxRequest>,
     /// How far each lane can be read.
     pub(in crate::runtime) durable: watch::Sender<[u64; 3]>,
@@ -139,9 +144,9 @@ pub(in crate::runtime) struct OutboxWorker<D> {
 
 /// What the loop keeps from turn to turn.
 #[derive(Default)]
-struct Turn {
+pub(in crate::runtime) struct Turn {
     /// Records appended and not yet synced.
-    pending: u64,
+    pub(in crate::runtime) pending: u64,
     /// When they must be.
     sync_due: Option<Uptime>,
     /// Bytes appended since the last report, and in all.
@@ -182,6 +187,7 @@ impl<D: Disk> OutboxWorker<D> {
             let wake = tokio::time::Instant::from_std(self.clock.instant(wake));
             tokio::select! {
                 biased;
+                Some(fail) = self.power_fail.recv() => self.flush(fail, &mut turn),
                 Some(request) = self.urgent.recv() => self.serve(request, &mut turn),
                 request = self.requests.recv() => match request {
                     Some(request) => self.serve(request, &mut turn),
@@ -222,12 +228,12 @@ impl<D: Disk> OutboxWorker<D> {
         self.outbox.sync()
     }
 
-    fn save_cursors(&mut self, now: Uptime, turn: &mut Turn) {
+    pub(in crate::runtime) fn save_cursors(&mut self, now: Uptime, turn: &mut Turn) {
         turn.saved = now;
         turn.tolerate(now, &self.outbox.checkpoint(), "save the cursors");
     }
 
-    fn serve(&mut self, request: OutboxRequest, turn: &mut Turn) {
+    pub(in crate::runtime) fn serve(&mut self, request: OutboxRequest, turn: &mut Turn) {
         let now = self.clock.uptime();
         match request {
             OutboxRequest::Append { lane, payload, at } => self.append(lane, &payload, at, turn),
@@ -272,7 +278,7 @@ impl<D: Disk> OutboxWorker<D> {
     }
 
     /// Makes durable what can be; whether that is all.
-    fn sync(&mut self, turn: &mut Turn) -> bool {
+    pub(in crate::runtime) fn sync(&mut self, turn: &mut Turn) -> bool {
         turn.sync_due = None;
         let appended = std::mem::take(&mut turn.pending);
         if appended == 0 && self.outbox.held_records() == 0 {
@@ -514,6 +520,8 @@ mod tests {
             )),
             outbox,
             urgent: mpsc::channel(1).1,
+            power_fail: mpsc::channel(1).1,
+            flushed: watch::channel(None).0,
             requests: receiver,
             durable,
             report: watch::channel(OutboxReport::default()).0,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::config::{Config, Fault, ModelEntry, StreamSettings};
+use crate::config::{Config, Fault, ModelEntry, StreamSettings, StreamSource};
 use crate::distill::{DistillConfig, ModelNames, StreamPolicy, TaskNames};
 use crate::egress::{Declared, Door, ModelWords, Policy, TaskWords};
 use crate::features::FeatureLayout;
@@ -11,6 +11,7 @@ use crate::infer::manifest::Encoding;
 use crate::infer::{Manifest, ScheduleConfig};
 use crate::ingest::{Ingest, IngestConfig, StreamInput as TopicInput};
 use crate::pipeline::{Pipeline, PipelinePlan, StreamPlan};
+use crate::runtime::hardware::MeasuredStream;
 use crate::runtime::judging::StreamInput;
 use crate::runtime::memory::{queue_bytes, queue_max, window_bytes};
 use crate::runtime::reading::Reading;
@@ -23,6 +24,7 @@ pub struct Plan {
     pub(in crate::runtime) ingest: IngestConfig,
     pub(in crate::runtime) pipeline: PipelinePlan,
     pub(in crate::runtime) inputs: Vec<StreamInput>,
+    pub(in crate::runtime) measured: Vec<MeasuredStream>,
     /// Bytes the windows of each stream may take.
     pub(in crate::runtime) window_bytes: Vec<u64>,
 }
@@ -65,6 +67,7 @@ pub fn plan(
             },
         },
         inputs: Vec::new(),
+        measured: Vec::new(),
         window_bytes: window_bytes(config),
     };
     let no_model = ModelId(u16::try_from(config.models.len()).unwrap_or(u16::MAX));
@@ -86,11 +89,12 @@ pub fn plan(
             }
         };
         let id = StreamId(u16::try_from(index).unwrap_or(u16::MAX));
-        plan.ingest.streams.push(TopicInput {
-            id,
-            filter: stream.filter.clone(),
-            payload: stream.payload.clone(),
-        });
+        match &stream.source {
+            StreamSource::Plant { filter, payload } => {
+                plan.ingest.streams.push(TopicInput { id, filter: filter.clone(), payload: payload.clone() });
+            }
+            StreamSource::Device(source) => plan.measured.push(MeasuredStream { id, source: source.clone() }),
+        }
         plan.pipeline.streams.push(StreamPlan {
             window: stream.window,
             model: stream.model.or(stream.extractor).map_or(no_model, ModelId),
@@ -137,7 +141,7 @@ fn layouts(stream: &StreamSettings, manifest: Option<&Manifest>) -> Result<Shown
             Some(_) | None => Ok(Shown::default()),
         };
     }
-    let channels = stream.payload.values();
+    let channels = stream.values();
     let wanted: Vec<String> = match manifest.map(|manifest| &manifest.input.encoding) {
         Some(Encoding::Features { features, .. }) => features.iter().map(ToString::to_string).collect(),
         Some(Encoding::CharNgrams { .. } | Encoding::WordGrams(_)) | None => Vec::new(),

@@ -229,6 +229,12 @@ impl Shelf {
         }
     }
 
+    /// Processor time one input of each model takes, as admission measured its best form; `None` where it was refused.
+    pub(in crate::runtime) fn costs(&self) -> Vec<Option<Duration>> {
+        let spent = |forms: &Vec<Form>| forms.first().map(|form| form.cost.spent);
+        self.forms.iter().map(|forms| spent(forms).filter(|spent| !spent.is_zero())).collect()
+    }
+
     /// Processor time an input of a model takes, as measured.
     pub(in crate::runtime) fn spent(&self, id: ModelId) -> Duration {
         self.residency.form(id).map_or(Duration::ZERO, |form| self.residency.cost(id, form).spent)

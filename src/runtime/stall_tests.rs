@@ -106,6 +106,8 @@ async fn alarms_pass_a_channel_that_a_stalling_disk_has_filled() {
         room: Room::new(Coarsening::new(door, SummaryIds::new(outbox.epoch()))),
         outbox,
         urgent: urgent_seen,
+        power_fail: mpsc::channel(1).1,
+        flushed: watch::channel(None).0,
         requests: requests_seen,
         durable: watch::channel([0; 3]).0,
         report: watch::channel(OutboxReport::default()).0,

@@ -2,20 +2,25 @@
 
 use std::time::Duration;
 
+use rustix::process::Signal;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 use tokio::task::{JoinError, JoinHandle};
 use tracing::{error, info, warn};
 
-use crate::clock::Clock;
+use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
+use crate::device::seam::HardwareCommand;
 use crate::io::mqtt::Delivery;
 use crate::io::systemd;
 use crate::outbox::OutboxError;
 use crate::runtime::common::WiringError;
 use crate::runtime::hang::InferLost;
+use crate::runtime::hardware::HardwareEnd;
 use crate::runtime::options::Options;
+use crate::runtime::power_fail::PowerFail;
 use crate::runtime::retry::{IDLE_TURN, best_effort};
+use crate::runtime::starts::StartLog;
 use crate::runtime::status::last_health;
 use crate::runtime::wiring::{Service, wire};
 
@@ -61,15 +66,35 @@ pub fn run(config: &Config, options: Options) -> Result<(), RunError> {
     hide_panic_messages();
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(RunError::Start)?;
-    runtime.block_on(async {
-        let service = wire(config, &options)?;
-        supervise(service, options.stop).await
-    })
+    let mut starts = StartLog::begin(&config.gateway.state_dir, &SystemClock::start());
+    let ended = runtime.block_on(async {
+        let service = wire(config, &options, starts.is_safe())?;
+        supervise(service, options.stop, &mut starts).await
+    });
+    if is_orderly(&ended) {
+        starts.end();
+    }
+    ended
 }
 
-async fn supervise(mut service: Service, stop: Option<oneshot::Receiver<()>>) -> Result<(), RunError> {
+/// Whether the run came to an end of its own, good or bad; else it counts as a crash.
+fn is_orderly(ended: &Result<(), RunError>) -> bool {
+    match ended {
+        Ok(()) | Err(RunError::Wiring(_) | RunError::Start(_) | RunError::Outbox(_)) => true,
+        // Models that hang again and again are what safe mode is for.
+        Err(RunError::Unfinished | RunError::Infer(_) | RunError::Ended(_)) => false,
+    }
+}
+
+async fn supervise(
+    mut service: Service,
+    stop: Option<oneshot::Receiver<()>>,
+    starts: &mut StartLog,
+) -> Result<(), RunError> {
     let mut terminate = signal(SignalKind::terminate()).map_err(RunError::Start)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(RunError::Start)?;
+    // What tools of a battery-backed supply send, beside the input on a pin.
+    let mut power = signal(SignalKind::from_raw(Signal::POWER.as_raw())).map_err(RunError::Start)?;
     let mut stop = std::pin::pin!(async {
         match stop {
             Some(stop) => drop(stop.await),
@@ -83,6 +108,8 @@ async fn supervise(mut service: Service, stop: Option<oneshot::Receiver<()>>) ->
             _ = terminate.recv() => break Ok(()),
             _ = interrupt.recv() => break Ok(()),
             () = stop.as_mut() => break Ok(()),
+            // One that finds no room finds a flush under way.
+            _ = power.recv() => best_effort(service.power_fail.try_send(PowerFail { at: service.clock.uptime() })),
             ended = &mut service.outbox => break Err(outbox_ended(ended)),
             _ = &mut service.plant => break Err(RunError::Ended("plant")),
             _ = &mut service.analyze => break Err(RunError::Ended("analyze")),
@@ -91,9 +118,15 @@ async fn supervise(mut service: Service, stop: Option<oneshot::Receiver<()>>) ->
             ended = &mut service.infer => break Err(infer_ended(ended)),
             _ = &mut service.status => break Err(RunError::Ended("status")),
             _ = &mut service.operations => break Err(RunError::Ended("operations")),
+            // Whatever comes now is no crash.
+            Ok(()) = service.flushed.changed() => starts.end(),
             () = tokio::time::sleep(IDLE_TURN) => {
+                starts.keep(service.clock.uptime());
                 match service.progress.stalled(service.clock.uptime()) {
-                    None => systemd::feed_watchdog(),
+                    None => {
+                        systemd::feed_watchdog();
+                        service.hardware.send(HardwareCommand::FeedWatchdog);
+                    }
                     Some(task) => warn!(task = task.as_str(), "a task makes no progress, watchdog is not fed"),
                 }
             }
@@ -103,16 +136,22 @@ async fn supervise(mut service: Service, stop: Option<oneshot::Receiver<()>>) ->
     if let Err(error) = &early {
         error!(%error, "draining after a failure");
     }
+    let hardware = std::mem::replace(&mut service.hardware_end, HardwareEnd::none());
     let drained = drain(service).await;
-    early.and(drained)
+    let ended = early.and(drained);
+    hardware.end(ended.is_ok()).await;
+    ended
 }
 
 /// Ends the tasks in the order of the flow: sources, brain, link upstream, outbox, link to the plant.
 async fn drain(mut service: Service) -> Result<(), RunError> {
     service.stopping.send_replace(true);
     finish("analyze", ANALYZE_GRACE, &mut service.analyze).await;
+    // Each step is shorter than a hardware watchdog waits, all of them are not.
+    service.hardware.send(HardwareCommand::FeedWatchdog);
     service.grace.send_replace(Some(service.clock.uptime().after(FORWARD_GRACE)));
     finish("forward", FORWARD_GRACE + PLANT_GRACE, &mut service.forward).await;
+    service.hardware.send(HardwareCommand::FeedWatchdog);
     let outcome = outbox_end(&mut service.outbox).await;
     let publisher = service.publisher.borrow().clone();
     if let Some(publisher) = publisher {
@@ -176,17 +215,23 @@ fn hide_panic_messages() {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
     use std::sync::Arc;
 
-    use tokio::sync::watch;
+    use tokio::sync::{mpsc, watch};
 
     use super::*;
-    use crate::clock::SystemClock;
+    use crate::runtime::hardware::HardwareCommands;
     use crate::runtime::status::Topics;
     use crate::telemetry::Progress;
 
     /// Reports the end of the outbox's thread.
     type OutboxEnd = oneshot::Sender<Result<(), OutboxError>>;
+
+    /// Of a gateway without a state directory.
+    fn starts() -> StartLog {
+        StartLog::begin(Path::new("/nonexistent/state"), &SystemClock::start())
+    }
 
     fn held() -> OutboxError {
         OutboxError::Held { disk: "failing", records: 3 }
@@ -212,10 +257,14 @@ mod tests {
             outbox,
             stopping,
             grace: watch::channel(None).0,
+            power_fail: mpsc::channel(1).0,
+            flushed: watch::channel(None).1,
             publisher: watch::channel(None).1,
             instance: String::new(),
             topics: Topics::new("site", "gateway", &std::iter::empty()),
             progress: Arc::new(Progress::new(clock.uptime())),
+            hardware: HardwareCommands::new(None),
+            hardware_end: HardwareEnd::none(),
             clock,
         };
         (service, outbox_done)
@@ -225,7 +274,7 @@ mod tests {
     async fn an_outbox_that_fails_ends_the_service_in_order_and_is_what_it_ends_with() {
         let (service, outbox) = service();
         outbox.send(Err(held())).unwrap();
-        let ended = supervise(service, None).await;
+        let ended = supervise(service, None, &mut starts()).await;
         assert!(matches!(ended, Err(RunError::Outbox(OutboxError::Held { .. }))), "{ended:?}");
     }
 
@@ -251,7 +300,7 @@ mod tests {
             end_in_the_drain(&service, outbox, with);
             let (stop, stopped) = oneshot::channel();
             stop.send(()).unwrap();
-            let ended = supervise(service, Some(stopped)).await;
+            let ended = supervise(service, Some(stopped), &mut starts()).await;
             match (ended, expected) {
                 (Ok(()), None) => {}
                 (Err(error), Some(text)) => assert!(error.to_string().starts_with(text), "{error}"),
@@ -261,11 +310,26 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn an_orderly_end_feeds_the_hardware_watchdog_between_its_steps() {
+        let (mut service, outbox) = service();
+        let (way, mut told) = mpsc::channel(16);
+        service.hardware = HardwareCommands::new(Some(way));
+        outbox.send(Ok(())).unwrap();
+        drain(service).await.unwrap();
+        let mut fed = 0;
+        while let Ok(command) = told.try_recv() {
+            assert_eq!(command, HardwareCommand::FeedWatchdog);
+            fed += 1;
+        }
+        assert_eq!(fed, 2, "after analyze and after forward");
+    }
+
+    #[tokio::test]
     async fn a_task_that_ends_early_is_named() {
         let (mut service, outbox) = service();
         service.status = tokio::spawn(async {});
         end_in_the_drain(&service, outbox, Some(Ok(())));
-        let ended = supervise(service, None).await;
+        let ended = supervise(service, None, &mut starts()).await;
         assert!(matches!(ended, Err(RunError::Ended("status"))), "{ended:?}");
     }
 }

@@ -7,6 +7,8 @@
 //! | infer → analyze | [`BATCHES_OUT_MAX`] | cannot, for the same reason |
 //! | analyze, forward → outbox | [`REQUESTS_MAX`] | they wait: events are the product |
 //! | analyze → outbox, alarms | [`URGENT_MAX`] | they wait, behind alarms only |
+//! | a failing supply → outbox | [`POWER_FAIL_MAX`] edges | dropped: the flush that runs serves them all |
+//! | plant → operations | 32 commands | dropped and counted: the broker keeps them for the next connection |
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -16,56 +18,50 @@ use tokio::task::JoinHandle;
 use tracing::{error, info};
 
 use crate::clock::{Clock, EventTime, SystemClock, Uptime};
-use crate::config::{Config, LinkSettings};
+use crate::config::Config;
 use crate::egress::Door;
 use crate::flow::{Budget, ModelId, StreamId};
-use crate::forward::{ForwardConfig, LaneStart, Moment, Session, Status};
+use crate::forward::{LaneStart, Moment, Session, Status};
+use crate::governor::GovernorStatus;
 use crate::infer::{BATCHES_OUT_MAX, ModelStatus, Residency};
 use crate::io::disk::Directory;
-use crate::io::files::read_secret;
-use crate::io::mqtt::{Endpoint, Protocol, Publisher, TlsFiles, TlsMemory, Will};
+use crate::io::mqtt::Publisher;
 use crate::outbox::{Lane, Outbox, OutboxError};
 use crate::runtime::analyze::Analyze;
 use crate::runtime::arrivals::Arrivals;
 use crate::runtime::bench::Bench;
-use crate::runtime::certificates::Certificates;
 use crate::runtime::coarsening::Coarsening;
 use crate::runtime::common::{Common, WiringError};
 use crate::runtime::complaints::Complaints;
 use crate::runtime::crowd::Crowd;
 use crate::runtime::decisions::Decisions;
 use crate::runtime::desk::Desk;
+use crate::runtime::endpoints::{certificates, forward_config, plant_target, upstream_target};
 use crate::runtime::forward::{Forward, Wires};
-use crate::runtime::governor::{LevelTeller, Waiting, prepare_governor};
+use crate::runtime::governor::{LevelTeller, prepare_governor};
 use crate::runtime::hang::{HangWatch, InferLost};
-use crate::runtime::hardware::HardwareVoice;
+use crate::runtime::hardware::{
+    HardwareCommands, HardwareEnd, HardwareVoice, Measurements, OnPowerFail, start_hardware,
+};
 use crate::runtime::known_time::KnownTime;
 use crate::runtime::limits::{INPUTS_MAX, REQUESTS_MAX, URGENT_MAX};
 use crate::runtime::memory::models_limit;
 use crate::runtime::models::{Models, load_models};
 use crate::runtime::operations::{PauseBook, Surroundings, prepare};
-use crate::runtime::options::{Options, Pace};
+use crate::runtime::options::Options;
 use crate::runtime::outbox::{OutboxReport, OutboxRequest, OutboxWorker};
 use crate::runtime::plan::{Plan, door, plan};
 use crate::runtime::plant::{PlantInput, PlantLink};
+use crate::runtime::power_fail::{Flushed, POWER_FAIL_MAX, PowerFail};
+use crate::runtime::retry::best_effort;
 use crate::runtime::room::Room;
 use crate::runtime::shelf::Shelf;
+use crate::runtime::starts::LEFT_OUT;
 use crate::runtime::status::{Sources, StatusReport, Topics};
 use crate::runtime::summary_ids::SummaryIds;
-use crate::runtime::target::Target;
 use crate::runtime::threads::thread;
 use crate::telemetry::{Progress, Purpose, book, booked};
 use crate::wire::{Encoder, Origin};
-
-/// Decisions on the plant's broker without acknowledgement.
-const PLANT_IN_FLIGHT: u16 = 64;
-
-/// Packets a broker upstream must take, bytes. An event with the features of a usual model is a quarter of it; a broker
-/// that takes less would have the events skipped one by one as undeliverable.
-const UPSTREAM_PACKET_MIN: u32 = 4 << 10;
-
-/// Bytes of a packet around its payload: topic, header, properties.
-const PACKET_EXTRA: u32 = 1_024;
 
 /// A running service: what the supervisor holds.
 pub(in crate::runtime) struct Service {
@@ -79,15 +75,24 @@ pub(in crate::runtime) struct Service {
     pub(in crate::runtime) outbox: oneshot::Receiver<Result<(), OutboxError>>,
     pub(in crate::runtime) stopping: watch::Sender<bool>,
     pub(in crate::runtime) grace: watch::Sender<Option<Uptime>>,
+    /// Where a failing supply is told, and how the flush went.
+    pub(in crate::runtime) power_fail: mpsc::Sender<PowerFail>,
+    pub(in crate::runtime) flushed: watch::Receiver<Option<Flushed>>,
     pub(in crate::runtime) publisher: watch::Receiver<Option<Publisher>>,
     pub(in crate::runtime) topics: Topics,
     pub(in crate::runtime) instance: String,
     pub(in crate::runtime) progress: Arc<Progress>,
+    pub(in crate::runtime) hardware: HardwareCommands,
+    pub(in crate::runtime) hardware_end: HardwareEnd,
     pub(in crate::runtime) clock: SystemClock,
 }
 
 /// Opens and spawns everything, back to front. Needs a running executor.
-pub(in crate::runtime) fn wire(config: &Config, options: &Options) -> Result<Service, WiringError> {
+pub(in crate::runtime) fn wire(
+    config: &Config,
+    options: &Options,
+    is_safe_mode: bool,
+) -> Result<Service, WiringError> {
     let known_time = KnownTime::in_folder(&config.gateway.state_dir);
     let common = common(config, options, known_time.read());
     let (stopping, stopping_seen) = watch::channel(false);
@@ -95,51 +100,56 @@ pub(in crate::runtime) fn wire(config: &Config, options: &Options) -> Result<Ser
     let (health, health_seen) = watch::channel(Arc::from(""));
     let (publisher, publisher_seen) = watch::channel(None);
 
-    let (_voice, view) = HardwareVoice::channel();
-    let governor = prepare_governor(config, &options.root, stopping_seen.clone(), view, &common)?;
-    let models = admitted_models(config)?;
+    let (voice, view) = HardwareVoice::channel();
+    let mut governor = prepare_governor(config, &options.root, stopping_seen.clone(), view, &common)?;
+    let models = models(config, is_safe_mode)?;
     let sparing = governor.budget.subscribe();
     let outbox = start_outbox(config, door(config, &models.manifests, &models.readings), sparing, &common)?;
-    let plan = plan(config, &models.manifests, &models.readings, outbox.epoch)
+    let mut plan = plan(config, &models.manifests, &models.readings, outbox.epoch)
         .map_err(|faults| WiringError::Plan { faults })?;
+    let hardware = start_hardware(
+        std::mem::take(&mut governor.attached),
+        &options.root,
+        std::mem::take(&mut plan.measured),
+        (voice, on_power_fail(&outbox)),
+        stopping_seen.clone(),
+        &common,
+    )?;
     let (forward, link) = start_forward(config, &common, &outbox, grace_seen, health_seen.clone())?;
-    let levels = level_teller(&outbox, publisher_seen.clone(), &common);
+    let ways = (outbox.urgent.clone(), outbox.requests.clone());
+    let levels = LevelTeller::new(outbox.epoch, ways, publisher_seen.clone(), &common);
     let shelf = shelf(config, models, &common);
     let pauses = Arc::new(pause_book(config, &common));
-    let allowed = Allowed { budget: governor.budget.subscribe(), paused: pauses.ids() };
-    let brain = start_brain(plan, shelf, (outbox.urgent, outbox.requests), allowed, &common)?;
+    let allowed = Allowed {
+        budget: governor.budget.subscribe(),
+        governor: governor.status.subscribe(),
+        paused: pauses.ids(),
+    };
+    let own = (hardware.measurements, hardware.commands.clone());
+    let brain = start_brain(plan, shelf, (outbox.urgent, outbox.requests), (allowed, own), &common)?;
     let sources = Sources {
         pauses: pauses.subscribe(),
+        is_safe_mode,
         outbox: outbox.report,
+        flushed: outbox.flushed.clone(),
         link,
         models: brain.models,
         budget: governor.budget.subscribe(),
         governor: governor.status.subscribe(),
+        hardware: hardware.health,
+        panel: hardware.commands.clone(),
         metrics: Arc::clone(&common.metrics),
         progress: Arc::clone(&common.progress),
     };
-    let instance = instance();
     let around = Surroundings {
         pauses,
         health: health_seen,
         publisher: publisher_seen.clone(),
         stopping: stopping_seen.clone(),
-        instance: instance.clone(),
     };
     let operations = prepare(&config.gateway.state_dir, around, &common);
-    let status = StatusReport {
-        sources,
-        publisher: publisher_seen.clone(),
-        health,
-        stopping: stopping_seen.clone(),
-        topics: common.topics.clone(),
-        instance: instance.clone(),
-        memory_max: config.budget.memory,
-        every: common.pace.report_every,
-        certificates: certificates(config, &common),
-        known_time,
-        clock: common.clock.clone(),
-    };
+    let ways = (publisher_seen.clone(), health, stopping_seen.clone());
+    let status = status_report(config, sources, ways, known_time, &common);
     let plant = PlantLink {
         target: plant_target(config, &common)?,
         filters: brain.filters.into_iter().chain([common.topics.commands()]).collect(),
@@ -163,14 +173,45 @@ pub(in crate::runtime) fn wire(config: &Config, options: &Options) -> Result<Ser
         plant: tokio::spawn(booked(Purpose::Plant, plant.run())),
         infer: brain.infer,
         outbox: outbox.done,
+        power_fail: outbox.power_fail,
+        flushed: outbox.flushed,
         stopping,
         grace,
         publisher: publisher_seen,
         topics: common.topics,
-        instance,
+        instance: common.instance,
         progress: common.progress,
+        hardware: hardware.commands,
+        hardware_end: hardware.end,
         clock: common.clock,
     })
+}
+
+/// The shell that tells the plant how the gateway is: through the connection of the plant link, and to the link upstream.
+fn status_report(
+    config: &Config,
+    sources: Sources,
+    (publisher, health, stopping): (
+        watch::Receiver<Option<Publisher>>,
+        watch::Sender<Arc<str>>,
+        watch::Receiver<bool>,
+    ),
+    known_time: KnownTime,
+    common: &Common,
+) -> StatusReport {
+    StatusReport {
+        sources,
+        publisher,
+        health,
+        stopping,
+        topics: common.topics.clone(),
+        instance: common.instance.clone(),
+        memory_max: config.budget.memory,
+        every: common.pace.report_every,
+        certificates: certificates(config, common),
+        known_time,
+        clock: common.clock.clone(),
+    }
 }
 
 /// What every shell gets.
@@ -182,13 +223,17 @@ fn common(config: &Config, options: &Options, known: Option<EventTime>) -> Commo
         pace: options.pace,
         progress: Arc::new(Progress::new(clock.uptime())),
         topics: topics(config),
+        instance: format!("{:08x}", fastrand::u32(..)),
         origin: Origin { site: Arc::clone(&config.gateway.site), gateway: Arc::clone(&config.gateway.id) },
         clock,
     }
 }
 
-/// The models; those that are refused are logged.
-fn admitted_models(config: &Config) -> Result<Models, WiringError> {
+/// The models; those that are refused are logged. In safe mode there are none.
+fn models(config: &Config, is_safe_mode: bool) -> Result<Models, WiringError> {
+    if is_safe_mode {
+        return Ok(Models::left_out(&config.models, LEFT_OUT));
+    }
     let models = load_models(&config.models).map_err(WiringError::Thread)?;
     for fault in &models.faults {
         error!(why = %fault.why, "refused a model");
@@ -204,6 +249,9 @@ struct OutboxSide {
     note: Vec<u8>,
     urgent: mpsc::Sender<OutboxRequest>,
     requests: mpsc::Sender<OutboxRequest>,
+    /// Where the power-fail input is told, and how the flush went.
+    power_fail: mpsc::Sender<PowerFail>,
+    flushed: watch::Receiver<Option<Flushed>>,
     durable: watch::Receiver<[u64; 3]>,
     report: watch::Receiver<OutboxReport>,
     done: oneshot::Receiver<Result<(), OutboxError>>,
@@ -226,6 +274,8 @@ fn start_outbox(
     info!(epoch = outbox.epoch(), ?recovered, "opened the outbox");
     let (urgent, urgent_seen) = mpsc::channel(URGENT_MAX);
     let (requests, requests_seen) = mpsc::channel(REQUESTS_MAX);
+    let (power_fail, power_fail_seen) = mpsc::channel(POWER_FAIL_MAX);
+    let (flushed, flushed_seen) = watch::channel(None);
     let (durable, durable_seen) = watch::channel(Lane::ALL.map(|lane| outbox.durable(lane).0));
     let (report, report_seen) = watch::channel(OutboxReport::default());
     let start = |lane| LaneStart { acked: outbox.acked(lane).0, done: outbox.done(lane).to_vec() };
@@ -234,6 +284,8 @@ fn start_outbox(
         room: Room::new(Coarsening::new(door, SummaryIds::new(outbox.epoch()))).sparing(budget),
         outbox,
         urgent: urgent_seen,
+        power_fail: power_fail_seen,
+        flushed,
         requests: requests_seen,
         durable,
         report,
@@ -242,26 +294,18 @@ fn start_outbox(
         progress: Arc::clone(&common.progress),
     };
     let done = thread("tg-outbox", booked(Purpose::Outbox, worker.run())).map_err(WiringError::Thread)?;
-    Ok(OutboxSide { epoch, starts, note, urgent, requests, durable: durable_seen, report: report_seen, done })
-}
-
-/// Where changes of the level are told.
-fn level_teller(
-    outbox: &OutboxSide,
-    publisher: watch::Receiver<Option<Publisher>>,
-    common: &Common,
-) -> LevelTeller {
-    LevelTeller {
-        ids: SummaryIds::of_levels(outbox.epoch),
-        urgent: outbox.urgent.clone(),
-        outbox: outbox.requests.clone(),
-        publisher,
-        topic: common.topics.governor(),
-        origin: common.origin.clone(),
-        clock: common.clock.clone(),
-        metrics: Arc::clone(&common.metrics),
-        waiting: Waiting::default(),
-    }
+    Ok(OutboxSide {
+        epoch,
+        starts,
+        note,
+        urgent,
+        requests,
+        power_fail,
+        flushed: flushed_seen,
+        durable: durable_seen,
+        report: report_seen,
+        done,
+    })
 }
 
 fn start_forward(
@@ -312,7 +356,14 @@ fn shelf(config: &Config, models: Models, common: &Common) -> Shelf {
 /// What the brain may judge at the moment.
 struct Allowed {
     budget: watch::Receiver<Budget>,
+    governor: watch::Receiver<GovernorStatus>,
     paused: watch::Receiver<Arc<[StreamId]>>,
+}
+
+/// Flushes the outbox at the edge, on the thread that saw it. A flush that is under way serves this edge too.
+fn on_power_fail(outbox: &OutboxSide) -> OnPowerFail {
+    let flush = outbox.power_fail.clone();
+    Arc::new(move |at| best_effort(flush.try_send(PowerFail { at })))
 }
 
 /// The brain's task, the models' thread and the ways to them.
@@ -328,7 +379,7 @@ fn start_brain(
     mut plan: Plan,
     shelf: Shelf,
     (urgent, outbox): (mpsc::Sender<OutboxRequest>, mpsc::Sender<OutboxRequest>),
-    allowed: Allowed,
+    (allowed, (measurements, panel)): (Allowed, (Measurements, HardwareCommands)),
     common: &Common,
 ) -> Result<BrainSide, WiringError> {
     let (work, work_seen) = mpsc::channel(BATCHES_OUT_MAX);
@@ -336,6 +387,7 @@ fn start_brain(
     let (inputs, inputs_seen) = mpsc::channel(INPUTS_MAX);
     let (status, models) = watch::channel(shelf.registry.status().collect());
     plan.pipeline.schedule.batch_max = shelf.registry.batch_sizes().collect();
+    plan.pipeline.schedule.costs = shelf.costs();
     let (ingest, pipeline) = plan.stages();
     let bench = Box::new(Bench {
         work: work_seen,
@@ -368,7 +420,10 @@ fn start_brain(
         urgent,
         outbox,
         budget: allowed.budget,
+        governor: allowed.governor,
         paused: allowed.paused,
+        measurements,
+        panel,
         decisions: Decisions::new(),
         complaints: Complaints::new(names),
         arrivals: Arrivals::default(),
@@ -398,82 +453,4 @@ fn pause_book(config: &Config, common: &Common) -> PauseBook {
 fn topics(config: &Config) -> Topics {
     let streams = config.streams.iter().map(|stream| &*stream.name);
     Topics::new(&config.gateway.site, &config.gateway.id, &streams)
-}
-
-/// Changes at every start, so that counters can be told apart.
-fn instance() -> String {
-    format!("{:08x}", fastrand::u32(..))
-}
-
-fn forward_config(config: &Config, pace: Pace) -> ForwardConfig {
-    let upstream = &config.upstream;
-    ForwardConfig {
-        in_flight: upstream.in_flight,
-        rate: upstream.rate,
-        daily: upstream.daily,
-        backoff_max: pace.backoff_max,
-        keep_alive: upstream.link.keep_alive,
-        tls: upstream.link.address.tls,
-        ..ForwardConfig::default()
-    }
-}
-
-fn plant_target(config: &Config, common: &Common) -> Result<Target, WiringError> {
-    let packet_max = u32::try_from(config.limits.packet.0).unwrap_or(u32::MAX).saturating_add(PACKET_EXTRA);
-    let endpoint = Endpoint {
-        session_expiry: config.plant.session_expiry,
-        clean_start: false,
-        packet_max,
-        in_flight: PLANT_IN_FLIGHT,
-        ..endpoint(&config.plant.link, common)?
-    };
-    Ok(Target { endpoint, password_file: config.plant.link.password_file.clone() })
-}
-
-fn upstream_target(config: &Config, common: &Common) -> Result<Target, WiringError> {
-    // Nothing is kept on the far broker for us: what it has not acknowledged comes from the outbox again.
-    let endpoint = Endpoint {
-        clean_start: true,
-        in_flight: config.upstream.in_flight,
-        packet_min: UPSTREAM_PACKET_MIN,
-        ..endpoint(&config.upstream.link, common)?
-    };
-    Ok(Target { endpoint, password_file: config.upstream.link.password_file.clone() })
-}
-
-fn endpoint(link: &LinkSettings, common: &Common) -> Result<Endpoint, WiringError> {
-    let client_id = format!("tidegate-{}-{}", common.origin.site, common.origin.gateway);
-    // Read again for each connection; here so that one that is missing is a fault of the configuration.
-    let password = link.password_file.as_deref().map(read_secret).transpose()?;
-    Ok(Endpoint {
-        tls: tls_files(link),
-        tls_memory: tls_memory(common),
-        username: link.username.clone(),
-        password,
-        protocol: if link.v5 { Protocol::V5 } else { Protocol::V311 },
-        keep_alive: link.keep_alive,
-        connect_timeout: link.connect_timeout,
-        last_will: Some(Will {
-            topic: common.topics.available(),
-            payload: b"offline".to_vec(),
-            retain: true,
-        }),
-        ..Endpoint::new(link.address.clone(), &client_id)
-    })
-}
-
-fn tls_files(link: &LinkSettings) -> Option<TlsFiles> {
-    let client = link.cert_file.clone().zip(link.key_file.clone());
-    link.ca_file.clone().map(|ca| TlsFiles { ca, client })
-}
-
-fn tls_memory(common: &Common) -> TlsMemory {
-    TlsMemory::new(Arc::new(common.clock.clone()), common.known)
-}
-
-/// What the certificates of both links are watched by.
-fn certificates(config: &Config, common: &Common) -> Certificates {
-    let links = [("plant", &config.plant.link), ("upstream", &config.upstream.link)];
-    let links = links.into_iter().filter_map(|(name, link)| Some((name, tls_files(link)?))).collect();
-    Certificates::new(links, tls_memory(common))
 }

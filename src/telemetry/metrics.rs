@@ -77,6 +77,10 @@ metrics! {
     CutEntities = "tidegate_infer_cut_entities_total",
     /// Reports told without the entities they should have.
     UnmarkedReports = "tidegate_infer_unmarked_reports_total",
+    /// Sensors and lines of the board that do not work.
+    HardwareFaults = "tidegate_hardware_faults",
+    /// Alarms that stand.
+    StandingAlarms = "tidegate_plant_standing_alarms",
     /// Decisions published on the plant broker.
     Decisions = "tidegate_plant_decisions_total",
     /// Standing alarms of which was kept only that they stand.
@@ -93,6 +97,10 @@ metrics! {
     FailedSyncs = "tidegate_outbox_failed_syncs_total",
     /// Records that wait in memory because the disk takes nothing.
     OutboxHeld = "tidegate_outbox_memory_records",
+    /// Times the supply failed and everything was made durable, or tried to.
+    PowerFlushes = "tidegate_outbox_power_flushes_total",
+    /// From the edge of the power-fail input until everything was durable, the last time.
+    PowerFlushTook = "tidegate_outbox_power_flush_microseconds",
     /// Segments drawn together to make room.
     CoarsenedSegments = "tidegate_outbox_coarsened_segments_total",
     /// Events that could not be drawn together and are told as lost.

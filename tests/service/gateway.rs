@@ -80,10 +80,15 @@ impl Gateway {
 
     /// Asks it to end and waits for it.
     pub(crate) fn terminate(&mut self) -> ExitStatus {
+        self.signal(Signal::TERM);
+        self.exit()
+    }
+
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, signal: Signal) {
         let running = self.child.as_ref().expect("it does not run");
         let id = i32::try_from(running.process.id()).ok().and_then(Pid::from_raw).unwrap();
-        kill_process(id, Signal::TERM).unwrap();
-        self.exit()
+        kill_process(id, signal).unwrap();
     }
 
     /// Waits for its end.

@@ -2,14 +2,14 @@
 //!
 //! | register | use (data sheet rev. G, register map) |
 //! |---|---|
-//! | 0x00 DEVID | 0xE5 |
-//! | 0x2C BW_RATE | bits 3 to 0: 3,200 Hz halved for each step below 15 |
-//! | 0x2D POWER_CTL | bit 3: measure |
-//! | 0x30 INT_SOURCE | bit 0: overrun, until the data are read |
-//! | 0x31 DATA_FORMAT | bit 3: full resolution, 1/256 g; bits 1 and 0: ±16 g |
-//! | 0x32 DATAX0 … DATAZ1 | six bytes, the lower one first; reading them takes one entry out of the FIFO |
-//! | 0x38 FIFO_CTL | bits 7 and 6: 00 bypass, which empties it, 10 stream |
-//! | 0x39 FIFO_STATUS | bits 5 to 0: entries |
+//! | 0x00 `DEVID` | 0xE5 |
+//! | 0x2C `BW_RATE` | bits 3 to 0: 3,200 Hz halved for each step below 15 |
+//! | 0x2D `POWER_CTL` | bit 3: measure |
+//! | 0x30 `INT_SOURCE` | bit 0: overrun, until the data are read |
+//! | 0x31 `DATA_FORMAT` | bit 3: full resolution, 1/256 g; bits 1 and 0: ±16 g |
+//! | 0x32 `DATAX0` … `DATAZ1` | six bytes, the lower one first; reading them takes one entry out of the FIFO |
+//! | 0x38 `FIFO_CTL` | bits 7 and 6: 00 bypass, which empties it, 10 stream |
+//! | 0x39 `FIFO_STATUS` | bits 5 to 0: entries |
 //!
 //! Why not a crate: `adxl345-eh-driver` 0.2 knows the data registers only, so samples between two readings are lost.
 
@@ -51,11 +51,15 @@ pub(in crate::device) struct Adxl345<B> {
     rate: f32,
 }
 
+/// Code and rate: the slowest that is not below the one asked for.
+pub(in crate::device) fn rate(asked: f32) -> (u8, f32) {
+    RATES.into_iter().find(|&(_, each)| each >= asked).unwrap_or((14, 1_600.0))
+}
+
 impl<B: Bus> Adxl345<B> {
     /// The slowest rate of the chip that is not below the one asked for.
     pub(in crate::device) fn new(bus: B, address: u8, rate: f32) -> Self {
-        let fits = RATES.into_iter().find(|&(_, each)| each >= rate);
-        let (code, rate) = fits.unwrap_or((14, 1_600.0));
+        let (code, rate) = self::rate(rate);
         Self { bus, address, code, rate }
     }
 

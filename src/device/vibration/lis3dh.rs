@@ -2,13 +2,13 @@
 //!
 //! | register | use (data sheet rev. 2, section 8) |
 //! |---|---|
-//! | 0x0F WHO_AM_I | 0x33 |
-//! | 0x20 CTRL_REG1 | bits 7 to 4: rate; bits 2 to 0: axes |
-//! | 0x23 CTRL_REG4 | bit 7: no half-updated values; bits 5 and 4: 10 is ±8 g; bit 3: 12 bits, 4 mg a step |
-//! | 0x24 CTRL_REG5 | bit 6: FIFO |
-//! | 0x28 OUT_X_L … OUT_Z_H | the FIFO; with bit 7 of the address any number of entries in one transaction |
-//! | 0x2E FIFO_CTRL_REG | bits 7 and 6: 00 bypass, which empties it, 10 stream |
-//! | 0x2F FIFO_SRC_REG | bit 6: overrun, bit 5: empty, bits 4 to 0: entries, 31 when there are 32 |
+//! | 0x0F `WHO_AM_I` | 0x33 |
+//! | 0x20 `CTRL_REG1` | bits 7 to 4: rate; bits 2 to 0: axes |
+//! | 0x23 `CTRL_REG4` | bit 7: no half-updated values; bits 5 and 4: 10 is ±8 g; bit 3: 12 bits, 4 mg a step |
+//! | 0x24 `CTRL_REG5` | bit 6: FIFO |
+//! | 0x28 `OUT_X_L` … `OUT_Z_H` | the FIFO; with bit 7 of the address any number of entries in one transaction |
+//! | 0x2E `FIFO_CTRL_REG` | bits 7 and 6: 00 bypass, which empties it, 10 stream |
+//! | 0x2F `FIFO_SRC_REG` | bit 6: overrun, bit 5: empty, bits 4 to 0: entries, 31 when there are 32 |
 //!
 //! Why not a crate: `lis3dh` 0.5 turns the FIFO on and tells its level, but takes each entry by a transaction of its own:
 //! nearly twice the time on the bus. It brings seventeen crates along.
@@ -43,11 +43,15 @@ pub(in crate::device) struct Lis3dh<B> {
     rate: f32,
 }
 
+/// Code and rate: the slowest that is not below the one asked for.
+pub(in crate::device) fn rate(asked: f32) -> (u8, f32) {
+    RATES.into_iter().find(|&(_, each)| each >= asked).unwrap_or((9, 1_344.0))
+}
+
 impl<B: Bus> Lis3dh<B> {
     /// The slowest rate of the chip that is not below the one asked for.
     pub(in crate::device) fn new(bus: B, address: u8, rate: f32) -> Self {
-        let fits = RATES.into_iter().find(|&(_, each)| each >= rate);
-        let (code, rate) = fits.unwrap_or((9, 1_344.0));
+        let (code, rate) = self::rate(rate);
         Self { bus, address, code, rate }
     }
 

@@ -4,9 +4,11 @@ use std::path::{Path, PathBuf};
 
 use embedded_hal::i2c::{Error, ErrorKind, ErrorType, I2c, NoAcknowledgeSource, Operation};
 use linux_embedded_hal::i2cdev::linux::LinuxI2CError;
-use linux_embedded_hal::{I2CError, I2cdev};
+use linux_embedded_hal::{Delay, I2CError, I2cdev};
 use rustix::io::Errno;
 
+use crate::board::SensorPlan;
+use crate::device::{DeviceError, Sensor, sensor};
 use crate::io::devices::RegisterFiles;
 
 /// An I2C bus. One per sensor: the kernel keeps the address with the open file.
@@ -67,6 +69,16 @@ pub fn open_bus(root: &Path, number: u8) -> Result<I2cBus, BusError> {
         Some(Errno::ACCESS | Errno::PERM) => BusError::Denied { path },
         _other => refusal(&error),
     })
+}
+
+/// Opens the bus of a sensor and puts its driver on it. The chip is not spoken to yet.
+///
+/// # Errors
+/// When there is no such bus, it may not be opened, or the chip cannot have this address.
+pub fn open_sensor(plan: &SensorPlan, root: &Path) -> Result<Box<dyn Sensor>, DeviceError> {
+    let bus = open_bus(root, plan.bus)
+        .map_err(|error| DeviceError::Bus { why: error.to_string(), silent: false })?;
+    sensor(plan, bus, Delay)
 }
 
 impl ErrorType for I2cBus {

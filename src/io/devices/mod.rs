@@ -6,7 +6,11 @@
 //!   never longer than the kernel waits (its adapters give up after about a second).
 
 mod bus;
+mod lines;
+mod probe;
 mod registers;
 
-pub use bus::{BusError, I2cBus, open_bus};
+pub use bus::{BusError, I2cBus, open_bus, open_sensor};
+pub use lines::{InputPin, LineError, OutputLine, wait_for_edge};
+pub use probe::{Probe, probe};
 pub use registers::{RegisterFiles, write_registers};

@@ -93,9 +93,9 @@ pub fn write_registers(root: &Path, bus: u8, address: u8, registers: &[(u8, &[u8
 
 fn read_registers(folder: &Path, address: u8) -> Result<BTreeMap<u8, Vec<u8>>, BusError> {
     let path = folder.join(format!("{address:02x}"));
-    let file = fs::File::open(path).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => BusError::NoAnswer,
-        _other => BusError::Other(error.to_string()),
+    let file = fs::File::open(path).map_err(|error| {
+        let is_absent = error.kind() == io::ErrorKind::NotFound;
+        if is_absent { BusError::NoAnswer } else { BusError::Other(error.to_string()) }
     })?;
     let mut text = String::new();
     file.take(FILE_MAX).read_to_string(&mut text).map_err(|error| BusError::Other(error.to_string()))?;

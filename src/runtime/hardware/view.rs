@@ -1,5 +1,6 @@
 //! What the governor hears of the hardware, and for how long it believes it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -15,8 +16,9 @@ const SILENCE_MAX: Duration = Duration::from_secs(10);
 #[derive(Clone)]
 pub(in crate::runtime) struct HardwareView(watch::Receiver<Heard>);
 
-/// The hardware thread's end.
-pub(in crate::runtime) struct HardwareVoice(watch::Sender<Heard>);
+/// The hardware threads' end.
+#[derive(Clone)]
+pub(in crate::runtime) struct HardwareVoice(Arc<watch::Sender<Heard>>);
 
 /// What was said last, and when; without hardware nothing is said and nothing grows old.
 #[derive(Clone, Copy, Default)]
@@ -29,12 +31,26 @@ impl HardwareVoice {
     /// A voice and an ear. Until the first word the hardware is absent.
     pub(in crate::runtime) fn channel() -> (Self, HardwareView) {
         let (voice, view) = watch::channel(Heard::default());
-        (Self(voice), HardwareView(view))
+        (Self(Arc::new(voice)), HardwareView(view))
+    }
+
+    /// Another ear.
+    pub(in crate::runtime::hardware) fn view(&self) -> HardwareView {
+        HardwareView(self.0.subscribe())
     }
 
     /// Says what the hardware says now. Called on every turn, also when nothing changed: silence is a fault.
     pub(in crate::runtime) fn say(&self, reading: HardwareReading, at: Uptime) {
-        self.0.send_replace(Heard { reading, at: Some(at) });
+        self.0.send_modify(|heard| {
+            let failing = heard.reading.power.failing;
+            *heard = Heard { reading, at: Some(at) };
+            heard.reading.power.failing = failing;
+        });
+    }
+
+    /// Says whether the supply ends, which another thread sees than the one that reads the sensors.
+    pub(in crate::runtime::hardware) fn failing(&self, failing: bool) {
+        self.0.send_modify(|heard| heard.reading.power.failing = failing);
     }
 }
 
@@ -46,6 +62,11 @@ impl HardwareView {
             Some(at) if now.since(at) > SILENCE_MAX => lost(heard.reading),
             Some(_) | None => heard.reading,
         }
+    }
+
+    /// Whether the hardware has spoken and speaks no more.
+    pub(in crate::runtime::hardware) fn is_silent(&self, now: Uptime) -> bool {
+        self.0.borrow().at.is_some_and(|at| now.since(at) > SILENCE_MAX)
     }
 }
 
@@ -64,7 +85,7 @@ fn lost(reading: HardwareReading) -> HardwareReading {
     }
 }
 
-fn gone<T>(sensed: Sensed<T>) -> Sensed<T> {
+fn gone<T: Copy>(sensed: Sensed<T>) -> Sensed<T> {
     match sensed {
         Sensed::Absent => Sensed::Absent,
         Sensed::Lost | Sensed::Known(_) => Sensed::Lost,
@@ -87,6 +108,7 @@ mod tests {
         let silent = view.current(later(11));
         assert_eq!((silent.cabinet, silent.power.draw), (Sensed::Lost, Sensed::Absent));
         voice.say(reading, later(12));
-        assert_eq!(view.current(later(12)), reading);
+        assert_eq!((view.current(later(12)), view.is_silent(later(12))), (reading, false));
+        assert!(view.is_silent(later(23)));
     }
 }

@@ -250,6 +250,8 @@ fn start_outbox(
         room: Room::new(Coarsening::new(Door::new(Vec::new(), Vec::new()), SummaryIds::new(outbox.epoch()))),
         outbox,
         urgent: mpsc::channel(1).1,
+        power_fail: mpsc::channel(1).1,
+        flushed: watch::channel(None).0,
         requests: requests_seen,
         durable,
         report,

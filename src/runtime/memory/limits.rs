@@ -114,8 +114,8 @@ fn samples(stream: &StreamSettings) -> Option<u64> {
 
 /// Samples per second and channel, as far as the configuration tells.
 fn rate(stream: &StreamSettings, window: &WindowConfig) -> f64 {
-    match (&stream.payload, window.period) {
-        (PayloadFormat::Packed { rate, .. }, _) => rate.hertz(),
+    match (stream.payload(), window.period) {
+        (Some(PayloadFormat::Packed { rate, .. }), _) => rate.hertz(),
         (_, Some(period)) => 1.0 / period.as_secs_f64().max(1e-6),
         (_, None) => RATE_ASSUMED,
     }

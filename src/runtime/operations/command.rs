@@ -130,7 +130,7 @@ mod tests {
     fn request(payload: &str) -> Request {
         match read(payload.as_bytes()).unwrap() {
             Said::Asked(Asked::Init(request)) => request,
-            said => panic!("{said:?}"),
+            said @ (Said::Asked(_) | Said::Other) => panic!("{said:?}"),
         }
     }
 

@@ -30,7 +30,6 @@ pub(in crate::runtime) struct Surroundings {
     pub(in crate::runtime) health: watch::Receiver<Arc<str>>,
     pub(in crate::runtime) publisher: watch::Receiver<Option<Publisher>>,
     pub(in crate::runtime) stopping: watch::Receiver<bool>,
-    pub(in crate::runtime) instance: String,
 }
 
 /// The registry: a new operation is one file beside this one and one line here.
@@ -55,7 +54,7 @@ pub(in crate::runtime) fn prepare(state_dir: &Path, around: Surroundings, common
         journal: Journal::in_folder(state_dir),
         pauses: around.pauses,
         topics: common.topics.clone(),
-        instance: around.instance,
+        instance: common.instance.clone(),
         clock: common.clock.clone(),
         metrics: Arc::clone(&common.metrics),
     };

@@ -6,6 +6,7 @@ use crate::clock::Uptime;
 use crate::infer::ModelState;
 use crate::outbox::DiskState;
 use crate::runtime::outbox::remedy;
+use crate::runtime::starts::{CRASHES_MAX, CRASHES_WITHIN};
 use crate::runtime::status::Sources;
 use crate::telemetry::{Metric, Task};
 
@@ -17,15 +18,27 @@ pub(in crate::runtime::status) struct Seen<'a> {
     pub(in crate::runtime::status) is_connected: bool,
 }
 
-/// The state in one word, its reason, and of every task whether it moves.
-pub(in crate::runtime::status) fn health_json(sources: &Sources, seen: &Seen<'_>, now: Uptime) -> String {
-    let (status, reason) = match sources.progress.stalled(now) {
+/// The state in one word, and its reason.
+pub(in crate::runtime::status) fn verdict(
+    sources: &Sources,
+    seen: &Seen<'_>,
+    now: Uptime,
+) -> (&'static str, String) {
+    match sources.progress.stalled(now) {
         Some(task) => ("down", format!("{} makes no progress", task.as_str())),
-        None => match complaint(sources, seen) {
+        None => match complaint(sources, seen, now) {
             Some(reason) => ("degraded", reason),
             None => ("up", "ok".to_owned()),
         },
-    };
+    }
+}
+
+/// The state in one word, its reason, and of every task whether it moves.
+pub(in crate::runtime::status) fn health_json(
+    sources: &Sources,
+    (status, reason): (&str, String),
+    now: Uptime,
+) -> String {
     let stages: Map<String, Value> = Task::ALL
         .into_iter()
         .map(|task| {
@@ -37,12 +50,24 @@ pub(in crate::runtime::status) fn health_json(sources: &Sources, seen: &Seen<'_>
 }
 
 /// The most serious thing that is wrong.
-fn complaint(sources: &Sources, seen: &Seen<'_>) -> Option<String> {
-    bad_model(sources)
+fn complaint(sources: &Sources, seen: &Seen<'_>, now: Uptime) -> Option<String> {
+    safe_mode(sources)
+        .or_else(|| bad_model(sources))
         .or_else(|| bad_disk(sources))
         .or_else(|| refusals(sources))
+        .or_else(|| sources.hardware.complaint(now))
         .or_else(|| seen.certificate.map(str::to_owned))
         .or_else(|| (!seen.is_connected).then(|| "the plant broker is away".to_owned()))
+}
+
+fn safe_mode(sources: &Sources) -> Option<String> {
+    sources.is_safe_mode.then(|| {
+        let minutes = CRASHES_WITHIN.as_secs() / 60;
+        format!(
+            "safe mode: {CRASHES_MAX} runs crashed within {minutes} min, no model is loaded: \
+             read the log of the crashes, mend or remove what causes them, then restart it"
+        )
+    })
 }
 
 fn bad_model(sources: &Sources) -> Option<String> {

@@ -1,12 +1,16 @@
 //! `R/status/outbox`: what waits to be delivered, and how long the space lasts.
 
+use std::time::Duration;
+
 use serde_json::{Map, Value, json};
 
+use crate::clock::Uptime;
 use crate::outbox::{DiskState, Lane};
 use crate::runtime::outbox::OutboxReport;
+use crate::runtime::power_fail::Flushed;
 
 /// The lanes, the space, the disk.
-pub(in crate::runtime::status) fn outbox_json(report: &OutboxReport) -> Value {
+pub(in crate::runtime::status) fn outbox_json(report: &OutboxReport, flushed: Option<Flushed>) -> Value {
     let lanes: Map<String, Value> = Lane::ALL
         .into_iter()
         .zip(&report.lanes)
@@ -29,5 +33,19 @@ pub(in crate::runtime::status) fn outbox_json(report: &OutboxReport) -> Value {
         "disk": report.disk.as_str(), "memory": {"records": report.held, "bytes": report.held_bytes.0},
         "write_amplification": report.amplification.map(|times| (times * 100.0).round() / 100.0),
         "written_bytes_per_day": report.written_a_day.0,
+        "power_fail": flushed.map(power_fail),
     })
+}
+
+/// The last time the supply failed: seconds of uptime, and how long the flush took.
+fn power_fail(flushed: Flushed) -> Value {
+    json!({
+        "uptime_s": flushed.edge.since(Uptime::ZERO).as_secs(), "records": flushed.records,
+        "stored_ms": millis(flushed.stored_after), "all_ms": millis(flushed.all_after),
+        "durable": flushed.is_durable,
+    })
+}
+
+fn millis(time: Duration) -> f64 {
+    (time.as_secs_f64() * 1e6).round() / 1e3
 }

@@ -13,14 +13,16 @@ use crate::governor::GovernorStatus;
 use crate::infer::{ModelState, ModelStatus, ReportCounts};
 use crate::io::mqtt::{Delivery, Publisher};
 use crate::runtime::certificates::Certificates;
+use crate::runtime::hardware::{HardwareCommands, HardwareHealth};
 use crate::runtime::known_time::KnownTime;
 use crate::runtime::operations::Pauses;
 use crate::runtime::outbox::OutboxReport;
 use crate::runtime::plant::stopped;
+use crate::runtime::power_fail::Flushed;
 use crate::runtime::retry::IDLE_TURN;
 use crate::runtime::status::Topics;
 use crate::runtime::status::budget::budget_json;
-use crate::runtime::status::health::{Seen, health_json};
+use crate::runtime::status::health::{Seen, health_json, verdict};
 use crate::runtime::status::link::link_json;
 use crate::runtime::status::metrics::metrics_json;
 use crate::runtime::status::models::models_json;
@@ -42,10 +44,14 @@ pub(in crate::runtime::status) type Told = BTreeMap<&'static str, String>;
 /// Where the figures come from.
 pub(in crate::runtime) struct Sources {
     pub(in crate::runtime) outbox: watch::Receiver<OutboxReport>,
+    pub(in crate::runtime) flushed: watch::Receiver<Option<Flushed>>,
     pub(in crate::runtime) link: watch::Receiver<Option<Status>>,
     pub(in crate::runtime) models: watch::Receiver<Vec<ModelStatus>>,
     pub(in crate::runtime) budget: watch::Receiver<Budget>,
     pub(in crate::runtime) governor: watch::Receiver<GovernorStatus>,
+    pub(in crate::runtime) hardware: HardwareHealth,
+    pub(in crate::runtime) panel: HardwareCommands,
+    pub(in crate::runtime) is_safe_mode: bool,
     pub(in crate::runtime) pauses: watch::Receiver<Pauses>,
     pub(in crate::runtime) metrics: Arc<Metrics>,
     pub(in crate::runtime) progress: Arc<Progress>,
@@ -106,14 +112,18 @@ impl StatusReport {
     /// Every retained status with what it says now.
     pub(in crate::runtime::status) fn told_now(&self, health: String) -> [(&'static str, String); 6] {
         let days = self.certificates.days_left();
+        let core = self.sources.governor.borrow().core;
         let link = link_json(*self.sources.link.borrow(), self.clock.uptime(), days);
         [
             (AVAILABLE, "online".to_owned()),
             (HEALTH, health),
-            ("status/outbox", outbox_json(&self.sources.outbox.borrow()).to_string()),
+            (
+                "status/outbox",
+                outbox_json(&self.sources.outbox.borrow(), *self.sources.flushed.borrow()).to_string(),
+            ),
             ("status/link", link.to_string()),
-            ("status/models", models_json(&self.sources.models.borrow()).to_string()),
-            ("status/budget", budget_json(&self.sources, self.memory_max).to_string()),
+            ("status/models", models_json(&self.sources.models.borrow(), core).to_string()),
+            ("status/budget", budget_json(&self.sources, self.memory_max, self.clock.uptime()).to_string()),
         ]
     }
 
@@ -121,7 +131,11 @@ impl StatusReport {
     pub(in crate::runtime::status) fn health(&self) -> String {
         let is_connected = self.publisher.borrow().is_some();
         let seen = Seen { certificate: self.certificates.complaint(), is_connected };
-        health_json(&self.sources, &seen, self.clock.uptime())
+        let now = self.clock.uptime();
+        let verdict = verdict(&self.sources, &seen, now);
+        self.sources.panel.paused(self.sources.pauses.borrow().streams().next().is_some());
+        self.sources.panel.health(verdict.0);
+        health_json(&self.sources, verdict, now)
     }
 
     /// Publishes a retained status when it differs from what was told, compared without its time stamp. What finds no

@@ -14,6 +14,7 @@ use crate::infer::{ModelState, ModelStatus, ReportCounts};
 use crate::io::mqtt::TlsMemory;
 use crate::outbox::{DiskState, LaneStat, Seq};
 use crate::runtime::certificates::Certificates;
+use crate::runtime::hardware::{HardwareCommands, HardwareHealth};
 use crate::runtime::known_time::KnownTime;
 use crate::runtime::operations::Pauses;
 use crate::runtime::outbox::OutboxReport;
@@ -53,6 +54,10 @@ fn report(models: Vec<ModelStatus>, budget: Budget, outbox: OutboxReport) -> Sta
         models: watch::channel(models).1,
         budget: watch::channel(budget).1,
         governor: watch::channel(*governor.status()).1,
+        hardware: HardwareHealth::silent(),
+        panel: HardwareCommands::new(None),
+        flushed: watch::channel(None).1,
+        is_safe_mode: false,
         pauses: watch::channel(Pauses::default()).1,
         metrics: Arc::new(Metrics::new()),
         progress: Arc::new(Progress::new(clock.uptime())),
@@ -111,6 +116,18 @@ fn health_names_what_is_wrong_and_says_of_every_task_that_it_moves() {
 }
 
 #[test]
+fn safe_mode_is_told_before_the_models_it_leaves_out_and_names_the_remedy() {
+    let mut report = quiet();
+    report.sources.models = watch::channel(vec![model(ModelState::Refused("left out".to_owned()))]).1;
+    report.sources.is_safe_mode = true;
+    let health = parsed(&report.health());
+    let reason = health["reason"].as_str().unwrap();
+    assert_eq!(health["status"], "degraded");
+    assert!(reason.starts_with("safe mode: 5 runs") && reason.ends_with("then restart it"), "{reason}");
+    assert_eq!(budget_json(&report.sources, report.memory_max, report.clock.uptime())["safe_mode"], true);
+}
+
+#[test]
 fn a_subscription_that_is_refused_is_no_health() {
     let report = quiet();
     report.sources.metrics.add(Metric::PlantRefused, 2);
@@ -128,7 +145,7 @@ fn a_disk_that_takes_nothing_is_no_health_and_the_remedy_is_named() {
     ] {
         let stored = OutboxReport { disk, held: 7, held_bytes: Bytes(900), ..OutboxReport::default() };
         let report = report(vec![model(ModelState::Ready)], Budget::NOMINAL, stored);
-        let (health, outbox) = (parsed(&report.health()), outbox_json(&report.sources.outbox.borrow()));
+        let (health, outbox) = (parsed(&report.health()), outbox_json(&report.sources.outbox.borrow(), None));
         let reason = health["reason"].as_str().unwrap();
         assert_eq!(health["status"], "degraded");
         assert!(reason.contains(remedy) && reason.contains("7 records wait in memory"), "{reason}");
@@ -165,13 +182,13 @@ fn the_outbox_tells_its_lanes_and_how_long_the_space_lasts() {
         written_a_day: Bytes(5_000_000),
         ..OutboxReport::default()
     };
-    let json = outbox_json(&stored);
+    let json = outbox_json(&stored, None);
     assert_eq!((&json["disk"], &json["write_amplification"]), (&json!("ok"), &json!(1.53)));
     assert_eq!(json["written_bytes_per_day"], json!(5_000_000));
     assert_eq!(json["lanes"]["normal"], json!({"records": 5, "bytes": 500, "oldest": 1_800_000_000}));
     assert_eq!(json["lanes"]["alarm"]["oldest"], Value::Null);
     assert_eq!(json["hours_of_autonomy"], json!(5.0));
-    assert_eq!(outbox_json(&OutboxReport::default())["hours_of_autonomy"], Value::Null);
+    assert_eq!(outbox_json(&OutboxReport::default(), None)["hours_of_autonomy"], Value::Null);
 }
 
 #[test]
@@ -184,7 +201,7 @@ fn the_budget_names_the_lanes_that_are_shed() {
     ] {
         let budget = Budget { level, stretch: 2, admit, reason, ..Budget::NOMINAL };
         let report = report(Vec::new(), budget, OutboxReport::default());
-        let json = budget_json(&report.sources, report.memory_max);
+        let json = budget_json(&report.sources, report.memory_max, report.clock.uptime());
         assert_eq!((&json["shedding"], &json["level"]), (&shedding, &json!("hot")));
     }
 }

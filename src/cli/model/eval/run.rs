@@ -135,13 +135,13 @@ fn windows(
     else {
         return Err(Failure::Usage(anyhow::anyhow!("stream {:?} is no stream of samples", stream.name)));
     };
-    let channels = stream.payload.values();
+    let channels = stream.values();
     let names: Vec<String> = features.iter().map(ToString::to_string).collect();
     let layout = FeatureLayout::resolve(&names, channels).map_err(|error| {
         let what = format!("stream {:?} does not fit {}", stream.name, manifest.id());
         Failure::Config(anyhow::Error::new(error).context(what))
     })?;
-    let time = time_column(&stream.payload);
+    let time = time_column(stream.payload());
     let timeline = match &args.join {
         Some(join) => Timeline::by_column((labels_file, &args.data), join, time, delimiter, &mut labels)?,
         None => Timeline::by_time(labels_file, delimiter, &mut labels)?,

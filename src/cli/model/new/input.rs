@@ -34,7 +34,7 @@ impl InputKind {
         if let (Some(config), Some(stream)) = (&args.config, &args.stream) {
             let loaded = load(config)?;
             let stream = find_stream(&loaded, stream)?;
-            let layout = FeatureLayout::resolve(&stream.features, stream.payload.values());
+            let layout = FeatureLayout::resolve(&stream.features, stream.values());
             let layout = layout.map_err(|error| Failure::Config(error.into()))?;
             return Ok(Self::features(layout.names().iter().map(ToString::to_string).collect()));
         }

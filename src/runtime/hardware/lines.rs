@@ -1,0 +1,293 @@
+//! The thread of the lines: inputs are told, the light blinks, the relay is held, the watchdog is fed.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::board::{HardwarePlan, Line};
+use crate::clock::{Clock, Uptime};
+use crate::device::Relay;
+use crate::device::seam::{
+    DOOR, HardwareCommand, HardwareFault, HardwareReport, InputLine, LedPattern, RelayState, Row, Samples,
+    VALUES_MAX, text,
+};
+use crate::io::devices::{InputPin, LineError, OutputLine, wait_for_edge};
+use crate::io::watchdog_device::WatchdogDevice;
+use crate::runtime::hardware::outlets::Outlets;
+use crate::runtime::retry::best_effort;
+
+/// Commands are looked at this often: an alarm shows, and the relay falls, within it.
+const TURN: Duration = Duration::from_millis(50);
+
+/// A line that cannot be used is tried again after this.
+const RETRY: Duration = Duration::from_mins(1);
+
+/// The state of the door is told this often beside each change, so that its windows fill.
+const DOOR_PERIOD: Duration = Duration::from_secs(1);
+
+/// How long the end of the gateway waits for the lines: they have one turn to make.
+const END_MAX: Duration = Duration::from_secs(1);
+
+/// The lines of a board.
+pub(in crate::runtime::hardware) struct LinesWorker {
+    led: Option<Slot<OutputLine>>,
+    relay: Option<Slot<OutputLine>>,
+    inputs: Vec<(InputLine, Slot<InputPin>)>,
+    watchdog: Option<WatchdogSlot>,
+    rhythm: (LedPattern, Uptime),
+    hold: Relay,
+    door_due: Uptime,
+    root: PathBuf,
+    outlets: Outlets,
+    commands: mpsc::Receiver<HardwareCommand>,
+    closing: watch::Receiver<Option<bool>>,
+}
+
+/// A line with what is known of it.
+struct Slot<T> {
+    what: &'static str,
+    line: Line,
+    pin: Option<T>,
+    /// What an output shows.
+    shown: Option<bool>,
+    retry: Uptime,
+    at_fault: bool,
+}
+
+struct WatchdogSlot {
+    device: Option<WatchdogDevice>,
+    at_fault: bool,
+}
+
+/// The end of the lines: whoever drops it lets them as they are.
+pub(in crate::runtime) struct HardwareEnd {
+    pub(in crate::runtime::hardware) closing: watch::Sender<Option<bool>>,
+    pub(in crate::runtime::hardware) done: Option<oneshot::Receiver<()>>,
+}
+
+impl HardwareEnd {
+    /// Ends the lines: the light goes out and the relay falls. After an orderly end the watchdog is disarmed; otherwise it
+    /// stays armed and resets the board if nobody comes back.
+    pub(in crate::runtime) async fn end(self, orderly: bool) {
+        self.closing.send_replace(Some(orderly));
+        if let Some(done) = self.done {
+            // A driver that hangs in here does not keep the gateway from ending.
+            best_effort(tokio::time::timeout(END_MAX, done).await);
+        }
+    }
+
+    /// No lines.
+    pub(in crate::runtime) fn none() -> Self {
+        Self { closing: watch::channel(None).0, done: None }
+    }
+}
+
+impl LinesWorker {
+    pub(in crate::runtime::hardware) fn new(
+        plan: &HardwarePlan,
+        root: &Path,
+        outlets: Outlets,
+        (commands, closing): (mpsc::Receiver<HardwareCommand>, watch::Receiver<Option<bool>>),
+    ) -> Self {
+        let lines = &plan.lines;
+        let now = outlets.clock.uptime();
+        let inputs = [(InputLine::PowerFail, &lines.power_fail), (InputLine::Door, &lines.door)];
+        let mut worker = Self {
+            led: lines.status_led.clone().map(|line| Slot::new("status_led", line)),
+            relay: lines.alarm_relay.clone().map(|line| Slot::new("alarm_relay", line)),
+            inputs: inputs
+                .into_iter()
+                .filter_map(|(input, line)| Some((input, Slot::new(input.as_str(), line.clone()?))))
+                .collect(),
+            watchdog: None,
+            rhythm: (LedPattern::Off, now),
+            hold: Relay::default(),
+            door_due: now,
+            root: root.to_owned(),
+            outlets,
+            commands,
+            closing,
+        };
+        worker.watchdog = plan.watchdog.as_deref().map(|device| worker.arm(device));
+        worker
+    }
+
+    /// Runs until the gateway ends or is gone.
+    pub(in crate::runtime::hardware) fn run(mut self) {
+        loop {
+            let now = self.outlets.clock.uptime();
+            self.open(now);
+            while let Ok(command) = self.commands.try_recv() {
+                self.obey(command, now);
+            }
+            let blink = self.blink(now);
+            self.hold(now);
+            self.look(now);
+            let orderly = *self.closing.borrow();
+            if orderly.is_some() || self.closing.has_changed().is_err() {
+                self.close(orderly.unwrap_or(false));
+                return;
+            }
+            let pins: Vec<&InputPin> = self.inputs.iter().filter_map(|(_, slot)| slot.pin.as_ref()).collect();
+            wait_for_edge(&pins, blink.min(TURN));
+        }
+    }
+
+    /// Takes the lines that are not taken yet.
+    fn open(&mut self, now: Uptime) {
+        let (root, outlets) = (&self.root, &self.outlets);
+        for slot in self.led.iter_mut().chain(&mut self.relay) {
+            slot.open(now, outlets, |line| OutputLine::open(root, line));
+        }
+        for (input, slot) in &mut self.inputs {
+            let is_new =
+                slot.open(now, outlets, |line| InputPin::open(root, line, *input == InputLine::Door));
+            if is_new && slot.pin.as_ref().is_some_and(InputPin::told) {
+                outlets.take(HardwareReport::Edge { line: *input, state: true, at: now.0 });
+            }
+        }
+    }
+
+    fn obey(&mut self, command: HardwareCommand, now: Uptime) {
+        match command {
+            HardwareCommand::Led(pattern) if pattern != self.rhythm.0 => self.rhythm = (pattern, now),
+            HardwareCommand::Led(_) => {}
+            HardwareCommand::Relay(state) => self.hold.ask(state, now),
+            HardwareCommand::FeedWatchdog => self.feed(),
+        }
+    }
+
+    /// Shows the light as it is now; for how long it stays so.
+    fn blink(&mut self, now: Uptime) -> Duration {
+        let Some(slot) = &mut self.led else { return TURN };
+        let (lit, stays) = self.rhythm.0.lit(now.since(self.rhythm.1));
+        slot.show(lit, now, &self.outlets);
+        stays
+    }
+
+    fn hold(&mut self, now: Uptime) {
+        if let Some(slot) = &mut self.relay {
+            slot.show(self.hold.state(now) == RelayState::Held, now, &self.outlets);
+        }
+    }
+
+    /// Tells what changed at the inputs, and the door now and then.
+    fn look(&mut self, now: Uptime) {
+        let door_is_due = now >= self.door_due && self.outlets.is_measured(DOOR);
+        for (input, slot) in &mut self.inputs {
+            let Some(pin) = &mut slot.pin else { continue };
+            let changed = match pin.change() {
+                Ok(changed) => changed,
+                Err(error) => {
+                    slot.fail(now, &error, &self.outlets);
+                    continue;
+                }
+            };
+            let state = pin.told();
+            if changed.is_some() {
+                self.outlets.take(HardwareReport::Edge { line: *input, state, at: now.0 });
+            }
+            if *input == InputLine::Door && (door_is_due || changed.is_some()) {
+                let mut samples = Samples::of(DOOR);
+                let mut values = [f32::NAN; VALUES_MAX];
+                values[0] = f32::from(u8::from(state));
+                best_effort(samples.rows.push(Row { at: now.0, values }));
+                self.outlets.take(HardwareReport::Samples(samples));
+                self.door_due = now.after(DOOR_PERIOD);
+            }
+        }
+    }
+
+    fn arm(&self, device: &str) -> WatchdogSlot {
+        match WatchdogDevice::open(&self.root, device) {
+            Ok(device) => WatchdogSlot { device: Some(device), at_fault: false },
+            Err(error) => {
+                complain(&self.outlets, "watchdog", Some(&error.to_string()));
+                WatchdogSlot { device: None, at_fault: true }
+            }
+        }
+    }
+
+    fn feed(&mut self) {
+        let Some(slot) = &mut self.watchdog else { return };
+        let Some(device) = &mut slot.device else { return };
+        let fed = device.feed();
+        let failed = fed.is_err();
+        if failed != slot.at_fault {
+            slot.at_fault = failed;
+            complain(&self.outlets, "watchdog", fed.err().map(|error| error.to_string()).as_deref());
+        }
+    }
+
+    fn close(mut self, orderly: bool) {
+        let now = self.outlets.clock.uptime();
+        for slot in self.led.iter_mut().chain(&mut self.relay) {
+            slot.show(false, now, &self.outlets);
+        }
+        let device = self.watchdog.take().and_then(|slot| slot.device);
+        if let Some(device) = device.filter(|_| orderly)
+            && let Err(error) = device.close()
+        {
+            complain(&self.outlets, "watchdog", Some(&error.to_string()));
+        }
+    }
+}
+
+impl<T> Slot<T> {
+    fn new(what: &'static str, line: Line) -> Self {
+        Self { what, line, pin: None, shown: None, retry: Uptime::ZERO, at_fault: false }
+    }
+
+    /// Takes the line if it is not taken and it is time to try; true when it was taken now.
+    fn open(
+        &mut self,
+        now: Uptime,
+        outlets: &Outlets,
+        open: impl FnOnce(&Line) -> Result<T, LineError>,
+    ) -> bool {
+        if self.pin.is_some() || now < self.retry {
+            return false;
+        }
+        match open(&self.line) {
+            Ok(pin) => {
+                self.pin = Some(pin);
+                if std::mem::take(&mut self.at_fault) {
+                    complain(outlets, self.what, None);
+                }
+                true
+            }
+            Err(error) => {
+                self.fail(now, &error, outlets);
+                false
+            }
+        }
+    }
+
+    /// Gives the line up until the next try. Told once.
+    fn fail(&mut self, now: Uptime, error: &LineError, outlets: &Outlets) {
+        (self.pin, self.shown, self.retry) = (None, None, now.after(RETRY));
+        if !std::mem::replace(&mut self.at_fault, true) {
+            complain(outlets, self.what, Some(&error.to_string()));
+        }
+    }
+}
+
+impl Slot<OutputLine> {
+    fn show(&mut self, yes: bool, now: Uptime, outlets: &Outlets) {
+        let Some(pin) = &self.pin else { return };
+        if self.shown == Some(yes) {
+            return;
+        }
+        match pin.set(yes) {
+            Ok(()) => self.shown = Some(yes),
+            Err(error) => self.fail(now, &error, outlets),
+        }
+    }
+}
+
+fn complain(outlets: &Outlets, what: &str, why: Option<&str>) {
+    let what = if what == "watchdog" { what.to_owned() } else { format!("line {what}") };
+    let fault = HardwareFault { what: text(&what), why: why.map(text) };
+    outlets.take(HardwareReport::Fault(fault));
+}
