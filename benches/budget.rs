@@ -48,11 +48,18 @@ const SYSTEMS: [f32; 3] = [0.4, 0.8, 1.2];
 /// The cabinet of the issue.
 const HOT: f32 = 45.0;
 
-/// A piece of work here stands for as many of the plant, each with its cost: an hour has tens of thousands instead of millions.
-const GROUP: u32 = 50;
+/// A piece of work here stands for as many of the plant, each with its cost: an hour has thousands instead of millions.
+const GROUP: u32 = 200;
+
+/// Work waiting at most: two seconds of it, as in the service, where pieces are as many times smaller.
+const PIECES_MAX: usize = 128;
 
 /// A Cortex-A72 takes so many times as long as the processor this runs on. Assumption; the shares of the load do not depend on it.
 const SLOWER: u32 = 5;
+
+/// Pieces that come at once when the brain is timed, and that may wait.
+const TOGETHER: u64 = 16;
+const WAITING: usize = 1_024;
 
 /// Before anything counts: the case has settled after five times its time constant.
 const SETTLE: Duration = Duration::from_mins(45);
@@ -91,6 +98,7 @@ impl Bench {
             costs: self.costs.clone(),
             wake: self.wake,
             batch_max: if gateway == Gateway::Plain { 1 } else { BATCH_MAX },
+            pieces_max: PIECES_MAX,
             system,
             governor: (gateway == Gateway::On).then(governor_config),
             planted: Planted::Nothing,
@@ -151,16 +159,19 @@ impl Bench {
             governor.observe(Readings { at, temperature, trip: TRIP, ..Readings::default() });
         }
         let look = (self.clock.thread_time() - before) / LOOKS;
-        let (piece, pieces_per_second) = self.piece();
-        json!({ "look_ns": nanos(look), "piece_ns": nanos(piece), "pieces_per_second": pieces_per_second })
+        let ((piece, pieces_per_second), (flooded, _)) = (self.piece(TOGETHER), self.piece(1));
+        json!({
+            "look_ns": nanos(look), "piece_ns": nanos(piece), "pieces_per_second": pieces_per_second,
+            "flooded_ns": nanos(flooded), "waiting": WAITING,
+        })
     }
 
     /// Processor time of the brain for a piece of work, from the row to the settled batch, and how many pieces a second fill the models' thread of
-    /// this machine.
-    fn piece(&self) -> (Duration, f64) {
+    /// this machine. With less than all batches taken in a round the queue is full all the time.
+    fn piece(&self, batches: u64) -> (Duration, f64) {
         const ROUNDS: u64 = 4_000;
-        const TOGETHER: u64 = 16;
-        let scene = self.scene(Gateway::On, 20.0, 1.0, 0.0);
+        let mut scene = self.scene(Gateway::On, 20.0, 1.0, 0.0);
+        scene.pieces_max = WAITING;
         let mut brain = Pipeline::new(plan(&scene));
         let before = self.clock.thread_time();
         for round in 0..ROUNDS {
@@ -170,7 +181,8 @@ impl Bench {
                 brain.push_samples(&batch, wall);
             }
             let now = Uptime((round + 1) * TOGETHER * 1_000_000);
-            while let Some(mut batch) = brain.next_batch(now) {
+            for _ in 0..batches {
+                let Some(mut batch) = brain.next_batch(now) else { break };
                 for work in std::mem::take(&mut batch.work) {
                     let Work { subject, model, input, queued, .. } = work;
                     if let WorkInput::Window(window) = input {

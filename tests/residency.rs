@@ -1,6 +1,7 @@
 //! What the shipped models cost, as their manifests say and as the counting allocator finds it.
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test may panic and tell why")]
 
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -74,17 +75,19 @@ fn checked(kib: u64, folder: &Path) -> (Outcome, String) {
     let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/models");
     let mut config = format!(
         "[gateway]\nsite = \"test\"\nid = \"turns\"\nboard = \"generic-x86-64\"\nstate_dir = \"/nowhere\"\n\
-         [plant]\nurl = \"mqtt://127.0.0.1:1\"\n[upstream]\nurl = \"mqtt://127.0.0.1:1\"\n\
+         [plant]\nurl = \"mqtt://127.0.0.1:1\"\n[upstream]\nurl = \"mqtt://127.0.0.1:2\"\n\
          [budget]\nmemory = \"{kib} KiB\"\n"
     );
     for name in ["embedding", "tagger"] {
         let (path, key) = (models.join(name), if name == "tagger" { "extractor" } else { "classifier" });
-        config += &format!(
+        write!(
+            config,
             "[[models]]\nname = \"{name}\"\npath = \"{}\"\n\
              [[streams]]\nname = \"{name}\"\nkind = \"report\"\ntopic = \"plant/{name}\"\n\
              payload = {{ format = \"json\", time = \"ts\", text = \"text\" }}\n{key} = \"{name}\"\n",
             path.display()
-        );
+        )
+        .unwrap();
     }
     let file = folder.join("config.toml");
     std::fs::write(&file, config).unwrap();

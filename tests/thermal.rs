@@ -64,6 +64,7 @@ fn scene(cooling: Cooling, ambient: f32) -> Scene {
         costs: vec![cost(20, 90), cost(30, 130), cost(280, 2_000)],
         wake: Duration::ZERO,
         batch_max: BATCH_MAX,
+        pieces_max: 1_024,
         system: SYSTEM,
         governor: Some(governor_config()),
         planted: Planted::Nothing,

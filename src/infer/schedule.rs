@@ -92,6 +92,8 @@ pub struct Scheduler {
 struct Scratch {
     /// How far each line has been looked at.
     places: Vec<usize>,
+    /// The lines whose heads make up a batch.
+    picked: Vec<usize>,
     /// What each line asks for, as far as it has been looked at.
     asked: Vec<Duration>,
 }

@@ -43,7 +43,7 @@ pub(in crate::runtime) enum Next {
     /// Judge this.
     Judge(Batch),
     /// Go on with this.
-    Mark(Marking),
+    Mark(Box<Marking>),
     /// This is answered.
     Tell(Judged),
     /// Nothing before this time, unless something comes.
@@ -166,7 +166,7 @@ impl Bench {
         };
         let (variant, deadline) = (marking.batch().variant, marking.batch().deadline);
         match self.shelf.prepare(model, variant, budget, now) {
-            Standing::Ready => Some(Next::Mark(self.marking.remove(index))),
+            Standing::Ready => Some(Next::Mark(Box::new(self.marking.remove(index)))),
             Standing::Coming if now <= deadline => None,
             Standing::Coming | Standing::Later(_) | Standing::Not => {
                 let reason = if now > deadline { FailureReason::Deadline } else { FailureReason::NoRoom };
@@ -267,7 +267,7 @@ mod tests {
                     let (mut lent, _) = bench.shelf.lend(TAGGER);
                     tools.mark(&mut marking, &mut lent);
                     bench.shelf.give_back(lent);
-                    bench.marking.push(marking);
+                    bench.marking.push(*marking);
                     if pieces == 1 && alarm_after.is_none() {
                         assert!(send.try_send(batch(Priority::Alarm, "check pump".to_owned())).is_ok());
                         alarm_after = Some(pieces);

@@ -24,9 +24,6 @@ use tidegate::runtime::board_profile;
 use tidegate::units::{Bytes, Celsius, Millicores};
 use tidegate::window::{Length, WindowConfig};
 
-/// Work waiting at most: what the service allows where reports are short.
-pub(crate) const QUEUE_MAX: usize = 1_024;
-
 /// Where the firmware of the board begins to slow it: its lowest trip point.
 pub(crate) const TRIP: Celsius = Celsius(80.0);
 
@@ -81,6 +78,8 @@ pub(crate) struct Scene {
     pub(crate) wake: Duration,
     /// Inputs a model takes in one run at most: `BATCH_MAX`, or 1 to see what batches are worth.
     pub(crate) batch_max: usize,
+    /// Work waiting at most.
+    pub(crate) pieces_max: usize,
     /// Cores that are busy with everything else, at the full clock.
     pub(crate) system: f32,
     /// `None`: there is no governor, the firmware alone slows the chip.
@@ -479,7 +478,7 @@ pub(crate) fn plan(scene: &Scene) -> PipelinePlan {
         words: Vec::new(),
         epoch: 1,
         schedule: ScheduleConfig {
-            pieces_max: QUEUE_MAX,
+            pieces_max: scene.pieces_max,
             bytes_max: Bytes(24 << 20),
             batch_max: scene
                 .costs

@@ -4,7 +4,7 @@ use crate::clock::Uptime;
 use crate::flow::{ModelId, Priority};
 use crate::infer::BATCH_MIN;
 use crate::infer::schedule::under_way::Given;
-use crate::infer::schedule::{BATCH_TEXT_MAX, Scheduler};
+use crate::infer::schedule::{BATCH_TEXT_MAX, Scheduler, Scratch};
 use crate::infer::work::{Batch, Work};
 
 impl Scheduler {
@@ -29,11 +29,10 @@ impl Scheduler {
     pub(super) fn compose(&mut self, line: usize, now: Uptime) -> Option<Batch> {
         let first = self.lines.at(line, 0)?;
         let (model, priority, variant) = (first.model, first.priority, self.budget.variant);
-        let count = self.together(line, now);
+        self.pick(line, now);
         let mut work = self.spare.pop().unwrap_or_default();
-        for _ in 0..count {
-            let next = self.lines.earliest(|_| 0, |work| (work.model, work.priority) == (model, priority));
-            work.extend(next.and_then(|line| self.lines.pop(line)));
+        for line in &self.scratch.picked {
+            work.extend(self.lines.pop(*line));
         }
         self.tally.passed += work.len() as u64;
         self.counts.batches += 1;
@@ -46,36 +45,39 @@ impl Scheduler {
         Some(Batch { ticket, model, variant, priority, deadline, work })
     }
 
-    /// How many go with the work at the head of a line, itself included: as many as wait for its model in its lane and
-    /// fit into one run, if that is enough to be worth one, and nobody is late for it.
-    fn together(&mut self, line: usize, now: Uptime) -> usize {
-        let Some(first) = self.lines.at(line, 0) else { return 0 };
+    /// Picks the lines whose heads, one after the other, go with the work at the head of this one: as many as wait for
+    /// its model in its lane and fit into one run, if that is enough to be worth one, and nobody is late for it.
+    fn pick(&mut self, line: usize, now: Uptime) {
+        let Scratch { places, picked, .. } = &mut self.scratch;
+        picked.clear();
+        let Some(first) = self.lines.at(line, 0) else { return };
         let (model, lane) = (first.model, first.priority);
-        let most = self.lines.held_for(model, lane).min(self.batch_max(model));
-        if most < BATCH_MIN {
-            return 1;
-        }
-        let places = &mut self.scratch.places;
+        let batch_max = self.config.batch_max.get(usize::from(model.0)).copied().unwrap_or(1);
+        let most = self.lines.held_for(model, lane).min(batch_max);
+        let most = if most < BATCH_MIN { 1 } else { most };
         places.clear();
         places.resize(self.lines.len(), 0);
-        let (mut count, mut size, mut text) = (0, 0, 0);
-        let mut earliest = None;
-        while count < most {
+        let (mut size, mut text, mut deadline) = (0, 0, first.deadline);
+        while picked.len() < most {
             let of = |line: usize| places.get(line).copied().unwrap_or(0);
             let next = self.lines.earliest(of, |work| (work.model, work.priority) == (model, lane));
-            let Some(line) = next else { break };
-            let Some(work) = self.lines.at(line, of(line)) else { break };
+            let Some((line, work)) = next.and_then(|line| Some((line, self.lines.at(line, of(line))?)))
+            else {
+                break;
+            };
             text += work.text_bytes();
-            if text > BATCH_TEXT_MAX {
+            if text > BATCH_TEXT_MAX && !picked.is_empty() {
                 break;
             }
-            earliest.get_or_insert(work.deadline);
             size += work.size();
-            count += 1;
+            deadline = deadline.min(work.deadline);
+            picked.push(line);
             places.iter_mut().skip(line).take(1).for_each(|place| *place += 1);
         }
-        let is_timely = earliest.is_some_and(|deadline| self.is_timely(model, lane, size, deadline, now));
-        if count < BATCH_MIN || !is_timely { 1 } else { count }
+        let is_enough = picked.len() >= BATCH_MIN;
+        if !is_enough || !self.is_timely(model, lane, size, deadline, now) {
+            self.scratch.picked.truncate(1);
+        }
     }
 
     /// Whether a batch of a size is done before the first of its deadlines, and in time for the most urgent work of the

@@ -30,9 +30,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 fn common() -> Common {
     let clock = SystemClock::start();
     Common {
-        instance: String::new(),
         known: None,
-        instance: "0badcafe".to_owned(),
         metrics: Arc::new(Metrics::new()),
         pace: Pace::default(),
         progress: Arc::new(Progress::new(clock.uptime())),
