@@ -474,6 +474,7 @@ mod tests {
     }
 
     /// Readings in which one quantity is bad, from 0 to 1, and all others are well.
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "shares of some hundred MiB")]
     fn of_quantity(quantity: usize, second: u64, bad: f32) -> Readings {
         let mut readings = readings(second, Some(40.0), 10);
         let share = Ratio::new(bad).unwrap();
