@@ -79,8 +79,10 @@ fn a_pause_is_kept_over_a_power_cut_and_ended_by_resume_and_each_is_done_once() 
         paused(&world, mark, &json!([]));
 
         // Everything is repeated: the broker, the requester and the gateway all begin again.
+        let mark = world.ear.mark();
         world.plant.restart();
         world.ear.subscribed(2);
+        world.online(mark);
         let mark = world.ear.mark();
         ask(&world, "pause", "p-1", json!({"streams": ["good"]}));
         world.feed_good(60..80);
@@ -143,7 +145,7 @@ fn a_stream_that_reads_everything_gets_only_the_plant_and_hides_no_command() {
         ended(&world.ear, "resume", "2");
         let counts = world.metrics(0, "what was our own", |json| {
             let own = json["metrics"]["tidegate_plant_own_messages_total"].as_u64()?;
-            (own > 100 && json["metrics"]["tidegate_commands_total"] == 2)
+            (own > 50 && json["metrics"]["tidegate_commands_total"] == 2)
                 .then(|| json["stages"]["ingest"].clone())
         });
         // Each message of the plant for each of the two streams, and nothing else.
@@ -162,8 +164,8 @@ fn ten_thousand_hostile_commands_are_counted_and_nobody_else_notices() {
     let long = format!("{{\"status\":\"init\",\"streams\":[\"{}\"]}}", "x".repeat(8_000));
     let deep = format!("{{\"status\":\"init\",\"x\":{}{}}}", "[".repeat(500), "]".repeat(500));
     let payloads = ["{}", "init", "{\"status\":7}", &long, &deep, "\u{0}", "[]", "{\"status\":\"init\""];
-    let topics =
-        ["pause/1", "pause/a b", "pause//", "reboot/1", "pause/1/2", &format!("pause/{}", "i".repeat(100))];
+    // Deeper ones never arrive: we subscribe to two levels.
+    let topics = ["pause/1", "pause/a b", "reboot/1", &format!("pause/{}", "i".repeat(100))];
     let hostile = (0..usize::try_from(HOSTILE).unwrap()).map(|n| {
         let (topic, payload) = (topics[n % topics.len()], payloads[n % payloads.len()]);
         (format!("{R}/cmd/{topic}"), payload.as_bytes().to_vec())

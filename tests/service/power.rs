@@ -42,7 +42,8 @@ fn after_five_crashes_the_gateway_starts_without_models_says_why_and_delivers() 
         world.online(mark);
     }
     let mark = world.ear.mark();
-    feed(world.plant.port(), [pair("wear", 0, 1.0, 0.0)]);
+    // A board that is short of something skips every second window.
+    feed(world.plant.port(), (0..4).map(|number| pair("wear", number, 1.0, 0.0)));
     world.feed_good(0..20);
     world.delivered(0..20);
     let health = world.ear.wait(0, "health", |seen| {
@@ -51,7 +52,7 @@ fn after_five_crashes_the_gateway_starts_without_models_says_why_and_delivers() 
     let reason = health["reason"].as_str().unwrap();
     assert!(reason.starts_with("safe mode: 5 runs crashed within 10 min"), "{reason}");
     world.metrics(mark, "the work of the model that was left out", |json| {
-        (json["stages"]["infer"]["dropped"]["quarantined"] == 1).then_some(())
+        (json["stages"]["infer"]["dropped"]["quarantined"].as_u64() >= Some(1)).then_some(())
     });
     let budget = world.ear.wait(0, "status/budget", |seen| last(seen, "status/budget").map(Seen::json));
     assert_eq!(budget["safe_mode"], true);
@@ -61,7 +62,7 @@ fn after_five_crashes_the_gateway_starts_without_models_says_why_and_delivers() 
     let mark = world.ear.mark();
     world.gateway.launch();
     world.online(mark);
-    feed(world.plant.port(), [pair("wear", 1, 1.0, 0.0)]);
+    feed(world.plant.port(), (4..8).map(|number| pair("wear", number, 1.0, 0.0)));
     world.ear.wait(mark, "the model again", |seen| last(seen, "event/wear").map(|_| ()));
     world.finish();
 }

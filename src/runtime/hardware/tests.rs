@@ -30,7 +30,6 @@ const PATIENCE: Duration = Duration::from_secs(20);
 fn common() -> Common {
     let clock = SystemClock::start();
     Common {
-        instance: String::new(),
         known: None,
         metrics: Arc::new(Metrics::new()),
         pace: Pace::default(),
