@@ -13,6 +13,7 @@ use tidegate::board::{Presence, Profile, Thermal, builtin};
 use tidegate::clock::Uptime;
 use tidegate::flow::Level;
 use tidegate::governor::{Governor, GovernorConfig, Readings};
+use tidegate::io::devices::write_registers;
 use tidegate::io::sysfs::{Sysfs, hottest, trip_points};
 use tidegate::runtime::board_profile;
 use tidegate::units::Celsius;
@@ -101,6 +102,7 @@ fn made_up(profile: &Profile, temperature: f32) -> tempfile::TempDir {
         write(&format!("{folder}/temp"), &format!("{:.0}\n", temperature * 1_000.0));
     }
     write("sys/devices/system/cpu/cpufreq/policy0/scaling_cur_freq", "600000\n");
+    write("sys/devices/system/cpu/cpufreq/policy0/scaling_max_freq", "1500000\n");
     write("sys/devices/system/cpu/cpufreq/policy0/cpuinfo_max_freq", "1500000\n");
     if let Some(flags) = &profile.throttle_flags {
         write(flags, "0\n");
@@ -200,6 +202,70 @@ fn every_board_passes_its_self_test_and_fails_it_without_what_it_needs() {
 }
 
 #[test]
+fn everything_a_board_may_have_is_read() {
+    let profile = Profile::parse(files().get("raspberry-pi-4").unwrap()).unwrap();
+    let root = made_up(&profile, 47.5);
+    let write = |file: &str, text: &str| {
+        let path = root.path().join(file);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    };
+    for (file, text) in [
+        ("sys/class/thermal/thermal_zone0/trip_point_0_type", "critical"),
+        ("sys/class/thermal/thermal_zone0/trip_point_0_temp", "90000"),
+        ("sys/class/thermal/cooling_device0/type", "gpio-fan"),
+        ("sys/class/thermal/cooling_device0/cur_state", "1"),
+        ("sys/class/thermal/cooling_device0/max_state", "1"),
+        ("sys/class/hwmon/hwmon1/name", "rpi_volt"),
+        ("sys/class/hwmon/hwmon1/in0_lcrit_alarm", "0"),
+        ("sys/class/power_supply/BAT0/type", "Battery"),
+        ("sys/class/power_supply/BAT0/status", "Discharging"),
+        ("sys/class/power_supply/BAT0/capacity", "62"),
+        ("sys/class/watchdog/watchdog0/timeout", "15"),
+        ("run/systemd/timesync/synchronized", ""),
+        ("proc/meminfo", "MemTotal: 1000000 kB\nMemAvailable: 500000 kB\n"),
+        ("proc/pressure/memory", "some avg10=1.50 avg60=0.00 avg300=0.00 total=0\n"),
+    ] {
+        write(file, text);
+    }
+    let (code, things) = selftest("raspberry-pi-4", root.path());
+    assert_eq!(code, Some(0), "{things:#?}");
+    for (thing, read) in [
+        ("trip points", "critical 90 °C; 80 °C counts"),
+        ("cooling gpio-fan", "step 1 of 1"),
+        ("processor clock", "600 of 1500 MHz"),
+        ("throttling flags", "none now"),
+        ("supply by rpi_volt", "strong enough"),
+        ("power supply", "battery, charge 62 %"),
+        ("hardware watchdog", "unnamed, 15 s, free; not used"),
+        ("clock", "set from the network"),
+        ("memory of the system", "488.3 MiB available, of 1 GiB at least"),
+        ("memory pressure", "1.5 % of the last 10 s"),
+    ] {
+        assert_eq!(things.get(thing).unwrap().get("read").unwrap(), read, "{thing}");
+    }
+    // Each thing that breaks is a fault of its own, with what to do about it.
+    for (file, text, thing) in [
+        ("sys/class/thermal/thermal_zone0/temp", "cold", "zone cpu-thermal"),
+        ("sys/class/hwmon/hwmon1/in0_lcrit_alarm", "1", "supply by rpi_volt"),
+        ("sys/class/power_supply/BAT0/capacity", "many", "power supply"),
+        ("sys/devices/platform/soc/soc:firmware/get_throttled", "yes", "throttling flags"),
+    ] {
+        let good = fs::read_to_string(root.path().join(file)).unwrap();
+        write(file, text);
+        let (code, things) = selftest("raspberry-pi-4", root.path());
+        let faults: Vec<&String> = things
+            .iter()
+            .filter(|(_, found)| found.get("state").unwrap() == "fault")
+            .map(|(thing, _)| thing)
+            .collect();
+        assert_eq!((code, faults), (Some(74), vec![&thing.to_owned()]), "{things:#?}");
+        assert!(things.get(thing).unwrap().get("remedy").unwrap().as_str().unwrap().len() > 20);
+        write(file, &good);
+    }
+}
+
+#[test]
 fn an_absurd_sensor_is_a_fault_of_the_self_test() {
     let profile = Profile::parse(files().get("raspberry-pi-4").unwrap()).unwrap();
     for temperature in [-60.0, 200.0] {
@@ -256,4 +322,102 @@ fn every_key_of_a_board_file_is_explained_and_no_other_is() {
         .map(|key| key.rsplit('.').next().unwrap().to_owned())
         .collect();
     assert_eq!(keys(), explained);
+}
+
+/// A gateway on a board with a thermometer, a relay and a watchdog, and one good and one damaged model.
+fn wired(folder: &Path, models: &str) -> std::path::PathBuf {
+    let path = folder.join("tidegate.toml");
+    let text = format!(
+        r#"
+[gateway]
+site = "lab"
+id = "gw"
+board = "raspberry-pi-4"
+[plant]
+url = "mqtt://127.0.0.1:1"
+[upstream]
+url = "mqtt://127.0.0.1:2"
+[hardware]
+watchdog = "/dev/watchdog0"
+[[hardware.sensors]]
+name = "cabinet"
+driver = "tmp102"
+bus = 1
+address = 0x48
+role = "cabinet"
+[[hardware.sensors]]
+name = "spare"
+driver = "tmp102"
+bus = 1
+address = 0x49
+optional = true
+[hardware.lines]
+door = "gpiochip0:4"
+alarm_relay = "gpiochip0:27"
+{models}
+[[streams]]
+name = "a"
+kind = "sensor"
+topic = "a"
+payload = {{ format = "json", time = "ts", values = ["a"] }}
+window = {{ samples = 1 }}
+features = ["a.mean"]
+"#
+    );
+    fs::write(&path, text).unwrap();
+    path
+}
+
+#[test]
+fn what_a_fitter_has_wired_and_every_model_is_tested_and_no_watchdog_is_armed() {
+    let profile = Profile::parse(files().get("raspberry-pi-4").unwrap()).unwrap();
+    let root = made_up(&profile, 47.5);
+    let write = |file: &str, text: &str| {
+        let path = root.path().join(file);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    };
+    write_registers(root.path(), 1, 0x48, &[(0, &[0x19, 0x80])]).unwrap();
+    write("gpio/gpiochip0/4", "1\n");
+    write("gpio/gpiochip0/27", "1\n");
+    write("sys/class/watchdog/watchdog0/timeout", "15");
+    write("dev/watchdog0", "");
+    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/hydraulic-condition");
+    let good = format!("[[models]]\nname = \"hydraulic-condition\"\npath = \"{}\"\n", shipped.display());
+    let gone = "[[models]]\nname = \"gone\"\npath = \"/nowhere\"\n";
+    let run = |models: &str| {
+        let config = wired(root.path(), models);
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
+        command.args(["selftest", "--json", "--root"]).arg(root.path()).arg("--config").arg(config);
+        let ended = command.output().unwrap();
+        let report: Value = serde_json::from_slice(&ended.stdout)
+            .unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&ended.stderr)));
+        let things = report.get("things").unwrap().as_array().unwrap().clone();
+        (ended.status.code(), things)
+    };
+    let state = |things: &[Value], thing: &str| {
+        let found =
+            things.iter().find(|found| found.get("thing").unwrap().as_str().unwrap().starts_with(thing));
+        let found = found.unwrap_or_else(|| panic!("{thing} in {things:#?}"));
+        let text = |key: &str| found.get(key).unwrap().as_str().unwrap().to_owned();
+        (text("state"), text("read"))
+    };
+    let (code, things) = run(&good);
+    assert_eq!(code, Some(0), "{things:#?}");
+    assert_eq!(state(&things, "cabinet"), ("ok".to_owned(), "temperature 25.500 °C".to_owned()));
+    assert_eq!(state(&things, "spare").0, "absent");
+    assert_eq!(state(&things, "door"), ("ok".to_owned(), "yes".to_owned()));
+    assert_eq!(state(&things, "alarm_relay").0, "ok");
+    assert_eq!(state(&things, "hardware watchdog"), ("ok".to_owned(), "unnamed, 15 s, free".to_owned()));
+    assert!(state(&things, "model hydraulic-condition").1.contains("golden cases reproduced"));
+    assert_eq!(fs::read_to_string(root.path().join("dev/watchdog0")).unwrap(), "", "armed by a self-test");
+
+    fs::remove_file(root.path().join("dev/i2c-1/48")).unwrap();
+    fs::remove_dir_all(root.path().join("sys/class/watchdog")).unwrap();
+    let (code, things) = run(gone);
+    assert_eq!(code, Some(74));
+    for thing in ["cabinet", "hardware watchdog", "model gone"] {
+        assert_eq!(state(&things, thing).0, "fault", "{things:#?}");
+    }
+    assert_eq!(state(&things, "spare").0, "absent");
 }

@@ -2,13 +2,7 @@
 //!
 //! Every byte is counted here: the allocator of the program is that of this test.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::print_stdout,
-    clippy::cast_possible_truncation,
-    reason = "a test program"
-)]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test program")]
 
 use std::cell::Cell;
 use std::collections::HashSet;

@@ -9,8 +9,10 @@ use std::time::Duration;
 use proptest::prelude::*;
 use tidegate::clock::{ClockQuality, EventTime};
 use tidegate::distill::{Aim, Coarsener, Drawn, GROUPS_MAX};
-use tidegate::egress::{self, Door};
-use tidegate::flow::{EventId, Facts, GapReason, Grain, Outbound, Priority, TimeSpan, When};
+use tidegate::egress::{self, Door, LevelChange, level};
+use tidegate::flow::{
+    BudgetReason, EventId, Facts, GapReason, Grain, Level, Outbound, Priority, TimeSpan, When,
+};
 use tidegate::outbox::Coarsen;
 use tidegate::runtime::{Coarsening, SUMMARY_NUMBERS_FROM, SummaryIds};
 
@@ -172,6 +174,33 @@ fn a_few_reports_stay_as_they_are() {
     for kept in kept {
         assert!(queue.iter().any(|(record, _)| *record == kept), "a summary of one report says less");
     }
+}
+
+#[test]
+fn changes_of_the_level_are_drawn_together_and_not_lost() {
+    let changes: Vec<_> = (0..200_i64)
+        .map(|minute| {
+            let state = Level::ALL[usize::try_from(minute).unwrap() % 3];
+            let change = LevelChange {
+                level: state,
+                reason: BudgetReason::Temperature,
+                temperature: Some(70.0),
+                headroom: Some(0.2),
+                memory: None,
+            };
+            let id = EventId { epoch: 1, number: minute.unsigned_abs() };
+            level(id, &change, EventTime(START + minute * MINUTE), ClockQuality::Synced)
+        })
+        .collect();
+    let mut queue = queue_of(&changes);
+    let (all, appended) = (queue.len(), ledger(&queue).events());
+    let mut merger = coarsening(door());
+    draw(&mut queue, &mut merger, all);
+    let told = ledger(&queue);
+    assert!(queue.len() < all / 4, "{}", queue.len());
+    assert_eq!((merger.counts().refused, told.gaps.len(), told.events()), (0, 0, appended));
+    let words = queue.iter().filter_map(|(record, _)| read(record).summary.clone());
+    assert!(words.flat_map(|summary| summary.tasks.clone()).any(|task| &*task.task == "level"));
 }
 
 #[test]

@@ -23,6 +23,7 @@ const DOCUMENTS: &[&str] = &[
     "models/README.md",
     "systemd/README.md",
     "docs/boards.md",
+    "docs/budgets.md",
     "docs/models.md",
     "docs/operations.md",
     "docs/outbox.md",

@@ -10,11 +10,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tidegate::clock::{ClockQuality, EventTime};
-use tidegate::egress::{Declared, Door, Entities, ModelWords, Policy, TaskWords};
+use tidegate::egress::{Declared, Door, Entities, LevelChange, ModelWords, Policy, TaskWords, level};
 use tidegate::flow::{
-    AssetId, Change, Entity, Event, EventId, Extracted, Facts, FeatureSummary, Grain, LabelSummary, Local,
-    LocalEntity, Named, Priority, Private, StreamId, StreamKind, Summary, TaskResult, TaskSummary, TimeSpan,
-    Verdict, When,
+    AssetId, BudgetReason, Change, Entity, Event, EventId, Extracted, Facts, FeatureSummary, Grain,
+    LabelSummary, Level, Local, LocalEntity, Named, Priority, Private, StreamId, StreamKind, Summary,
+    TaskResult, TaskSummary, TimeSpan, Verdict, When,
 };
 use tidegate::tally::DropReason;
 use tidegate::wire::{Encoder, Origin, encode_json, encode_record};
@@ -245,6 +245,38 @@ fn a_summary_does_not_slip_through_the_door_of_events() {
     let mut event = event(&mut canaries, 1, StreamKind::Sensor);
     event.facts.summary = told(&mut canaries, 1).summary;
     assert_eq!(door().pass(&event).unwrap().facts().summary, None);
+}
+
+#[test]
+fn a_change_of_the_level_says_closed_words_and_rounded_numbers_only() {
+    let mut canaries = Canaries { random: fastrand::Rng::with_seed(10), texts: vec![], numbers: vec![] };
+    let mut changes = Vec::new();
+    for (number, &state) in Level::ALL.iter().cycle().take(200).enumerate() {
+        let change = LevelChange {
+            level: state,
+            reason: BudgetReason::ALL[number % BudgetReason::ALL.len()],
+            temperature: Some(canaries.number()),
+            headroom: Some(canaries.number()),
+            memory: Some(canaries.number()),
+        };
+        let id = EventId { epoch: 7, number: number as u64 };
+        changes.push(level(id, &change, EventTime(1_795_143_600_000_001), ClockQuality::Synced));
+    }
+    let origin = Origin { site: "mv-aurora".into(), gateway: "engine-room-1".into() };
+    let (mut json, mut batch) = (Vec::new(), Vec::new());
+    encode_json(&origin, &changes, &mut json);
+    Encoder::new().encode(&origin, &changes, &mut batch).unwrap();
+    let body = frames::body(&batch);
+    assert!(contains(&json, b"\"stream\":\"governor\"") && contains(&body, b"sensor-fault"));
+    for (name, out) in [("json", &json), ("body", &body)] {
+        let nine: BTreeSet<_> = out.windows(9).collect();
+        let four: BTreeSet<_> = out.windows(4).collect();
+        for number in &canaries.numbers {
+            let digits = number.to_string();
+            assert!(!nine.contains(&digits.as_bytes()[..9]), "{digits} in {name}");
+            assert!(!four.contains(&number.to_le_bytes()[..]), "bits of {digits} in {name}");
+        }
+    }
 }
 
 fn contains(haystack: &[u8], needle: &[u8]) -> bool {

@@ -1,7 +1,9 @@
 //! What the shipped models cost, as their manifests say and as the counting allocator finds it.
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test may panic and tell why")]
 
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use tidegate::infer::residency::RELOAD_MAX;
@@ -58,4 +60,71 @@ fn every_form_of_every_shipped_model_takes_what_its_manifest_says_and_is_reloade
             assert!(near(freed, Some(cost.kept)), "{model} {name}: {freed} of {} came back", cost.kept);
         }
     }
+}
+
+/// What `check` makes of a budget.
+#[derive(Debug, PartialEq, Eq)]
+enum Outcome {
+    Together,
+    Turns,
+    Refused,
+}
+
+/// Checks a gateway with two models in so many KiB.
+fn checked(kib: u64, folder: &Path) -> (Outcome, String) {
+    let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/models");
+    let mut config = format!(
+        "[gateway]\nsite = \"test\"\nid = \"turns\"\nboard = \"generic-x86-64\"\nstate_dir = \"/nowhere\"\n\
+         [plant]\nurl = \"mqtt://127.0.0.1:1\"\n[upstream]\nurl = \"mqtt://127.0.0.1:2\"\n\
+         [budget]\nmemory = \"{kib} KiB\"\n"
+    );
+    for name in ["embedding", "tagger"] {
+        let (path, key) = (models.join(name), if name == "tagger" { "extractor" } else { "classifier" });
+        write!(
+            config,
+            "[[models]]\nname = \"{name}\"\npath = \"{}\"\n\
+             [[streams]]\nname = \"{name}\"\nkind = \"report\"\ntopic = \"plant/{name}\"\n\
+             payload = {{ format = \"json\", time = \"ts\", text = \"text\" }}\n{key} = \"{name}\"\n",
+            path.display()
+        )
+        .unwrap();
+    }
+    let file = folder.join("config.toml");
+    std::fs::write(&file, config).unwrap();
+    let ended = Command::new(env!("CARGO_BIN_EXE_tidegate"))
+        .arg("check")
+        .arg("--config")
+        .arg(&file)
+        .output()
+        .unwrap();
+    let said = String::from_utf8(ended.stderr).unwrap();
+    let outcome = match ended.status.code() {
+        Some(0) if said.contains("in turns") => Outcome::Turns,
+        Some(0) => Outcome::Together,
+        _ => Outcome::Refused,
+    };
+    (outcome, said)
+}
+
+#[test]
+fn check_says_who_takes_turns_and_refuses_what_cannot_fit_with_the_sum() {
+    let folder = tempfile::tempdir().unwrap();
+    // The smallest budget in which they fit together, to the KiB.
+    let (mut less, mut enough) = (16 << 10, 256 << 10);
+    let most = checked(enough, folder.path());
+    assert_eq!(most.0, Outcome::Together, "{}", most.1);
+    while enough - less > 1 {
+        let middle = less.midpoint(enough);
+        if checked(middle, folder.path()).0 == Outcome::Together { enough = middle } else { less = middle }
+    }
+    let (outcome, said) = checked(less, folder.path());
+    assert_eq!(outcome, Outcome::Turns, "{said}");
+    let line = said.lines().find(|line| line.contains("in turns")).unwrap();
+    assert!(line.contains("embedding@1.0.0, tagger@1.0.0"), "{line}");
+    let (outcome, said) = checked(17 << 10, folder.path());
+    assert_eq!(outcome, Outcome::Refused, "{said}");
+    assert!(
+        said.contains("budget.memory: 17 MiB is less than the ") && said.contains("the plan needs"),
+        "{said}"
+    );
 }

@@ -39,7 +39,7 @@ pub(in crate::cli) fn check(path: &Path) -> Result<(), Failure> {
     for status in models.registry.status() {
         match status.state {
             ModelState::Ready | ModelState::Unloaded | ModelState::Loading => {
-                say(&format!("model   {} {}", status.id, Bytes(status.memory_bytes)))
+                say(&format!("model   {} {}", status.id, Bytes(status.memory_bytes)));
             }
             ModelState::Refused(_) | ModelState::Quarantined(_) => {
                 say(&format!("model   {} refused, see below", status.id));

@@ -1,7 +1,8 @@
 //! `tidegate selftest`: opens and reads everything a board should have, and says what works.
 //!
-//! Nothing is changed by it: no line is driven, no watchdog armed, no model kept.
+//! No watchdog is armed by it and no model kept; output lines say no, as at a start of the gateway.
 
+mod attached;
 mod board;
 mod finding;
 mod memory;
@@ -11,12 +12,10 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
-use crate::board::HardwarePlan;
 use crate::cli::config::load;
 use crate::cli::exit::{Failure, print, say};
 use crate::cli::selftest::finding::Finding;
 use crate::cli::table::table;
-use crate::config::Config;
 use crate::io::sysfs::Sysfs;
 use crate::runtime::board_profile;
 
@@ -44,11 +43,13 @@ pub(in crate::cli) fn selftest(args: &SelftestArgs) -> Result<(), Failure> {
     let sysfs = Sysfs::at(&args.root);
     let profile = board_profile(args.board.as_deref().or(configured), &sysfs)
         .map_err(|why| Failure::Config(anyhow::anyhow!("{why}")))?;
-    let plan = profile.hardware.with(&wired(config.as_ref()));
+    let wired = config.as_ref().map(|config| config.hardware.clone()).unwrap_or_default();
+    let plan = profile.hardware.with(&wired);
     let mut findings = vec![Finding::ok("board", format!("{} ({})", profile.name, profile.title))];
     findings.extend(board::examine(&profile, &args.root));
     findings.extend(memory::examine(&profile, &args.root));
-    findings.extend(board::watchdog(&profile, &plan, &args.root));
+    findings.extend(attached::examine(&plan, &args.root));
+    findings.extend(attached::watchdog(&profile, &plan, &args.root));
     findings.extend(models::examine(config.as_ref()));
     show(&profile.name, &findings, args.json)?;
     let faults = findings.iter().filter(|finding| finding.remedy().is_some()).count();
@@ -57,11 +58,6 @@ pub(in crate::cli) fn selftest(args: &SelftestArgs) -> Result<(), Failure> {
         1 => Err(Failure::Io(anyhow::anyhow!("1 thing of {} does not work", findings.len()))),
         _ => Err(Failure::Io(anyhow::anyhow!("{faults} things of {} do not work", findings.len()))),
     }
-}
-
-/// What a fitter has wired, by the configuration.
-fn wired(_config: Option<&Config>) -> HardwarePlan {
-    HardwarePlan::default()
 }
 
 fn show(board: &str, findings: &[Finding], json: bool) -> Result<(), Failure> {

@@ -3,7 +3,7 @@
 //! ```text
 //! rigs, reports ──► plant broker ──► gateway (runtime::run) ──► relay ──► upstream broker ──► consumer
 //!                        └──► what the gateway says ──► view       └── cut by the script
-//!                                      made-up Raspberry Pi 4 ──► gateway: heated by the script
+//!                                      made-up Raspberry Pi 4 ──► gateway: heated by the air of the script and by its work
 //! ```
 //!
 //! # Invariants
@@ -27,6 +27,7 @@ mod setup;
 mod stage;
 mod streams;
 mod summary;
+pub mod twin;
 mod view;
 
 pub use error::DemoError;

@@ -26,18 +26,17 @@ const ACTS: [(f32, Act); 5] =
 /// delivered then is delivered again later, which is why consumers de-duplicate.
 const FADING: f32 = 0.03;
 
-/// Temperature of the processor: share of the length, °C; straight lines between. Idle below the fine range of the board,
-/// a plateau just above the point at which work is shed, a peak above the point at which the hardware slows itself.
-const HEAT: [(f32, f32); 9] = [
-    (0.5, 52.0),
-    (0.54, 69.0),
-    (0.57, 73.2),
-    (0.64, 73.6),
-    (0.67, 83.0),
-    (0.71, 83.0),
-    (0.74, 73.4),
-    (0.78, 69.0),
-    (0.82, 52.0),
+/// The air around the board: share of the length, °C; straight lines between. A room, then a cabinet in the sun: a plateau at which the
+/// idle chip comes to the point where bulk work is shed, and a peak at which only alarms are left.
+const AIR: [(f32, f32); 8] = [
+    (0.5, 32.0),
+    (0.53, 50.0),
+    (0.56, 51.5),
+    (0.62, 52.0),
+    (0.65, 56.0),
+    (0.71, 56.0),
+    (0.74, 48.0),
+    (0.78, 32.0),
 ];
 
 /// No samples are sent after this share of the length: the rest is for what is under way.
@@ -98,11 +97,11 @@ impl Script {
         }
     }
 
-    /// Temperature of the processor.
-    pub(in crate::demo) fn temperature(&self, at: Duration) -> Celsius {
+    /// Temperature of the air around the board.
+    pub(in crate::demo) fn ambient(&self, at: Duration) -> Celsius {
         let share = self.share(at);
-        let (mut left, mut degrees) = (0.0, HEAT.first().map_or(0.0, |&(_, degrees)| degrees));
-        for (right, next) in HEAT {
+        let (mut left, mut degrees) = (0.0, AIR.first().map_or(0.0, |&(_, degrees)| degrees));
+        for (right, next) in AIR {
             if share < right {
                 return Celsius(degrees + (next - degrees) * (share - left) / (right - left));
             }
@@ -156,16 +155,12 @@ mod tests {
     }
 
     #[test]
-    fn the_heat_wave_passes_the_trip_point_and_no_step_of_a_second_is_implausible() {
-        // A Raspberry Pi 4 slows itself at 80 °C; the governor believes no steps above 30 °C.
-        for length in [10, 45, 3_600] {
-            let script = Script::new(at(length));
-            let degrees: Vec<f32> = (0..=length).map(|second| script.temperature(at(second)).0).collect();
-            assert!(degrees.iter().copied().fold(0.0, f32::max) > 75.0, "{length}");
-            assert!(degrees.windows(2).all(|pair| (pair[1] - pair[0]).abs() < 30.0), "{length}");
-            assert!(degrees.first() == degrees.last());
-        }
-        assert!(SCRIPT.temperature(at(69)).0 > 80.0);
+    fn the_heat_wave_comes_and_goes_without_a_jump() {
+        let degrees: Vec<f32> =
+            (0..=1_000).map(|step| SCRIPT.ambient(Duration::from_millis(100 * step)).0).collect();
+        assert!(degrees.iter().copied().fold(0.0, f32::max) > 55.0);
+        assert!(degrees.windows(2).all(|pair| (pair[1] - pair[0]).abs() < 1.0));
+        assert!(degrees.first() == degrees.last());
     }
 
     #[test]

@@ -7,7 +7,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::clock::{Clock, SystemClock, Uptime};
 use crate::config::Config;
-use crate::demo::board::{ROOT, build_board, set_temperature};
+use crate::demo::board::{HotBoard, ROOT};
 use crate::demo::broker::start_broker;
 use crate::demo::ear::{Ear, NOTICES_MAX, Notice, connect};
 use crate::demo::error::DemoError;
@@ -22,8 +22,7 @@ use crate::demo::view::{Frame, View};
 use crate::io::mqtt::Publisher;
 use crate::io::scratch::Scratch;
 use crate::runtime::{DRAIN_TOTAL, Options, Pace, RunError, run};
-use crate::telemetry::Metrics;
-use crate::units::Celsius;
+use crate::telemetry::{Metric, Metrics};
 
 /// What to show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,7 +73,7 @@ async fn give(options: DemoOptions) -> Result<Summary, DemoError> {
     let script = Script::new(options.length);
     let scratch = Scratch::new("tidegate-demo").map_err(DemoError::Scratch)?;
     unpack_models(&scratch)?;
-    build_board(&scratch, script.temperature(Duration::ZERO))?;
+    let board = HotBoard::build(&scratch, script)?;
     let (plant, upstream) = (start_broker("plant").await?, start_broker("upstream").await?);
     let relay = Relay::start(upstream).await.map_err(DemoError::Start)?;
     let config = configuration(&scratch, plant, (upstream.ip(), relay.port()).into())?;
@@ -95,19 +94,19 @@ async fn give(options: DemoOptions) -> Result<Summary, DemoError> {
         view: View::open(),
         at: None,
         outage: Duration::ZERO,
-        hottest: script.temperature(Duration::ZERO),
+        board,
     };
     let played = stage.play(config, simulator, options.seed).await;
     stage.show();
     stage.view.close();
     let sent = played?;
     let figures = Figures::read(&stage.metrics);
-    let Stage { picture, outage, hottest, .. } = stage;
+    let Stage { picture, outage, board, .. } = stage;
     Ok(Summary {
         length: options.length,
         seed: options.seed,
         outage,
-        hottest: hottest.0,
+        hottest: board.hottest().0,
         sent,
         figures,
         picture,
@@ -135,7 +134,7 @@ struct Stage {
     at: Option<Duration>,
     /// For how long the link was cut.
     outage: Duration,
-    hottest: Celsius,
+    board: HotBoard,
 }
 
 impl Stage {
@@ -209,9 +208,8 @@ impl Stage {
             }
             before = at;
             self.relay.set(passage);
-            let temperature = self.script.temperature(at);
-            self.hottest = Celsius(self.hottest.0.max(temperature.0));
-            set_temperature(&self.scratch, temperature)?;
+            let worked = Duration::from_micros(self.metrics.get(Metric::InferBusy));
+            self.board.follow(&self.scratch, at, worked)?;
             self.at = Some(at);
             self.show();
             let settled =

@@ -246,7 +246,7 @@ fn link(frame: &Frame<'_>, paint: Paint) -> String {
 fn board(frame: &Frame<'_>, paint: Paint) -> String {
     let (colour, allowed) = match frame.picture.level {
         Level::Nominal => (Colour::Green, "everything is judged"),
-        Level::Warm => (Colour::Yellow, "hops are stretched"),
+        Level::Warm => (Colour::Yellow, "work waits for full batches"),
         Level::Hot => (Colour::Yellow, "hops are stretched, bulk is shed"),
         Level::Critical => (Colour::Red, "only alarms are judged"),
         Level::Emergency => (Colour::Red, "nothing is judged, all is stored"),

@@ -58,9 +58,9 @@ pub enum Level {
     /// Everything runs.
     #[default]
     Nominal,
-    /// Hops are stretched.
+    /// Work is gathered into batches as far as deadlines allow.
     Warm,
-    /// Bulk work is shed as well.
+    /// Hops are stretched and bulk work is shed as well.
     Hot,
     /// Only alarm streams are judged.
     Critical,

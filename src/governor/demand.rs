@@ -44,6 +44,11 @@ impl Demand {
     /// A temperature that is not known: hot, and as little work as goes with any temperature.
     pub(crate) const BLIND: Self = Self { used: HOT, reason: BudgetReason::SensorFault, leaves: CUT_FLOOR };
 
+    /// What two readings in a row agree on: the lesser use and the greater share.
+    pub(crate) fn agreed(self, before: Self) -> Self {
+        Self { used: self.used.min(before.used), leaves: self.leaves.max(before.leaves), ..self }
+    }
+
     /// Both: the greater use with its reason, of two that are equal this one's, and the lesser share.
     pub(crate) fn and(self, other: Self) -> Self {
         let greater = if other.used > self.used { other } else { self };

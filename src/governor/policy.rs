@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::clock::Uptime;
 use crate::flow::{Admit, Budget, BudgetReason, HardwareReading, Level, MemoryReading, Sensed, VariantRule};
 use crate::governor::config::{CabinetLimits, GovernorConfig};
-use crate::governor::demand::{CRITICAL, Demand, WARM, scale};
+use crate::governor::demand::{CRITICAL, Demand, HOT, WARM, scale};
 use crate::governor::energy::CoreMeter;
 use crate::governor::headroom::{Thermometer, heat, target};
 use crate::governor::ladder::Ladder;
@@ -14,12 +14,12 @@ use crate::governor::status::GovernorStatus;
 use crate::governor::supply::supply;
 use crate::units::{Celsius, Millicores, Ratio};
 
-/// How long work that is not urgent may wait for a full batch once something is short: a batch is cheaper than its pieces
-/// one by one, and windows come every few seconds.
-const GATHER_WARM: Duration = Duration::from_secs(1);
+/// Use from which work that is not urgent waits for a full batch, the longer the more is used. A batch is cheaper than its
+/// pieces one by one, so this is the first thing to turn: it costs time, and no judgement.
+const GATHER_FROM: f32 = 0.5;
 
-/// The same from hot on.
-const GATHER_HOT: Duration = Duration::from_secs(3);
+/// How long it waits from hot on: windows come every few seconds.
+const GATHER_MAX: Duration = Duration::from_secs(3);
 
 /// What was measured at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -57,8 +57,8 @@ pub struct Governor {
     supply: Ladder,
     clock: Ladder,
     memory: Ladder,
-    /// Share of the processor time that the readings before left.
-    left: f32,
+    /// What the readings before asked of the work: heat, cabinet and supply.
+    work: Demand,
     status: GovernorStatus,
 }
 
@@ -78,7 +78,7 @@ impl Governor {
             supply: ladder(),
             clock: ladder(),
             memory: ladder(),
-            left: 1.0,
+            work: Demand::NONE,
             status: GovernorStatus::new(&config),
         }
     }
@@ -103,9 +103,9 @@ impl Governor {
         if let (Sensed::Known(draw), Some(busy)) = (power.draw, readings.busy) {
             self.meter.read(draw, busy);
         }
-        let left = heat.and(cabinet).and(supply).leaves;
-        let agreed = left.max(std::mem::replace(&mut self.left, left));
-        let budget = self.budget(&readings, agreed);
+        let now = heat.and(cabinet).and(supply);
+        let work = now.agreed(std::mem::replace(&mut self.work, now));
+        let budget = self.budget(&readings, work);
         self.tell(&readings, budget);
         budget
     }
@@ -145,26 +145,27 @@ impl Governor {
         }
     }
 
-    /// Given the share of the processor time that is left.
-    fn budget(&self, readings: &Readings, left: f32) -> Budget {
+    /// Given what two readings in a row ask of the work.
+    fn budget(&self, readings: &Readings, work: Demand) -> Budget {
         let ladders = [&self.supply, &self.heat, &self.memory, &self.cabinet, &self.clock];
         // Of those that stand highest the first named is the reason.
         let highest = ladders.into_iter().rev().max_by_key(|ladder| ladder.level());
         let level = highest.map_or(Level::Nominal, Ladder::level);
-        let (stretch, admit, gather) = match level {
-            Level::Nominal => (1, Admit::All, Duration::ZERO),
-            Level::Warm => (2, Admit::All, GATHER_WARM),
-            Level::Hot => (2, Admit::Normal, GATHER_HOT),
-            Level::Critical => (4, Admit::Alarm, GATHER_HOT),
-            Level::Emergency => (4, Admit::Nothing, GATHER_HOT),
+        let (stretch, admit) = match level {
+            // Warm judges every window, in full batches: skipping every second one lost half of the judgements for little
+            // coolness (docs/budgets.md).
+            Level::Nominal | Level::Warm => (1, Admit::All),
+            Level::Hot => (2, Admit::Normal),
+            Level::Critical => (4, Admit::Alarm),
+            Level::Emergency => (4, Admit::Nothing),
         };
         Budget {
             level,
             stretch,
             admit,
             variant: self.variant(level),
-            cpu: self.cpu(left),
-            gather,
+            cpu: self.cpu(work.leaves),
+            gather: gather(work.used),
             spare_flash: self.spares_flash(readings),
             reason: highest.map_or(BudgetReason::None, Ladder::reason),
         }
@@ -216,6 +217,11 @@ impl Governor {
         status.core = self.meter.core();
         status.memory = readings.memory;
     }
+}
+
+/// How long work may wait for a full batch.
+fn gather(used: f32) -> Duration {
+    GATHER_MAX.mul_f32(((used - GATHER_FROM) / (HOT - GATHER_FROM)).clamp(0.0, 1.0))
 }
 
 /// The air in the cabinet is nothing that alarms could be silenced for: never above hot.
@@ -333,22 +339,23 @@ mod tests {
     fn each_level_allows_what_the_ladder_says() {
         use VariantRule::{Best, Cheapest};
         let ladder = [
-            (50.0, Level::Nominal, 1, Admit::All, Best, 1_500),
-            (69.5, Level::Nominal, 1, Admit::All, Best, 1_500),
-            (72.0, Level::Warm, 2, Admit::All, Best, 1_500),
-            (75.0, Level::Warm, 2, Admit::All, Best, 1_300),
-            (77.0, Level::Hot, 2, Admit::Normal, Cheapest, 900),
-            (81.0, Level::Critical, 4, Admit::Alarm, Cheapest, 300),
-            (83.0, Level::Emergency, 4, Admit::Nothing, Cheapest, 300),
+            (50.0, Level::Nominal, 1, Admit::All, Best, 1_500, 0.0),
+            (69.5, Level::Nominal, 1, Admit::All, Best, 1_500, 1.29),
+            (72.0, Level::Warm, 1, Admit::All, Best, 1_500, 2.0),
+            (75.0, Level::Warm, 1, Admit::All, Best, 1_300, 2.86),
+            (77.0, Level::Hot, 2, Admit::Normal, Cheapest, 900, 3.0),
+            (81.0, Level::Critical, 4, Admit::Alarm, Cheapest, 300, 3.0),
+            (83.0, Level::Emergency, 4, Admit::Nothing, Cheapest, 300, 3.0),
         ];
-        for (degrees, level, stretch, admit, variant, cpu) in ladder {
+        for (degrees, level, stretch, admit, variant, cpu, seconds) in ladder {
             let mut governor = Governor::new(config(true));
             governor.observe(readings(0, Some(degrees), 10));
             let budget = governor.observe(readings(1, Some(degrees), 10));
             assert_eq!((budget.level, budget.stretch, budget.admit), (level, stretch, admit));
             assert_eq!(budget.variant, variant, "{degrees}");
             assert!(budget.cpu.0.abs_diff(cpu) <= 1, "{degrees}: {:?}", budget.cpu);
-            assert_eq!(budget.gather.is_zero(), level == Level::Nominal);
+            let gathers = budget.gather.as_secs_f32();
+            assert!((gathers - seconds).abs() < 0.02, "{degrees}: {gathers} s");
         }
     }
 
@@ -466,6 +473,26 @@ mod tests {
         assert_eq!((governor.status().forecast, governor.status().headroom), (None, None));
     }
 
+    /// Readings in which one quantity is bad, from 0 to 1, and all others are well.
+    fn of_quantity(quantity: usize, second: u64, bad: f32) -> Readings {
+        let mut readings = readings(second, Some(40.0), 10);
+        let share = Ratio::new(bad).unwrap();
+        let rest = Ratio::new(1.0 - bad).unwrap();
+        let power = &mut readings.hardware.power;
+        match quantity {
+            0 => readings.memory.used = Bytes((bad * 120.0) as u64 * MIB),
+            1 => readings.memory.stalled = Some(share),
+            2 => readings.memory.available = Some(Bytes((rest.get() * 200.0) as u64 * MIB)),
+            3 => {
+                power.source = PowerSource::Battery;
+                power.charge = Sensed::Known(rest);
+            }
+            4 => readings.under_voltage = bad > 0.5,
+            _ => readings.hardware.cabinet = Sensed::Known(Celsius(20.0 + 45.0 * bad)),
+        }
+        readings
+    }
+
     /// Seconds between readings with a temperature step each.
     fn traces() -> impl Strategy<Value = Vec<(u64, f32)>> {
         prop::collection::vec((1_u64..40, -12.0_f32..12.0), 1..120)
@@ -495,6 +522,25 @@ mod tests {
                 prop_assert!(hot.level >= cool.level, "{second}: {hot:?} {cool:?}");
                 prop_assert!(hot.stretch >= cool.stretch && hot.admit >= cool.admit);
                 prop_assert!(hot.cpu <= cool.cpu && hot.gather >= cool.gather);
+            }
+        }
+
+        #[test]
+        fn worse_of_any_quantity_is_never_a_lower_level(
+            steps in traces(), from in 0.0_f32..1.0, worse in 0.0_f32..0.6, quantity in 0_usize..6,
+        ) {
+            let limits = CabinetLimits { warm: Celsius(45.0), hot: Celsius(55.0) };
+            let config = GovernorConfig { dwell_max: DWELL_MAX, cabinet: Some(limits), ..config(true) };
+            let (mut well, mut badly) = (Governor::new(config), Governor::new(config));
+            let (mut second, mut bad) = (0, from);
+            for (pause, step) in steps {
+                second += pause;
+                bad = (bad + step / 24.0).clamp(0.0, 1.0);
+                let well = well.observe(of_quantity(quantity, second, bad));
+                let badly = badly.observe(of_quantity(quantity, second, (bad + worse).min(1.0)));
+                prop_assert!(badly.level >= well.level, "{second}: {badly:?} {well:?}");
+                prop_assert!(badly.cpu <= well.cpu && badly.admit >= well.admit);
+                prop_assert!(badly.spare_flash >= well.spare_flash);
             }
         }
 

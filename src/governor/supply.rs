@@ -41,7 +41,7 @@ fn battery(power: &PowerReading, low: Ratio) -> Demand {
 
 /// A charge on the scale: full is warm, low is critical.
 fn charged(charge: f32, low: f32) -> f32 {
-    let hot = (low * HOT_TIMES_LOW).min((1.0 + low) / 2.0);
+    let hot = (low * HOT_TIMES_LOW).min(f32::midpoint(1.0, low));
     if low >= 1.0 { CRITICAL } else { scale(charge, [1.0, hot, low]) }
 }
 

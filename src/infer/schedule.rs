@@ -13,9 +13,11 @@
 //! most in the place of the longest job.
 
 mod bucket;
+mod compose;
 mod cost;
 mod lines;
 mod relief;
+mod room;
 mod under_way;
 
 use std::time::Duration;
@@ -26,9 +28,8 @@ pub use under_way::BATCHES_OUT_MAX;
 
 use crate::clock::Uptime;
 use crate::flow::{Budget, ModelId, Priority, StreamId};
-use crate::infer::BATCH_MIN;
 use crate::infer::schedule::lines::Lines;
-use crate::infer::schedule::under_way::{Given, UnderWay};
+use crate::infer::schedule::under_way::UnderWay;
 use crate::infer::work::{Batch, Work};
 use crate::tally::{DropReason, Tally};
 use crate::units::{Bytes, Ratio};
@@ -91,6 +92,8 @@ pub struct Scheduler {
 struct Scratch {
     /// How far each line has been looked at.
     places: Vec<usize>,
+    /// The lines whose heads make up a batch.
+    picked: Vec<usize>,
     /// What each line asks for, as far as it has been looked at.
     asked: Vec<Duration>,
 }
@@ -261,86 +264,6 @@ impl Scheduler {
         may
     }
 
-    /// The line whose oldest work runs next.
-    fn choose(&self, lane: Priority, now: Uptime) -> Option<usize> {
-        let is_ready = |work: &Work| {
-            let waiting = self.lines.held_for(work.model, work.priority);
-            now >= self.gathered(work) || waiting >= self.batch_max(work.model)
-        };
-        self.lines.earliest(|_| 0, |work| work.priority == lane && is_ready(work))
-    }
-
-    /// Until when work is held back so that others can go with it: never for more than half of its time.
-    fn gathered(&self, work: &Work) -> Uptime {
-        if work.priority == Priority::Alarm || self.is_draining {
-            return work.queued;
-        }
-        work.queued.after(self.budget.gather.min(work.deadline.since(work.queued) / 2))
-    }
-
-    /// Takes a batch out of the lines: the work at the head of this one and what goes with it.
-    fn compose(&mut self, line: usize, now: Uptime) -> Option<Batch> {
-        let first = self.lines.at(line, 0)?;
-        let (model, priority, variant) = (first.model, first.priority, self.budget.variant);
-        let count = self.together(line, now);
-        let mut work = self.spare.pop().unwrap_or_default();
-        for _ in 0..count {
-            let next = self.lines.earliest(|_| 0, |work| (work.model, work.priority) == (model, priority));
-            work.extend(next.and_then(|line| self.lines.pop(line)));
-        }
-        self.tally.passed += work.len() as u64;
-        self.counts.batches += 1;
-        let size = work.iter().map(Work::size).sum();
-        let expected = self.costs.expect(model, variant, size).unwrap_or_default();
-        self.bucket.take(expected);
-        let given = Given { ticket: 0, model, variant, priority, size, expected };
-        let ticket = self.under_way.give(given, now);
-        let deadline = work.iter().map(|work| work.deadline).max()?;
-        Some(Batch { ticket, model, variant, priority, deadline, work })
-    }
-
-    /// How many go with the work at the head of a line, itself included: as many as wait for its model in its lane and
-    /// fit into one run, if that is enough to be worth one, and nobody is late for it.
-    fn together(&mut self, line: usize, now: Uptime) -> usize {
-        let Some(first) = self.lines.at(line, 0) else { return 0 };
-        let (model, lane) = (first.model, first.priority);
-        let most = self.lines.held_for(model, lane).min(self.batch_max(model));
-        if most < BATCH_MIN {
-            return 1;
-        }
-        let places = &mut self.scratch.places;
-        places.clear();
-        places.resize(self.lines.len(), 0);
-        let (mut count, mut size, mut text) = (0, 0, 0);
-        let mut earliest = None;
-        while count < most {
-            let of = |line: usize| places.get(line).copied().unwrap_or(0);
-            let next = self.lines.earliest(of, |work| (work.model, work.priority) == (model, lane));
-            let Some(line) = next else { break };
-            let Some(work) = self.lines.at(line, of(line)) else { break };
-            text += work.text_bytes();
-            if text > BATCH_TEXT_MAX {
-                break;
-            }
-            earliest.get_or_insert(work.deadline);
-            size += work.size();
-            count += 1;
-            places.iter_mut().skip(line).take(1).for_each(|place| *place += 1);
-        }
-        let is_timely = earliest.is_some_and(|deadline| self.is_timely(model, lane, size, deadline, now));
-        if count < BATCH_MIN || !is_timely { 1 } else { count }
-    }
-
-    /// Whether a batch of a size is done before the first of its deadlines, and in time for the most urgent work of the
-    /// other models in its lane, as far as costs are known.
-    fn is_timely(&self, model: ModelId, lane: Priority, size: u64, deadline: Uptime, now: Uptime) -> bool {
-        let Some(cost) = self.costs.trust(model, self.budget.variant, size, now) else { return true };
-        let done = now.after(self.under_way.ahead(lane, now)).after(cost);
-        let other = self.lines.earliest(|_| 0, |work| work.priority == lane && work.model != model);
-        let is_late = |work: &Work| done.after(self.cost(work, now)) > work.deadline;
-        done <= deadline && !other.and_then(|line| self.lines.at(line, 0)).is_some_and(is_late)
-    }
-
     /// What a piece of work costs alone; nothing where that is not known.
     fn cost(&self, work: &Work, now: Uptime) -> Duration {
         self.costs.trust(work.model, self.budget.variant, work.size(), now).unwrap_or_default()
@@ -348,60 +271,6 @@ impl Scheduler {
 
     fn batch_max(&self, model: ModelId) -> usize {
         self.config.batch_max.get(usize::from(model.0)).copied().unwrap_or(1)
-    }
-
-    fn fits(&self, bytes: u64) -> bool {
-        self.lines.held() < self.config.pieces_max && self.lines.bytes() + bytes <= self.config.bytes_max.0
-    }
-
-    /// The line that gives way to new work: of the least urgent lane the one that takes the most room, the new piece
-    /// counted. `None` if the new piece is what gives way.
-    fn largest(&self, new: &Work, bytes: u64) -> Option<usize> {
-        let lane = Priority::ALL.into_iter().rev().find(|lane| self.lines.held_in(*lane) > 0)?;
-        if lane < new.priority || self.config.pieces_max == 0 || bytes > self.config.bytes_max.0 {
-            return None;
-        }
-        let by_pieces = self.lines.held() >= self.config.pieces_max;
-        let own = usize::from(new.subject.stream.0);
-        let room = |line: usize| {
-            let (pieces, taken) = (self.lines.count_of(line) as u64, self.lines.bytes_of(line));
-            let added = if line == own { (1, bytes) } else { (0, 0) };
-            if by_pieces { pieces + added.0 } else { taken + added.1 }
-        };
-        let lines = (0..self.lines.len()).filter_map(|line| Some((line, self.lines.at(line, 0)?)));
-        let of_lane = lines.filter(|(_, work)| work.priority == lane);
-        let oldest_last = |work: &Work| std::cmp::Reverse(work.queued);
-        let (line, most) = of_lane
-            .map(|(line, work)| (line, (room(line), oldest_last(work))))
-            .max_by_key(|(_, size)| *size)?;
-        // A line that is empty so far and still the largest is that of one piece that takes more room than all others.
-        let is_new = lane == new.priority && self.lines.count_of(own) == 0 && room(own) > most.0;
-        if is_new { None } else { Some(line) }
-    }
-
-    /// Drops what is past its deadline: in each line that is what stands in front.
-    fn drop_stale(&mut self, now: Uptime, lost: Lost<'_>) {
-        for line in 0..self.lines.len() {
-            while self.lines.at(line, 0).is_some_and(|work| work.deadline < now) {
-                let Some(work) = self.lines.pop(line) else { break };
-                self.lose(work, DropReason::Stale, lost);
-            }
-        }
-    }
-
-    /// Drops the lanes that the budget does not allow.
-    fn drop_refused(&mut self, lost: Lost<'_>) {
-        let admit = self.budget.admit;
-        let is_refused = |lane: &Priority| !admit.allows(*lane);
-        if !Priority::ALL.iter().any(|lane| is_refused(lane) && self.lines.held_in(*lane) > 0) {
-            return;
-        }
-        for line in 0..self.lines.len() {
-            while self.lines.at(line, 0).is_some_and(|work| is_refused(&work.priority)) {
-                let Some(work) = self.lines.pop(line) else { break };
-                self.lose(work, DropReason::Budget, lost);
-            }
-        }
     }
 
     fn lose(&mut self, work: Work, reason: DropReason, lost: Lost<'_>) {

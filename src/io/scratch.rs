@@ -41,9 +41,31 @@ impl Scratch {
         if let Some(folder) = target.parent() {
             fs::create_dir_all(folder)?;
         }
+        if target.is_dir() {
+            fs::remove_dir(&target)?;
+        }
         let beside = target.with_extension("new");
         fs::write(&beside, content)?;
         fs::rename(beside, target)
+    }
+
+    /// Takes away a file below it; one that is not there is gone already.
+    ///
+    /// # Errors
+    /// When the folder is not ours any more.
+    pub fn remove(&self, file: &str) -> io::Result<()> {
+        let target = self.path.join(file);
+        let removed = if target.is_dir() { fs::remove_dir(target) } else { fs::remove_file(target) };
+        removed.or_else(|error| if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) })
+    }
+
+    /// Puts an empty folder in the place of a file: whoever reads it gets an error.
+    ///
+    /// # Errors
+    /// When the disk is full or the folder is gone.
+    pub fn obstruct(&self, file: &str) -> io::Result<()> {
+        self.remove(file)?;
+        fs::create_dir_all(self.path.join(file))
     }
 
     /// Lets a name below it stand for something elsewhere.
@@ -77,6 +99,12 @@ mod tests {
         let scratch = Scratch::new("tidegate-test").unwrap();
         let path = scratch.path().to_owned();
         scratch.write("a/b.txt", b"one").unwrap();
+        scratch.write("a/b.txt", b"two").unwrap();
+        scratch.obstruct("a/b.txt").unwrap();
+        assert!(fs::read(path.join("a/b.txt")).is_err());
+        scratch.remove("a/b.txt").unwrap();
+        scratch.remove("a/b.txt").unwrap();
+        scratch.obstruct("a/b.txt").unwrap();
         scratch.write("a/b.txt", b"two").unwrap();
         scratch.link("c/elsewhere", outside.path()).unwrap();
         assert_eq!(fs::read(path.join("a/b.txt")).unwrap(), b"two");

@@ -10,8 +10,9 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Shortest time to a reset that is accepted. The supervisor feeds once a second: three missed turns on a busy board are no hang.
-pub const TIMEOUT_MIN: Duration = Duration::from_secs(4);
+/// Shortest time to a reset that is accepted. The supervisor feeds once a second, and in an orderly end between steps of
+/// which the longest may take 6 s.
+pub const TIMEOUT_MIN: Duration = Duration::from_secs(8);
 
 /// What the driver takes as the word that the end is meant.
 const MAGIC_CLOSE: &[u8] = b"V";
@@ -38,7 +39,7 @@ pub enum WatchdogError {
         source: io::Error,
     },
     /// It resets the board sooner than it can be fed in peace.
-    #[error("hardware watchdog {device}: resets after {}, at least 4 s are needed: set a longer timeout of its driver", found.trim())]
+    #[error("hardware watchdog {device}: resets after {}, at least 8 s are needed: set a longer timeout of its driver", found.trim())]
     TooShort {
         /// The device.
         device: String,
@@ -123,15 +124,7 @@ impl WatchdogDevice {
         let file = OpenOptions::new().write(true).open(path).map_err(|source| WatchdogError::Device {
             device: device.to_owned(),
             doing: "open",
-            remedy: match source.kind() {
-                io::ErrorKind::PermissionDenied => {
-                    "allow it in the unit: DeviceAllow= and the group of the device"
-                }
-                io::ErrorKind::ResourceBusy => {
-                    "somebody else feeds it, systemd by RuntimeWatchdogSec=: one only"
-                }
-                _ => "name the device of the board, or take hardware.watchdog out of the configuration",
-            },
+            remedy: remedy(&source),
             source,
         })?;
         Ok(Self { device: device.to_owned(), file, timeout: facts.timeout })
@@ -244,7 +237,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_used_is_named_with_its_remedy() {
-        for (timeout, says) in [("3\n", "at least 4 s"), ("soon\n", "at least 4 s"), ("", "at least 4 s")] {
+        for (timeout, says) in [("7\n", "at least 8 s"), ("soon\n", "at least 8 s"), ("", "at least 8 s")] {
             let there = root(timeout);
             let error = WatchdogDevice::open(there.path(), "/dev/watchdog0").unwrap_err().to_string();
             assert!(error.contains(says) && error.contains("/dev/watchdog0"), "{error}");

@@ -10,6 +10,7 @@ use tracing::info;
 use crate::clock::{Clock, EventTime, SystemClock, Uptime, UtcTime};
 use crate::device::seam::Samples;
 use crate::flow::{Budget, Change, Event, Inference, Priority, Report, SampleBatch, StreamId};
+use crate::governor::GovernorStatus;
 use crate::infer::{BATCH_MAX, BATCHES_OUT_MAX, Batch};
 use crate::ingest::{Ingest, Message, Sink};
 use crate::io::mqtt::{Inbound, Unsent};
@@ -28,6 +29,7 @@ use crate::runtime::retry::{IDLE_TURN, best_effort};
 use crate::runtime::status::Topics;
 use crate::tally::Stage;
 use crate::telemetry::{Metric, Metrics, Progress, Purpose, Task, book};
+use crate::units::Ratio;
 use crate::wire::{Origin, encode_record, write_event};
 
 /// How soon to try again when the connection to the plant had no room for acknowledgements or decisions: its poller
@@ -48,6 +50,8 @@ pub(in crate::runtime) struct Analyze {
     pub(in crate::runtime) urgent: mpsc::Sender<OutboxRequest>,
     pub(in crate::runtime) outbox: mpsc::Sender<OutboxRequest>,
     pub(in crate::runtime) budget: watch::Receiver<Budget>,
+    /// Tells the clock of the chip.
+    pub(in crate::runtime) governor: watch::Receiver<GovernorStatus>,
     /// The streams that are not judged for now.
     pub(in crate::runtime) paused: watch::Receiver<Arc<[StreamId]>>,
     /// What the board measures itself.
@@ -114,6 +118,8 @@ impl Analyze {
             }
             let now = self.clock.uptime();
             self.pipeline.set_budget(*self.budget.borrow());
+            // Where the clock of the chip is not known, a change of it looks like one of the models.
+            self.pipeline.set_clock(self.governor.borrow().clock.unwrap_or(Ratio::of(1, 1)));
             if self.paused.has_changed().unwrap_or(false) {
                 self.pipeline.set_paused(&self.paused.borrow_and_update());
             }

@@ -43,7 +43,7 @@ pub(in crate::runtime) enum Next {
     /// Judge this.
     Judge(Batch),
     /// Go on with this.
-    Mark(Marking),
+    Mark(Box<Marking>),
     /// This is answered.
     Tell(Judged),
     /// Nothing before this time, unless something comes.
@@ -166,7 +166,7 @@ impl Bench {
         };
         let (variant, deadline) = (marking.batch().variant, marking.batch().deadline);
         match self.shelf.prepare(model, variant, budget, now) {
-            Standing::Ready => Some(Next::Mark(self.marking.remove(index))),
+            Standing::Ready => Some(Next::Mark(Box::new(self.marking.remove(index)))),
             Standing::Coming if now <= deadline => None,
             Standing::Coming | Standing::Later(_) | Standing::Not => {
                 let reason = if now > deadline { FailureReason::Deadline } else { FailureReason::NoRoom };
@@ -174,5 +174,131 @@ impl Bench {
                 self.go_on(index, streams, budget, now)
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::clock::{Clock, EventTime, SystemClock};
+    use crate::flow::{AssetId, ModelId, Outcome, Private, Report, StreamId, Subject, VariantRule, When};
+    use crate::infer::{BATCH_MAX, Digest, Manifest, Model, Needs, Registry, Residency, Work, WorkInput};
+    use crate::runtime::desk::Desk;
+    use crate::runtime::judging::Tools;
+    use crate::runtime::reading::Reading;
+
+    const FAR: Duration = Duration::from_hours(1);
+    const TAGGER: ModelId = ModelId(0);
+
+    /// A bench whose only model marks entities, and the way to it.
+    fn bench() -> (Bench, mpsc::Sender<Batch>) {
+        let manifest = include_str!("../../tests/golden/models/tagger/manifest.toml");
+        let graph = include_bytes!("../../tests/golden/models/tagger/model.onnx");
+        let file = |name: &str| match name {
+            "vocabulary.json" => {
+                Some(include_bytes!("../../tests/golden/models/tagger/vocabulary.json").to_vec())
+            }
+            _ => Some(include_bytes!("../../tests/golden/models/tagger/known.bin").to_vec()),
+        };
+        let manifest = Arc::new(Manifest::parse(manifest).unwrap());
+        let reading = Reading::new(&manifest, &file).unwrap();
+        let mut registry = Registry::new();
+        registry.add(Model::load(manifest, graph, &[1, BATCH_MAX]).unwrap(), Digest::of(graph), 0).unwrap();
+        let residency = Residency::new(vec![Needs::default()], u64::MAX);
+        let (send, work) = mpsc::channel(4);
+        let bench = Bench {
+            work,
+            budget: watch::channel(Budget::NOMINAL).1,
+            status: watch::channel(Vec::new()).0,
+            shelf: Shelf::new(registry, vec![reading], vec![None], residency),
+            waiting: Vec::new(),
+            marking: Vec::new(),
+            ended: false,
+            reported: Uptime::ZERO,
+        };
+        (bench, send)
+    }
+
+    fn streams() -> Arc<[StreamInput]> {
+        let stream = StreamInput {
+            model: None,
+            extractor: Some(TAGGER),
+            layout: None,
+            model_features: 0,
+            shown: Vec::new(),
+            uncertain_below: None,
+        };
+        [stream].into()
+    }
+
+    fn batch(priority: Priority, text: String) -> Batch {
+        let (stream, asset, at) = (StreamId(0), AssetId(priority as u32), EventTime(0));
+        let (received, text) = (Uptime::ZERO, Private::new(text));
+        let report = Some(Report { stream, asset, at, received, reference: None, text, class: None });
+        let subject = Subject { stream, asset, when: When::At(at), completeness: None, report };
+        let (queued, deadline) = (Uptime::ZERO, Uptime::ZERO.after(FAR));
+        let work =
+            vec![Work { subject, model: TAGGER, input: WorkInput::Report, priority, queued, deadline }];
+        Batch { ticket: 0, model: TAGGER, variant: VariantRule::Best, priority, deadline, work }
+    }
+
+    #[test]
+    fn an_alarm_waits_for_one_piece_of_the_longest_report_not_for_all_of_it() {
+        let ((mut bench, send), streams, clock) = (bench(), streams(), SystemClock::start());
+        let mut tools = Tools::new(Arc::clone(&streams), clock.clone(), Arc::new(Desk::default()));
+        let long = "check hyd pump ".repeat((64 << 10) / 15);
+        assert!(send.try_send(batch(Priority::Bulk, long)).is_ok());
+        let (mut order, mut pieces, mut longest, began) = (Vec::new(), 0, Duration::ZERO, clock.uptime());
+        let mut alarm_after = None;
+        while order.len() < 2 {
+            bench.look(Vec::new(), Uptime::ZERO);
+            let from = clock.uptime();
+            let urgent = |priority| if priority == Priority::Alarm { 0 } else { 1 };
+            match bench.next(&streams, Uptime::ZERO, FAR) {
+                Next::Judge(batch) => {
+                    let (mut lent, _) = bench.shelf.lend(TAGGER);
+                    bench.marking.push(tools.judge(batch, &mut lent));
+                    bench.shelf.give_back(lent);
+                }
+                Next::Mark(mut marking) => {
+                    pieces += urgent(marking.priority());
+                    let (mut lent, _) = bench.shelf.lend(TAGGER);
+                    tools.mark(&mut marking, &mut lent);
+                    bench.shelf.give_back(lent);
+                    bench.marking.push(*marking);
+                    if pieces == 1 && alarm_after.is_none() {
+                        assert!(send.try_send(batch(Priority::Alarm, "check pump".to_owned())).is_ok());
+                        alarm_after = Some(pieces);
+                    }
+                }
+                Next::Tell(judged) => {
+                    let answer = &judged.answers[0].inference;
+                    assert!(matches!(answer.outcome, Outcome::Judged { extraction: Some(_), .. }));
+                    order.push((answer.subject.asset.0, pieces));
+                }
+                Next::Rest(_) | Next::End => panic!("there is work"),
+            }
+            longest = longest.max(clock.uptime().since(from));
+        }
+        let all = clock.uptime().since(began);
+        println!(
+            "STALLS: 64 KiB in {pieces} pieces of at most {longest:?}, {all:?} together; the alarm came after one"
+        );
+        assert_eq!(order[0], (0, 1), "the alarm is answered when one piece of the other is done");
+        assert!(order[1].0 == 2 && pieces > 100, "{order:?}");
+    }
+
+    #[test]
+    fn what_waits_at_the_end_of_the_input_is_still_judged() {
+        let ((mut bench, send), streams) = (bench(), streams());
+        assert!(send.try_send(batch(Priority::Normal, "pump".to_owned())).is_ok());
+        drop(send);
+        bench.look(Vec::new(), Uptime::ZERO);
+        assert!(bench.ended, "nothing more comes");
+        let Next::Judge(judged) = bench.next(&streams, Uptime::ZERO, FAR) else { panic!("it waits") };
+        assert_eq!(judged.priority, Priority::Normal);
+        assert!(matches!(bench.next(&streams, Uptime::ZERO, FAR), Next::End));
     }
 }

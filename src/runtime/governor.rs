@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use tracing::{info, warn};
 
 pub use self::board::board_profile;
-pub(in crate::runtime) use self::levels::{LevelTeller, Waiting};
+pub(in crate::runtime) use self::levels::LevelTeller;
 use crate::board::HardwarePlan;
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;

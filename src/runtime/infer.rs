@@ -75,7 +75,7 @@ impl InferWorker {
                         return InferEnd::TooLate;
                     };
                     bench = back;
-                    bench.marking.push(marking);
+                    bench.marking.push(*marking);
                 }
                 Next::Rest(due) => {
                     let until = tokio::time::Instant::from_std(tools.clock.instant(due));

@@ -144,7 +144,7 @@ pub(in crate::runtime) fn model_parts(config: &Config, models: &Models, fixed: u
         let form = residency::choose(&needs.forms, rule);
         let Some(cost) = form.and_then(|form| needs.forms.get(form)) else { continue };
         // Where not even turns help, those that stay and the one that is too large are told.
-        let is_told = if turns.is_empty() { true } else { needs.pinned };
+        let is_told = turns.is_empty() || needs.pinned;
         if is_told {
             sum += cost.kept;
             parts.push(part(format!("model {}", models.name(id)), cost.kept));

@@ -191,3 +191,28 @@ fn lanes<D: Disk>(outbox: &mut Outbox<D>) -> Result<[Lane; 2], OutboxError> {
     let first = bulk.saturating_mul(2) > normal;
     Ok(if first { [Lane::Bulk, Lane::Normal] } else { [Lane::Normal, Lane::Bulk] })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::egress::Door;
+
+    #[test]
+    fn room_waits_for_a_better_supply_until_hardly_any_is_left() {
+        let merger = Coarsening::new(Door::new(Vec::new(), Vec::new()), SummaryIds::new(1));
+        let (budget, seen) = watch::channel(Budget::NOMINAL);
+        let mut room = Room::new(merger).sparing(seen);
+        let tries = [
+            (false, 900, false),
+            (true, 900, true),
+            (true, 950, true),
+            (true, 990, false),
+            (true, 950, true),
+        ];
+        for (spare_flash, used, waits) in tries {
+            budget.send_replace(Budget { spare_flash, ..Budget::NOMINAL });
+            assert_eq!(room.puts_off(used, 1_000), waits, "{used} while {spare_flash}");
+        }
+        assert_eq!(room.deferred, 2, "counted when it begins");
+    }
+}

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
-use tokio::sync::oneshot::error::TryRecvError;
+use tokio::sync::oneshot::error::{RecvError, TryRecvError};
 use tracing::{error, info, warn};
 
 use crate::clock::Uptime;
@@ -41,8 +41,8 @@ struct Loading {
     form: usize,
     began: Uptime,
     result: oneshot::Receiver<LoadResult>,
-    /// What came, until it is taken over; `None` inside if its thread ended early.
-    come: Option<Option<LoadResult>>,
+    /// What came, until it is taken over; an error if its thread ended early.
+    come: Option<Result<LoadResult, RecvError>>,
 }
 
 type LoadResult = Result<(Model, Cost), ReloadError>;
@@ -145,7 +145,7 @@ impl Shelf {
     pub(in crate::runtime) async fn arrival(&mut self) {
         match &mut self.loading {
             Some(loading) if loading.come.is_none() => {
-                loading.come = Some((&mut loading.result).await.ok());
+                loading.come = Some((&mut loading.result).await);
             }
             Some(_) => {}
             None => std::future::pending().await,
@@ -155,7 +155,7 @@ impl Shelf {
     /// Takes over a model that has come, if one has.
     pub(in crate::runtime) fn look(&mut self, now: Uptime) {
         let come = self.loading.as_mut().and_then(|loading| match loading.come.take() {
-            Some(come) => Some(come),
+            Some(come) => Some(come.ok()),
             None => match loading.result.try_recv() {
                 Ok(loaded) => Some(Some(loaded)),
                 Err(TryRecvError::Closed) => Some(None),
@@ -227,6 +227,12 @@ impl Shelf {
         if let Some(ModelState::Quarantined(_)) = self.registry.state(model) {
             self.residency.bar(model);
         }
+    }
+
+    /// Processor time one input of each model takes, as admission measured its best form; `None` where it was refused.
+    pub(in crate::runtime) fn costs(&self) -> Vec<Option<Duration>> {
+        let spent = |forms: &Vec<Form>| forms.first().map(|form| form.cost.spent);
+        self.forms.iter().map(|forms| spent(forms).filter(|spent| !spent.is_zero())).collect()
     }
 
     /// Processor time an input of a model takes, as measured.

@@ -310,6 +310,21 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn an_orderly_end_feeds_the_hardware_watchdog_between_its_steps() {
+        let (mut service, outbox) = service();
+        let (way, mut told) = mpsc::channel(16);
+        service.hardware = HardwareCommands::new(Some(way));
+        outbox.send(Ok(())).unwrap();
+        drain(service).await.unwrap();
+        let mut fed = 0;
+        while let Ok(command) = told.try_recv() {
+            assert_eq!(command, HardwareCommand::FeedWatchdog);
+            fed += 1;
+        }
+        assert_eq!(fed, 2, "after analyze and after forward");
+    }
+
+    #[tokio::test]
     async fn a_task_that_ends_early_is_named() {
         let (mut service, outbox) = service();
         service.status = tokio::spawn(async {});

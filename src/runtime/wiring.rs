@@ -22,6 +22,7 @@ use crate::config::Config;
 use crate::egress::Door;
 use crate::flow::{Budget, ModelId, StreamId};
 use crate::forward::{LaneStart, Moment, Session, Status};
+use crate::governor::GovernorStatus;
 use crate::infer::{BATCHES_OUT_MAX, ModelStatus, Residency};
 use crate::io::disk::Directory;
 use crate::io::mqtt::Publisher;
@@ -37,7 +38,7 @@ use crate::runtime::decisions::Decisions;
 use crate::runtime::desk::Desk;
 use crate::runtime::endpoints::{certificates, forward_config, plant_target, upstream_target};
 use crate::runtime::forward::{Forward, Wires};
-use crate::runtime::governor::{LevelTeller, Waiting, prepare_governor};
+use crate::runtime::governor::{LevelTeller, prepare_governor};
 use crate::runtime::hang::{HangWatch, InferLost};
 use crate::runtime::hardware::{
     HardwareCommands, HardwareEnd, HardwareVoice, Measurements, OnPowerFail, start_hardware,
@@ -115,10 +116,15 @@ pub(in crate::runtime) fn wire(
         &common,
     )?;
     let (forward, link) = start_forward(config, &common, &outbox, grace_seen, health_seen.clone())?;
-    let levels = level_teller(&outbox, publisher_seen.clone(), &common);
+    let ways = (outbox.urgent.clone(), outbox.requests.clone());
+    let levels = LevelTeller::new(outbox.epoch, ways, publisher_seen.clone(), &common);
     let shelf = shelf(config, models, &common);
     let pauses = Arc::new(pause_book(config, &common));
-    let allowed = Allowed { budget: governor.budget.subscribe(), paused: pauses.ids() };
+    let allowed = Allowed {
+        budget: governor.budget.subscribe(),
+        governor: governor.status.subscribe(),
+        paused: pauses.ids(),
+    };
     let own = (hardware.measurements, hardware.commands.clone());
     let brain = start_brain(plan, shelf, (outbox.urgent, outbox.requests), (allowed, own), &common)?;
     let sources = Sources {
@@ -302,25 +308,6 @@ fn start_outbox(
     })
 }
 
-/// Where changes of the level are told.
-fn level_teller(
-    outbox: &OutboxSide,
-    publisher: watch::Receiver<Option<Publisher>>,
-    common: &Common,
-) -> LevelTeller {
-    LevelTeller {
-        ids: SummaryIds::of_levels(outbox.epoch),
-        urgent: outbox.urgent.clone(),
-        outbox: outbox.requests.clone(),
-        publisher,
-        topic: common.topics.governor(),
-        origin: common.origin.clone(),
-        clock: common.clock.clone(),
-        metrics: Arc::clone(&common.metrics),
-        waiting: Waiting::default(),
-    }
-}
-
 fn start_forward(
     config: &Config,
     common: &Common,
@@ -369,6 +356,7 @@ fn shelf(config: &Config, models: Models, common: &Common) -> Shelf {
 /// What the brain may judge at the moment.
 struct Allowed {
     budget: watch::Receiver<Budget>,
+    governor: watch::Receiver<GovernorStatus>,
     paused: watch::Receiver<Arc<[StreamId]>>,
 }
 
@@ -399,6 +387,7 @@ fn start_brain(
     let (inputs, inputs_seen) = mpsc::channel(INPUTS_MAX);
     let (status, models) = watch::channel(shelf.registry.status().collect());
     plan.pipeline.schedule.batch_max = shelf.registry.batch_sizes().collect();
+    plan.pipeline.schedule.costs = shelf.costs();
     let (ingest, pipeline) = plan.stages();
     let bench = Box::new(Bench {
         work: work_seen,
@@ -431,6 +420,7 @@ fn start_brain(
         urgent,
         outbox,
         budget: allowed.budget,
+        governor: allowed.governor,
         paused: allowed.paused,
         measurements,
         panel,

@@ -107,9 +107,9 @@ impl Windower {
         for (asset, source) in &mut self.sources {
             match source.idle_at(self.idle) {
                 Some(idle_at) if idle_at <= now => {
-                    if !source.close(Closing::Early, Room::leisure(&self.shape), &self.shape, &mut self.out) {
-                        self.due.push_back((*asset, Closing::Early));
-                    }
+                    let room = Room::leisure(&self.shape);
+                    let done = source.close(Closing::Early, room, &self.shape, &mut self.out);
+                    self.due.extend((!done).then_some((*asset, Closing::Early)));
                 }
                 Some(idle_at) => next = Some(next.map_or(idle_at, |next| next.min(idle_at))),
                 None => {}

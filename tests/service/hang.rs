@@ -1,5 +1,6 @@
 //! A model that never comes back from one of its nodes.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use crate::hanging::write_hanging;
@@ -18,7 +19,7 @@ fn a_model_that_never_returns_is_left_behind_and_the_others_go_on() {
     for name in ["sleeper", "dreamer"] {
         let path = folder.path().join(name);
         write_hanging(name, &path);
-        config += &format!("[[models]]\nname = \"{name}\"\npath = \"{}\"\n", path.display());
+        writeln!(config, "[[models]]\nname = \"{name}\"\npath = \"{}\"", path.display()).unwrap();
         config += &judged(name, name);
     }
     let alarm = "model = \"echo\"\npriority = \"alarm\"";

@@ -1,5 +1,6 @@
 //! Writes into a manifest what its variants cost, as measured just now.
 
+use std::fmt::Write as _;
 use std::path::Path;
 
 use crate::cli::exit::{Failure, say};
@@ -41,7 +42,8 @@ pub(in crate::cli::model) fn with_measured(text: &str, variants: &[VariantReport
         if line.starts_with(BEHIND) {
             let report = left.next().filter(|report| report.memory_measured > 0)?;
             for (key, value) in WRITTEN.into_iter().zip([report.memory_measured, report.load_peak]) {
-                out.push_str(&format!("{key} {value}\n"));
+                // Writing to a string cannot fail.
+                writeln!(out, "{key} {value}").ok();
             }
         }
     }

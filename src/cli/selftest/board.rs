@@ -2,11 +2,14 @@
 
 use std::path::Path;
 
-use crate::board::{HardwarePlan, Presence, Profile, Thermal};
+use crate::board::{Cooling, Cpufreq, Presence, Profile, Thermal};
 use crate::cli::selftest::finding::Finding;
+use crate::flow::{PowerSource, Sensed};
 use crate::governor::{PLAUSIBLE_MAX, PLAUSIBLE_MIN};
-use crate::io::sysfs::{Sysfs, SysfsError, ThermalZone, TripKind, trip_points};
-use crate::io::watchdog_device::watchdog_facts;
+use crate::io::sysfs::{
+    ClockPolicy, CoolingDevice, Sysfs, SysfsError, ThermalZone, TripKind, power, trip_points,
+};
+use crate::units::{Hertz, Volts};
 
 /// Everything in `/sys` that the governor looks at.
 pub(in crate::cli::selftest) fn examine(profile: &Profile, root: &Path) -> Vec<Finding> {
@@ -16,7 +19,17 @@ pub(in crate::cli::selftest) fn examine(profile: &Profile, root: &Path) -> Vec<F
         Ok(zones) => findings.extend(heat(profile.thermal.as_ref(), &zones)),
         Err(error) => findings.push(unreadable("thermal zones", &error)),
     }
+    match sysfs.cooling_devices() {
+        Ok(devices) => findings.extend(cooling(profile.cooling.as_ref(), &devices)),
+        Err(error) => findings.push(unreadable("cooling", &error)),
+    }
+    match sysfs.clock_policies() {
+        Ok(policies) => findings.extend(clocks(profile.cpufreq.as_ref(), &policies)),
+        Err(error) => findings.push(unreadable("processor clock", &error)),
+    }
     findings.extend(flags(profile, &sysfs));
+    findings.extend(low_voltage(profile, &sysfs));
+    findings.push(supply(&sysfs));
     findings
 }
 
@@ -104,24 +117,101 @@ fn flags(profile: &Profile, sysfs: &Sysfs) -> Option<Finding> {
     })
 }
 
-/// The hardware watchdog, by what its driver says; it is not opened.
-pub(in crate::cli::selftest) fn watchdog(
-    profile: &Profile,
-    plan: &HardwarePlan,
-    root: &Path,
-) -> Option<Finding> {
-    let thing = "hardware watchdog";
-    if let Some(device) = &plan.watchdog {
-        return Some(match watchdog_facts(root, device) {
-            Ok(facts) => Finding::ok(thing, facts.to_string()),
-            Err(error) => Finding::fault(thing, device.as_str(), chain(&error)),
-        });
-    }
-    let device = profile.hardware.watchdog.as_deref()?;
-    Some(match watchdog_facts(root, device) {
-        Ok(facts) => Finding::ok(thing, format!("{facts}; not used")),
-        Err(_) => Finding::absent(thing, format!("{device} has no driver; not used")),
+/// The same of kernels that are not Raspberry Pi's: the supply alone.
+fn low_voltage(profile: &Profile, sysfs: &Sysfs) -> Option<Finding> {
+    let device = profile.throttle_hwmon.as_deref()?;
+    let thing = format!("supply by {device}");
+    Some(match sysfs.under_voltage(device) {
+        Ok(Some(true)) => Finding::fault(
+            thing,
+            "too weak",
+            "use the supply the board's maker names, and a short cable; until then the level is at least hot",
+        ),
+        Ok(Some(false)) => Finding::ok(thing, "strong enough"),
+        Ok(None) => Finding::absent(thing, "the kernel has no such device: a weak supply is not seen by it"),
+        Err(error) => unreadable(&thing, &error),
     })
+}
+
+/// The cooling devices the board file names; those that slow the processor are Linux's business, not the board's.
+fn cooling(cooling: Option<&Cooling>, devices: &[CoolingDevice]) -> Vec<Finding> {
+    let Some(cooling) = cooling else { return Vec::new() };
+    let own: Vec<Finding> = devices
+        .iter()
+        .filter(|device| cooling.devices.contains(&device.kind))
+        .map(|device| {
+            Finding::ok(
+                format!("cooling {}", device.kind),
+                format!("step {} of {}", device.state, device.max),
+            )
+        })
+        .collect();
+    if !own.is_empty() {
+        return own;
+    }
+    vec![match cooling.presence {
+        Presence::Required => Finding::fault(
+            "cooling",
+            format!("none of {}", cooling.devices.join(", ")),
+            "connect the fan and load its driver",
+        ),
+        Presence::IfPresent => Finding::absent("cooling", "no fan that Linux knows of"),
+    }]
+}
+
+/// The clock of each group of cores.
+fn clocks(cpufreq: Option<&Cpufreq>, policies: &[ClockPolicy]) -> Vec<Finding> {
+    let thing = "processor clock";
+    let megahertz =
+        |clock: Option<Hertz>| clock.map_or("?".to_owned(), |clock| format!("{:.0}", clock.0 / 1e6));
+    let full = cpufreq.and_then(|cpufreq| cpufreq.full);
+    let told = policies.iter().filter(|policy| policy.now.is_some() || policy.allowed.is_some());
+    let found: Vec<Finding> = told
+        .map(|policy| {
+            let read = format!("{} of {} MHz", megahertz(policy.now), megahertz(policy.full.or(full)));
+            Finding::ok(thing, read)
+        })
+        .collect();
+    if !found.is_empty() {
+        return found;
+    }
+    let without = "costs of models are not corrected for a slow clock";
+    vec![match cpufreq.map(|cpufreq| cpufreq.presence) {
+        Some(Presence::Required) => Finding::fault(
+            thing,
+            "none",
+            format!("load the kernel's cpufreq driver of this board; until then {without}"),
+        ),
+        Some(Presence::IfPresent) | None => Finding::absent(thing, without),
+    }]
+}
+
+/// What the kernel says of mains and batteries.
+fn supply(sysfs: &Sysfs) -> Finding {
+    let thing = "power supply";
+    let supplies = match sysfs.power_supplies() {
+        Ok(supplies) => supplies,
+        Err(error) => return unreadable(thing, &error),
+    };
+    let found = power(&supplies);
+    let source = match found.source {
+        PowerSource::Unknown if supplies.is_empty() => {
+            return Finding::absent(thing, "the kernel knows of none: a sensor at the battery can tell");
+        }
+        PowerSource::Unknown => "unknown",
+        PowerSource::Mains => "mains",
+        PowerSource::Battery => "battery",
+    };
+    let charge = match found.charge {
+        Sensed::Known(charge) => format!(", charge {:.0} %", charge.get() * 100.0),
+        Sensed::Absent => String::new(),
+        Sensed::Lost => {
+            let remedy = "its gauge cannot be read: check the driver in the log of the kernel";
+            return Finding::fault(thing, source, remedy);
+        }
+    };
+    let volts = found.voltage.known().map_or(String::new(), |Volts(volts)| format!(", {volts:.2} V"));
+    Finding::ok(thing, format!("{source}{charge}{volts}"))
 }
 
 pub(in crate::cli::selftest) fn unreadable(thing: &str, error: &SysfsError) -> Finding {

@@ -34,7 +34,11 @@ pub(crate) fn measure(
     thread_time: ThreadTime<'_>,
 ) -> Result<Measured, EngineError> {
     let (model, heap) = tidegate_alloc::measure(|| {
-        let mut model = Model::load(Arc::clone(manifest), bytes, batches)?;
+        // As it is loaded later: the file is read for it and goes when it is parsed.
+        let file = bytes.to_vec();
+        let loaded = Model::load(Arc::clone(manifest), &file, batches);
+        drop(file);
+        let mut model = loaded?;
         model.warm_up();
         Ok(model)
     });
@@ -47,11 +51,5 @@ pub(crate) fn measure(
             runs += 1;
         }
     }
-    // Where nothing is counted, the file alone is no figure.
-    let file = if heap.peak == 0 { 0 } else { bytes.len() as u64 };
-    Ok(Measured {
-        kept: heap.kept,
-        peak: heap.peak + file,
-        spent: spent.checked_div(runs).unwrap_or_default(),
-    })
+    Ok(Measured { kept: heap.kept, peak: heap.peak, spent: spent.checked_div(runs).unwrap_or_default() })
 }

@@ -13,6 +13,7 @@ use crate::governor::GovernorStatus;
 use crate::io::mqtt::{Delivery, Publisher};
 use crate::outbox::Lane;
 use crate::runtime::analyze::lane_of;
+use crate::runtime::common::Common;
 use crate::runtime::outbox::OutboxRequest;
 use crate::runtime::summary_ids::SummaryIds;
 use crate::telemetry::{Metric, Metrics};
@@ -23,21 +24,21 @@ const WAITING_MAX: usize = 16;
 
 /// Where changes are told.
 pub(in crate::runtime) struct LevelTeller {
-    pub(in crate::runtime) ids: SummaryIds,
-    pub(in crate::runtime) urgent: mpsc::Sender<OutboxRequest>,
-    pub(in crate::runtime) outbox: mpsc::Sender<OutboxRequest>,
-    pub(in crate::runtime) publisher: watch::Receiver<Option<Publisher>>,
+    ids: SummaryIds,
+    urgent: mpsc::Sender<OutboxRequest>,
+    outbox: mpsc::Sender<OutboxRequest>,
+    publisher: watch::Receiver<Option<Publisher>>,
     /// `R/event/governor`.
-    pub(in crate::runtime) topic: String,
-    pub(in crate::runtime) origin: Origin,
-    pub(in crate::runtime) clock: SystemClock,
-    pub(in crate::runtime) metrics: Arc<Metrics>,
-    pub(in crate::runtime) waiting: Waiting,
+    topic: String,
+    origin: Origin,
+    clock: SystemClock,
+    metrics: Arc<Metrics>,
+    waiting: Waiting,
 }
 
 /// What has not been told yet.
 #[derive(Default)]
-pub(in crate::runtime) struct Waiting {
+struct Waiting {
     /// The level that was told last.
     told: Level,
     upstream: VecDeque<(Lane, Vec<u8>, EventTime)>,
@@ -45,6 +46,26 @@ pub(in crate::runtime) struct Waiting {
 }
 
 impl LevelTeller {
+    /// Tells them in this epoch of the outbox, alarms by the first way to it.
+    pub(in crate::runtime) fn new(
+        epoch: u32,
+        (urgent, outbox): (mpsc::Sender<OutboxRequest>, mpsc::Sender<OutboxRequest>),
+        publisher: watch::Receiver<Option<Publisher>>,
+        common: &Common,
+    ) -> Self {
+        Self {
+            ids: SummaryIds::of_levels(epoch),
+            urgent,
+            outbox,
+            publisher,
+            topic: common.topics.governor(),
+            origin: common.origin.clone(),
+            clock: common.clock.clone(),
+            metrics: Arc::clone(&common.metrics),
+            waiting: Waiting::default(),
+        }
+    }
+
     /// Tells a change, if there is one, and what has waited. Never waits: the governor must not stand still because a
     /// disk does.
     pub(in crate::runtime) fn tell(&mut self, status: &GovernorStatus) {

@@ -31,7 +31,6 @@ fn common() -> Common {
     let clock = SystemClock::start();
     Common {
         known: None,
-        instance: "0badcafe".to_owned(),
         metrics: Arc::new(Metrics::new()),
         pace: Pace::default(),
         progress: Arc::new(Progress::new(clock.uptime())),
