@@ -44,8 +44,6 @@ mod outbox;
 mod plan;
 mod plant;
 mod power_fail;
-#[cfg(test)]
-mod power_fail_tests;
 mod reading;
 mod retry;
 mod room;
@@ -60,6 +58,7 @@ mod target;
 mod text_row;
 mod threads;
 #[cfg(test)]
+#[path = "watchdog/tests.rs"]
 mod watchdog_tests;
 mod wiring;
 

@@ -118,3 +118,6 @@ impl<D: Disk> OutboxWorker<D> {
         self.flushed.send_replace(Some(flushed));
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -188,7 +188,7 @@ fn ten_thousand_hostile_commands_are_counted_and_nobody_else_notices() {
             metrics["tidegate_refused_commands_total"].as_u64()?,
         );
         let waiting = 500 - done.min(500) - (refused - HOSTILE).min(500);
-        (done >= 16 && done < 40 && waiting <= 32).then_some(())
+        ((16..40).contains(&done) && waiting <= 32).then_some(())
     });
     let answered = world.ear.all().iter().filter(|seen| seen.topic.contains("/cmd/health/f-")).count();
     assert!(answered < 500 + 2 * 40, "{answered}");

@@ -1,6 +1,7 @@
 //! The supply fails, and runs that crash.
 
 use rustix::process::Signal;
+use serde_json::Value;
 
 use crate::service::gateway::waiting;
 use crate::service::tap::{Seen, feed};
@@ -21,7 +22,7 @@ fn when_the_supply_fails_everything_is_on_the_disk_in_time() {
         last(seen, "status/outbox")
             .map(Seen::json)
             .map(|json| json["power_fail"].clone())
-            .filter(|found| found.is_object())
+            .filter(Value::is_object)
     });
     world.gateway.kill();
     println!("POWER-FAIL program: {flush}");
