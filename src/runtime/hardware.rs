@@ -84,9 +84,8 @@ pub fn attached(config: &Config, profile: &Profile) -> Result<HardwarePlan, Vec<
 
 /// Starts the threads that there is work for.
 pub(in crate::runtime) fn start_hardware(
-    plan: HardwarePlan,
+    (plan, streams): (HardwarePlan, Vec<MeasuredStream>),
     root: &Path,
-    streams: Vec<MeasuredStream>,
     (voice, on_power_fail): (HardwareVoice, OnPowerFail),
     stopping: watch::Receiver<bool>,
     common: &Common,

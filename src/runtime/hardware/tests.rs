@@ -90,7 +90,8 @@ impl Board {
         let (stopping, stopping_seen) = watch::channel(false);
         let (edge, edges) = mpsc::channel(4);
         let told = Arc::new(move |at| edge.try_send(at).unwrap());
-        let side = start_hardware(plan, root.path(), streams, (voice, told), stopping_seen, &common).unwrap();
+        let side =
+            start_hardware((plan, streams), root.path(), (voice, told), stopping_seen, &common).unwrap();
         Self { root, common, view, side, edges, stopping }
     }
 
