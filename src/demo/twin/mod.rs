@@ -7,16 +7,16 @@
 
 mod battery;
 mod board;
+mod cabinet;
 mod firmware;
 mod sensor;
 mod thermal;
 mod tree;
-mod twin;
 
 pub use battery::Battery;
 pub use board::{Board, Cooling, Point};
+pub use cabinet::{Outside, Twin};
 pub use firmware::Firmware;
 pub use sensor::{Sensor, SensorFault};
 pub use thermal::Thermal;
 pub use tree::{Content, TreeFile};
-pub use twin::{Outside, Twin};

@@ -29,7 +29,7 @@ pub enum Sensor {
     Unreadable,
 }
 
-/// Thousandths of a degree a step of the converter is worth, and its zero (Linux, drivers/thermal/broadcom/bcm2711_thermal.c and the slope and
+/// Thousandths of a degree a step of the converter is worth, and its zero (Linux, `drivers/thermal/broadcom/bcm2711_thermal.c` and the slope and
 /// offset of the BCM2711).
 const STEP: f32 = 487.0;
 const ZERO: f32 = 410_040.0;

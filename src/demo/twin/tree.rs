@@ -1,7 +1,7 @@
 //! The board as files below a root: what the kernel and the firmware would show of it.
 
+use crate::demo::twin::cabinet::Twin;
 use crate::demo::twin::sensor::Sensor;
-use crate::demo::twin::twin::Twin;
 use crate::units::Ratio;
 
 /// A file of the tree.
