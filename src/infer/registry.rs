@@ -172,7 +172,7 @@ impl Registry {
     pub fn expect(&mut self, manifest: Arc<Manifest>) -> Option<ModelId> {
         let variants = manifest.variants.iter().map(|variant| Arc::clone(&variant.name)).collect();
         let (id, state) = (Arc::clone(manifest.id()), ModelState::Unloaded);
-        let status = ModelStatus { id, state, variants, ..ModelStatus::default() };
+        let status = ModelStatus { id, variants, state, ..ModelStatus::default() };
         self.push(Slot::new(None, Some(manifest), status))
     }
 

@@ -142,17 +142,14 @@ impl Bench {
                 Standing::Not => None,
             };
             let worth_it = until.filter(|until| *until <= batch.deadline && until.since(now) <= RELOAD_MAX);
-            match worth_it.filter(|_| parked < PARKED_MAX && now <= batch.deadline) {
-                Some(until) => {
-                    *due = if until > now { until.min(*due) } else { *due };
-                    parked += 1;
-                    index += 1;
-                }
-                None => {
-                    let reason =
-                        if now > batch.deadline { FailureReason::Deadline } else { FailureReason::NoRoom };
-                    return Some(Next::Tell(refused(self.waiting.remove(index), reason, now)));
-                }
+            if let Some(until) = worth_it.filter(|_| parked < PARKED_MAX && now <= batch.deadline) {
+                *due = if until > now { until.min(*due) } else { *due };
+                parked += 1;
+                index += 1;
+            } else {
+                let reason =
+                    if now > batch.deadline { FailureReason::Deadline } else { FailureReason::NoRoom };
+                return Some(Next::Tell(refused(self.waiting.remove(index), reason, now)));
             }
         }
         None

@@ -105,16 +105,13 @@ fn ask<T>(
         let _booked = book(Purpose::Input);
         work(tools, &mut lent)
     };
-    match desk.take_back(number) {
-        Some(left) => {
-            let mut bench = left.bench;
-            bench.shelf.give_back(lent);
-            Some((bench, came))
-        }
-        None => {
-            desk.bring_back(lent);
-            None
-        }
+    if let Some(left) = desk.take_back(number) {
+        let mut bench = left.bench;
+        bench.shelf.give_back(lent);
+        Some((bench, came))
+    } else {
+        desk.bring_back(lent);
+        None
     }
 }
 

@@ -115,7 +115,7 @@ async fn supervise(
             _ = &mut service.analyze => break Err(RunError::Ended("analyze")),
             _ = &mut service.forward => break Err(RunError::Ended("forward")),
             _ = &mut service.governor => break Err(RunError::Ended("governor")),
-            ended = &mut service.infer => break Err(infer_ended(ended)),
+            ended = &mut service.infer => break Err(infer_ended(&ended)),
             _ = &mut service.status => break Err(RunError::Ended("status")),
             _ = &mut service.operations => break Err(RunError::Ended("operations")),
             // Whatever comes now is no crash.
@@ -197,9 +197,9 @@ fn outbox_ended(ended: Result<Result<(), OutboxError>, oneshot::error::RecvError
     }
 }
 
-fn infer_ended(ended: Result<Result<(), InferLost>, JoinError>) -> RunError {
+fn infer_ended(ended: &Result<Result<(), InferLost>, JoinError>) -> RunError {
     match ended {
-        Ok(Err(lost @ InferLost::Hung)) => RunError::Infer(lost),
+        Ok(Err(InferLost::Hung)) => RunError::Infer(InferLost::Hung),
         Ok(Err(InferLost::Ended) | Ok(())) | Err(_) => RunError::Ended("infer"),
     }
 }

@@ -30,7 +30,6 @@ const PATIENCE: Duration = Duration::from_secs(20);
 fn common() -> Common {
     let clock = SystemClock::start();
     Common {
-        instance: "0badcafe".to_owned(),
         known: None,
         instance: "0badcafe".to_owned(),
         metrics: Arc::new(Metrics::new()),
