@@ -23,6 +23,10 @@ const TURN: Duration = Duration::from_millis(50);
 /// A line that cannot be used is tried again after this.
 const RETRY: Duration = Duration::from_mins(1);
 
+/// A contact that bounces, or an input that floats: the end of the supply is told once in this time, each flushes to the
+/// disk. Its first edge is told at once.
+const BOUNCE: Duration = Duration::from_secs(1);
+
 /// The state of the door is told this often beside each change, so that its windows fill.
 const DOOR_PERIOD: Duration = Duration::from_secs(1);
 
@@ -34,6 +38,7 @@ pub(in crate::runtime::hardware) struct LinesWorker {
     led: Option<Slot<OutputLine>>,
     relay: Option<Slot<OutputLine>>,
     inputs: Vec<(InputLine, Slot<InputPin>)>,
+    supply: SupplyEnd,
     watchdog: Option<WatchdogSlot>,
     rhythm: (LedPattern, Uptime),
     hold: Relay,
@@ -55,8 +60,16 @@ struct Slot<T> {
     at_fault: bool,
 }
 
+/// What was told of the end of the supply, and when.
+struct SupplyEnd {
+    told: bool,
+    quiet_until: Uptime,
+}
+
 struct WatchdogSlot {
+    name: String,
     device: Option<WatchdogDevice>,
+    retry: Uptime,
     at_fault: bool,
 }
 
@@ -93,14 +106,15 @@ impl LinesWorker {
         let lines = &plan.lines;
         let now = outlets.clock.uptime();
         let inputs = [(InputLine::PowerFail, &lines.power_fail), (InputLine::Door, &lines.door)];
-        let mut worker = Self {
+        Self {
             led: lines.status_led.clone().map(|line| Slot::new("status_led", line)),
             relay: lines.alarm_relay.clone().map(|line| Slot::new("alarm_relay", line)),
             inputs: inputs
                 .into_iter()
                 .filter_map(|(input, line)| Some((input, Slot::new(input.as_str(), line.clone()?))))
                 .collect(),
-            watchdog: None,
+            supply: SupplyEnd { told: false, quiet_until: Uptime::ZERO },
+            watchdog: plan.watchdog.clone().map(WatchdogSlot::new),
             rhythm: (LedPattern::Off, now),
             hold: Relay::default(),
             door_due: now,
@@ -108,9 +122,7 @@ impl LinesWorker {
             outlets,
             commands,
             closing,
-        };
-        worker.watchdog = plan.watchdog.as_deref().map(|device| worker.arm(device));
-        worker
+        }
     }
 
     /// Runs until the gateway ends or is gone.
@@ -137,13 +149,17 @@ impl LinesWorker {
     /// Takes the lines that are not taken yet.
     fn open(&mut self, now: Uptime) {
         let (root, outlets) = (&self.root, &self.outlets);
+        if let Some(slot) = &mut self.watchdog {
+            slot.arm(now, root, outlets);
+        }
         for slot in self.led.iter_mut().chain(&mut self.relay) {
             slot.open(now, outlets, |line| OutputLine::open(root, line));
         }
         for (input, slot) in &mut self.inputs {
             let is_new =
                 slot.open(now, outlets, |line| InputPin::open(root, line, *input == InputLine::Door));
-            if is_new && slot.pin.as_ref().is_some_and(InputPin::told) {
+            let is_door = *input == InputLine::Door;
+            if is_door && is_new && slot.pin.as_ref().is_some_and(InputPin::told) {
                 outlets.take(HardwareReport::Edge { line: *input, state: true, at: now.0 });
             }
         }
@@ -185,7 +201,11 @@ impl LinesWorker {
                 }
             };
             let state = pin.told();
-            if changed.is_some() {
+            let is_told = match input {
+                InputLine::PowerFail => self.supply.tells(state, now),
+                InputLine::Door => changed.is_some(),
+            };
+            if is_told {
                 self.outlets.take(HardwareReport::Edge { line: *input, state, at: now.0 });
             }
             if *input == InputLine::Door && (door_is_due || changed.is_some()) {
@@ -199,24 +219,9 @@ impl LinesWorker {
         }
     }
 
-    fn arm(&self, device: &str) -> WatchdogSlot {
-        match WatchdogDevice::open(&self.root, device) {
-            Ok(device) => WatchdogSlot { device: Some(device), at_fault: false },
-            Err(error) => {
-                complain(&self.outlets, "watchdog", Some(&error.to_string()));
-                WatchdogSlot { device: None, at_fault: true }
-            }
-        }
-    }
-
     fn feed(&mut self) {
-        let Some(slot) = &mut self.watchdog else { return };
-        let Some(device) = &mut slot.device else { return };
-        let fed = device.feed();
-        let failed = fed.is_err();
-        if failed != slot.at_fault {
-            slot.at_fault = failed;
-            complain(&self.outlets, "watchdog", fed.err().map(|error| error.to_string()).as_deref());
+        if let Some(slot) = &mut self.watchdog {
+            slot.feed(&self.outlets);
         }
     }
 
@@ -230,6 +235,55 @@ impl LinesWorker {
             && let Err(error) = device.close()
         {
             complain(&self.outlets, "watchdog", Some(&error.to_string()));
+        }
+    }
+}
+
+impl SupplyEnd {
+    /// Whether this state is to be told now.
+    fn tells(&mut self, ends: bool, now: Uptime) -> bool {
+        let tells = ends != self.told && now >= self.quiet_until;
+        if tells {
+            self.told = ends;
+        }
+        if tells && ends {
+            self.quiet_until = now.after(BOUNCE);
+        }
+        tells
+    }
+}
+
+impl WatchdogSlot {
+    fn new(name: String) -> Self {
+        Self { name, device: None, retry: Uptime::ZERO, at_fault: false }
+    }
+
+    /// Opens it, which arms it, if it is not open and it is time to try: its driver may be loaded later than we are started.
+    fn arm(&mut self, now: Uptime, root: &Path, outlets: &Outlets) {
+        if self.device.is_some() || now < self.retry {
+            return;
+        }
+        self.retry = now.after(RETRY);
+        let why = match WatchdogDevice::open(root, &self.name) {
+            Ok(device) => {
+                self.device = Some(device);
+                None
+            }
+            Err(error) => Some(error.to_string()),
+        };
+        self.tell(why.as_deref(), outlets);
+    }
+
+    fn feed(&mut self, outlets: &Outlets) {
+        let Some(device) = &mut self.device else { return };
+        let fed = device.feed();
+        self.tell(fed.err().map(|error| error.to_string()).as_deref(), outlets);
+    }
+
+    /// Tells a fault when it begins and when it ends.
+    fn tell(&mut self, why: Option<&str>, outlets: &Outlets) {
+        if why.is_some() != std::mem::replace(&mut self.at_fault, why.is_some()) {
+            complain(outlets, "watchdog", why);
         }
     }
 }
