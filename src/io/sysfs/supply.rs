@@ -53,7 +53,9 @@ fn supply(folder: &Path) -> Option<PowerSupply> {
     if word("scope").as_deref() == Some("Device") {
         return None;
     }
-    let micro = |file: &str| sensed(folder, file, |micros: f32| Some(micros.abs() / 1e6));
+    let micro = |file: &str| {
+        sensed(folder, file, |micros: f32| Some(micros.abs() / 1e6).filter(|value| value.is_finite()))
+    };
     let (voltage, current) = (micro("voltage_now"), micro("current_now"));
     let power = match (micro("power_now"), voltage, current) {
         (Sensed::Absent, Sensed::Known(volts), Sensed::Known(amperes)) => Sensed::Known(volts * amperes),
@@ -148,6 +150,15 @@ mod tests {
     );
     const MOUSE: (&str, &[(&str, &str)]) =
         ("hid-1", &[("type", "Battery"), ("scope", "Device"), ("status", "Discharging"), ("capacity", "3")]);
+
+    #[test]
+    fn what_is_no_number_is_lost_not_a_voltage() {
+        for nonsense in ["nan", "inf", "1e39", "", "twelve"] {
+            let files = &[("type", "Battery"), ("voltage_now", nonsense), ("power_now", nonsense)];
+            let power = reading(&[("BAT0", &[("status", "Discharging"), files[0], files[1], files[2]])]);
+            assert_eq!((power.voltage, power.draw), (Sensed::Lost, Sensed::Lost), "{nonsense:?}");
+        }
+    }
 
     #[test]
     fn mains_and_batteries_of_the_board_say_what_feeds_it() {
