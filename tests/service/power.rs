@@ -44,7 +44,7 @@ fn a_supply_that_fails_during_the_start_ends_nothing() {
     // The board is recognised before the models are examined.
     while !world.gateway.log().get(before..).is_some_and(|log| log.contains("recognised the board")) {
         assert!(world.gateway.is_running());
-        std::thread::sleep(std::time::Duration::from_millis(1));
+        std::thread::yield_now();
     }
     world.gateway.signal(Signal::POWER);
     world.online(mark);
