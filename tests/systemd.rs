@@ -57,7 +57,7 @@ fn threads(folder: &Path, found: &mut BTreeSet<String>) {
             threads(&path, found);
         } else {
             let text = fs::read_to_string(&path).unwrap();
-            let text = text.split("#[cfg(test)]").next().unwrap();
+            let text = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
             found.extend(text.split('"').filter(|word| word.starts_with("tg-")).map(str::to_owned));
         }
     }
