@@ -254,7 +254,7 @@ mod tests {
         while order.len() < 2 {
             bench.look(Vec::new(), Uptime::ZERO);
             let from = clock.uptime();
-            let urgent = |priority| if priority == Priority::Alarm { 0 } else { 1 };
+            let urgent = |priority| i32::from(priority != Priority::Alarm);
             match bench.next(&streams, Uptime::ZERO, FAR) {
                 Next::Judge(batch) => {
                     let (mut lent, _) = bench.shelf.lend(TAGGER);
