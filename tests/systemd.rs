@@ -2,7 +2,9 @@
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test program")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
 
 use tidegate::config::{Config, DEFAULT_CONFIG};
 use tidegate::runtime::{ADMISSION_SECONDS, DRAIN_TOTAL};
@@ -41,6 +43,65 @@ fn starting_may_take_as_long_as_the_examination_of_several_models() {
 #[test]
 fn stopping_may_take_as_long_as_the_drain() {
     assert!(number("TimeoutStopSec") > DRAIN_TOTAL.as_secs());
+}
+
+/// Names of the threads the service starts, as its sources spell them.
+fn threads(folder: &Path, found: &mut BTreeSet<String>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        // Other commands and tests have threads of their own.
+        if path.ends_with("runtime/commands") || path.to_string_lossy().ends_with("tests.rs") {
+            continue;
+        }
+        if path.is_dir() {
+            threads(&path, found);
+        } else {
+            let text = fs::read_to_string(&path).unwrap();
+            let text = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
+            found.extend(text.split('"').filter(|word| word.starts_with("tg-")).map(str::to_owned));
+        }
+    }
+}
+
+#[test]
+fn every_thread_finds_room_below_the_limit_of_tasks() {
+    let mut named = BTreeSet::new();
+    for room in ["io", "runtime"] {
+        threads(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(room), &mut named);
+    }
+    assert!(named.contains("tg-lines") && named.contains("tg-load"), "{named:?}");
+    // The main one, two that models hold for ever, the child that examines a model.
+    let at_once = named.len() as u64 + 4;
+    // As many again for names that are looked up, each on a thread that may be slow to return.
+    assert!(number("TasksMax") >= 2 * at_once, "{at_once} at once");
+}
+
+#[test]
+fn the_sandbox_hides_nothing_the_governor_reads() {
+    let unit = unit();
+    // /proc/meminfo and /proc/pressure; /sys/class; the control group of the service.
+    for hiding in ["ProcSubset", "InaccessiblePaths", "TemporaryFileSystem", "RootDirectory", "RootImage"] {
+        assert!(!unit.contains_key(hiding), "{hiding}");
+    }
+    for readable in ["ProtectKernelTunables", "ProtectControlGroups"] {
+        assert_eq!(unit[readable], "yes", "{readable}: anything else may take it away altogether");
+    }
+}
+
+#[test]
+fn devices_are_hidden_but_for_the_drop_in() {
+    let drop_in = include_str!("../systemd/hardware.conf");
+    assert_eq!(unit()["PrivateDevices"], "yes");
+    for line in [
+        "PrivateDevices=no",
+        "DevicePolicy=closed",
+        "DeviceAllow=char-i2c rw",
+        "DeviceAllow=char-gpiochip rw",
+        "SupplementaryGroups=i2c gpio",
+        "# DeviceAllow=/dev/watchdog0 rw",
+    ] {
+        assert!(drop_in.lines().any(|known| known == line), "{line}");
+    }
 }
 
 #[test]

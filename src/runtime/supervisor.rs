@@ -69,8 +69,11 @@ pub fn run(config: &Config, options: Options) -> Result<(), RunError> {
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(RunError::Start)?;
     let mut starts = StartLog::begin(&config.gateway.state_dir, &SystemClock::start());
     let ended = runtime.block_on(async {
+        // What tools of a battery-backed supply send, beside the input on a pin. From the beginning on: to be ended by it
+        // while the models are examined would look like a crash.
+        let power = signal(SignalKind::from_raw(Signal::POWER.as_raw())).map_err(RunError::Start)?;
         let service = wire(config, &options, starts.is_safe())?;
-        supervise(service, options.stop, &mut starts).await
+        supervise(service, options.stop, power, &mut starts).await
     });
     if is_orderly(&ended) {
         starts.end();
@@ -90,12 +93,11 @@ fn is_orderly(ended: &Result<(), RunError>) -> bool {
 async fn supervise(
     mut service: Service,
     stop: Option<oneshot::Receiver<()>>,
+    mut power: tokio::signal::unix::Signal,
     starts: &mut StartLog,
 ) -> Result<(), RunError> {
     let mut terminate = signal(SignalKind::terminate()).map_err(RunError::Start)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(RunError::Start)?;
-    // What tools of a battery-backed supply send, beside the input on a pin.
-    let mut power = signal(SignalKind::from_raw(Signal::POWER.as_raw())).map_err(RunError::Start)?;
     let mut stop = std::pin::pin!(async {
         match stop {
             Some(stop) => drop(stop.await),

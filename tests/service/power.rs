@@ -31,6 +31,26 @@ fn when_the_supply_fails_everything_is_on_the_disk_in_time() {
     assert_eq!(waiting(&world.gateway.path("state/outbox")).len(), 300);
 }
 
+/// It ended the program, which counted as a crash: nobody listened for it before the models had been examined.
+#[test]
+fn a_supply_that_fails_during_the_start_ends_nothing() {
+    let redactor = concat!(env!("CARGO_MANIFEST_DIR"), "/models/redactor");
+    let config = format!("[[models]]\nname = \"redactor\"\npath = \"{redactor}\"\n");
+    let mut world = World::start(&Plan { config, ..Plan::default() });
+    world.gateway.kill();
+    let before = world.gateway.log().len();
+    let mark = world.ear.mark();
+    world.gateway.launch();
+    // The board is recognised before the models are examined.
+    while !world.gateway.log().get(before..).is_some_and(|log| log.contains("recognised the board")) {
+        assert!(world.gateway.is_running());
+        std::thread::yield_now();
+    }
+    world.gateway.signal(Signal::POWER);
+    world.online(mark);
+    assert!(world.gateway.is_running());
+}
+
 #[test]
 fn after_five_crashes_the_gateway_starts_without_models_says_why_and_delivers() {
     let models = tempfile::tempdir().unwrap();

@@ -39,7 +39,9 @@ pub(in crate::cli::selftest) fn examine(profile: &Profile, root: &Path) -> Vec<F
     };
     let clock = match sysfs.time_synchronized() {
         Ok(true) => Finding::ok("clock", "set from the network"),
-        Ok(false) => Finding::absent("clock", "not set yet: times are marked as unsure until it is"),
+        Ok(false) => {
+            Finding::absent("clock", "no time service has confirmed it: events say so until one has")
+        }
         Err(error) => crate::cli::selftest::board::unreadable("clock", &error),
     };
     vec![process, system, group, pressure, clock]

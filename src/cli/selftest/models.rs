@@ -3,6 +3,7 @@
 use crate::cli::selftest::board::chain;
 use crate::cli::selftest::finding::Finding;
 use crate::config::Config;
+use crate::infer::VariantReport;
 use crate::io::admission::Admission;
 use crate::runtime::{ADMISSION_MEMORY, ADMISSION_SECONDS};
 use crate::units::Bytes;
@@ -22,14 +23,20 @@ pub(in crate::cli::selftest) fn examine(config: Option<&Config>) -> Vec<Finding>
             Ok(admitted) => {
                 let variants = &admitted.report().variants;
                 let cases: u64 = variants.iter().map(|variant| variant.golden_cases).sum();
-                let memory = variants.iter().map(|variant| variant.memory_bytes).max().unwrap_or_default();
+                let memory = variants.iter().map(memory).max().unwrap_or_default();
                 let (id, count) = (admitted.manifest().id(), variants.len());
+                let forms = if count == 1 { "variant" } else { "variants" };
                 let read =
-                    format!("{id}, {count} variants, {cases} golden cases reproduced, {}", Bytes(memory));
+                    format!("{id}, {count} {forms}, {cases} golden cases reproduced, {}", Bytes(memory));
                 Finding::ok(thing, read)
             }
             Err(error) => Finding::fault(thing, "refused", chain(&error)),
         }
     });
     examined.collect()
+}
+
+/// What a form keeps, as `check` counts it: measured, or predicted where nothing could be.
+fn memory(variant: &VariantReport) -> u64 {
+    if variant.memory_measured == 0 { variant.memory_bytes } else { variant.memory_measured }
 }

@@ -11,6 +11,7 @@ use crate::cli::model::new::FILL_IN;
 use crate::config::StreamSettings;
 use crate::distill::ForwardEvents;
 use crate::egress::Entities;
+use crate::governor::energy;
 use crate::infer::manifest::{Manifest, Scope, Score, Task};
 use crate::infer::{Digest, VariantReport};
 use crate::units::Bytes;
@@ -260,12 +261,18 @@ fn cost(facts: &Facts<'_>) -> Answer {
         let fits = memory <= budget.memory.0 && share.is_none_or(|share| share <= f64::from(budget.cpu));
         verdict = if fits { "within the budget" } else { "beyond the budget" };
     }
-    lines.push("energy: no board file knows it; measure at the supply".to_owned());
+    let core = facts.board.and_then(|board| board.power).map(|power| power.core);
+    let energy = core.map(|core| energy(Duration::from_nanos(timing.p50), core).0 * 1e3);
+    lines.push(energy.map_or("energy: no board file knows it; measure at the supply".to_owned(), |energy| {
+        format!(
+            "{energy:.3} mJ an input, by the watts of a busy core of the board and the time of this machine"
+        )
+    }));
     let figures = json!({
         "memory_bytes": memory, "memory_is": measured, "file_bytes": facts.bytes, "parameters": report.parameters,
         "operations": report.operations, "per_second": timing.per_second(1).round(), "rate": facts.rate,
         "core_share": share, "board": facts.board.map(|board| board.name.as_str()),
-        "budget_bytes": facts.board.map(|board| board.budget.memory.0), "energy": Value::Null,
+        "budget_bytes": facts.board.map(|board| board.budget.memory.0), "energy_mj": energy,
     });
     Answer { question: "What does it cost on this board?", key: "cost", verdict, lines, figures }
 }
