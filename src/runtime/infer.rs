@@ -100,7 +100,8 @@ fn ask<T>(
     let patience = PATIENCE + PATIENCE_RUNS * bench.shelf.spent(model);
     let (mut lent, shown) = bench.shelf.lend(model);
     let desk = Arc::clone(&tools.desk);
-    let number = desk.leave(bench, Turn { model, shown, if_hung, patience }, tools.clock.uptime());
+    let turn = Turn { model, shown, if_hung, patience, pulse: tools.pulse.clone() };
+    let number = desk.leave(bench, turn, tools.clock.uptime());
     let came = {
         let _booked = book(Purpose::Input);
         work(tools, &mut lent)
@@ -189,6 +190,21 @@ mod tests {
         let (model, priority) = (work[0].model, work[0].priority);
         let deadline = work.iter().map(|work| work.deadline).max().unwrap();
         Batch { ticket: 0, model, variant: VariantRule::Best, priority, deadline, work }
+    }
+
+    #[test]
+    fn a_thread_that_was_left_behind_does_not_vouch_for_the_model_of_its_successor() {
+        let (_send, work_seen) = mpsc::channel(1);
+        let InferWorker { bench, tools, .. } = worker(work_seen, mpsc::channel(1).0);
+        let behind = Tools::new(Arc::clone(&tools.streams), tools.clock.clone(), Arc::clone(&tools.desk));
+        let if_hung = lost(&batch(vec![work(0, 0, [1.0, 4.0], Uptime::ZERO)]));
+        let (patience, pulse) = (Duration::from_secs(1), tools.pulse.clone());
+        let turn = Turn { model: ModelId(0), shown: None, if_hung, patience, pulse };
+        let desk = &tools.desk;
+        desk.leave(bench, turn, Uptime::ZERO);
+        let later = Uptime::ZERO.after(Duration::from_secs(9));
+        behind.pulse.beat(later);
+        assert!(desk.give_up(later, Duration::ZERO).is_some(), "the model has been silent for 9 s");
     }
 
     #[tokio::test]
