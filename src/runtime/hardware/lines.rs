@@ -13,7 +13,7 @@ use crate::device::seam::{
     VALUES_MAX, text,
 };
 use crate::io::devices::{InputPin, LineError, OutputLine, wait_for_edge};
-use crate::io::watchdog_device::WatchdogDevice;
+use crate::io::watchdog_device::{WatchdogDevice, WatchdogError};
 use crate::runtime::hardware::outlets::Outlets;
 use crate::runtime::retry::best_effort;
 
@@ -33,7 +33,7 @@ const END_MAX: Duration = Duration::from_secs(1);
 pub(in crate::runtime::hardware) struct LinesWorker {
     led: Option<Slot<OutputLine>>,
     relay: Option<Slot<OutputLine>>,
-    inputs: Vec<(InputLine, Slot<InputPin>)>,
+    inputs: Vec<Input>,
     watchdog: Option<WatchdogSlot>,
     rhythm: (LedPattern, Uptime),
     hold: Relay,
@@ -55,8 +55,18 @@ struct Slot<T> {
     at_fault: bool,
 }
 
+struct Input {
+    line: InputLine,
+    slot: Slot<InputPin>,
+    /// What was told of it last, whatever became of the line since.
+    said: bool,
+}
+
+/// The watchdog: armed by the first feeding, so that a gateway that cannot start does not make the board boot for ever.
 struct WatchdogSlot {
+    path: String,
     device: Option<WatchdogDevice>,
+    retry: Uptime,
     at_fault: bool,
 }
 
@@ -93,14 +103,14 @@ impl LinesWorker {
         let lines = &plan.lines;
         let now = outlets.clock.uptime();
         let inputs = [(InputLine::PowerFail, &lines.power_fail), (InputLine::Door, &lines.door)];
-        let mut worker = Self {
+        let input = |(input, line): (InputLine, &Option<Line>)| {
+            Some(Input { line: input, slot: Slot::new(input.as_str(), line.clone()?), said: false })
+        };
+        Self {
             led: lines.status_led.clone().map(|line| Slot::new("status_led", line)),
             relay: lines.alarm_relay.clone().map(|line| Slot::new("alarm_relay", line)),
-            inputs: inputs
-                .into_iter()
-                .filter_map(|(input, line)| Some((input, Slot::new(input.as_str(), line.clone()?))))
-                .collect(),
-            watchdog: None,
+            inputs: inputs.into_iter().filter_map(input).collect(),
+            watchdog: plan.watchdog.clone().map(WatchdogSlot::new),
             rhythm: (LedPattern::Off, now),
             hold: Relay::default(),
             door_due: now,
@@ -108,9 +118,7 @@ impl LinesWorker {
             outlets,
             commands,
             closing,
-        };
-        worker.watchdog = plan.watchdog.as_deref().map(|device| worker.arm(device));
-        worker
+        }
     }
 
     /// Runs until the gateway ends or is gone.
@@ -129,7 +137,8 @@ impl LinesWorker {
                 self.close(orderly.unwrap_or(false));
                 return;
             }
-            let pins: Vec<&InputPin> = self.inputs.iter().filter_map(|(_, slot)| slot.pin.as_ref()).collect();
+            let pins: Vec<&InputPin> =
+                self.inputs.iter().filter_map(|input| input.slot.pin.as_ref()).collect();
             wait_for_edge(&pins, blink.min(TURN));
         }
     }
@@ -140,11 +149,12 @@ impl LinesWorker {
         for slot in self.led.iter_mut().chain(&mut self.relay) {
             slot.open(now, outlets, |line| OutputLine::open(root, line));
         }
-        for (input, slot) in &mut self.inputs {
-            let is_new =
-                slot.open(now, outlets, |line| InputPin::open(root, line, *input == InputLine::Door));
-            if is_new && slot.pin.as_ref().is_some_and(InputPin::told) {
-                outlets.take(HardwareReport::Edge { line: *input, state: true, at: now.0 });
+        for Input { line: input, slot, said } in &mut self.inputs {
+            slot.open(now, outlets, |line| InputPin::open(root, line, *input == InputLine::Door));
+            // What changed while the line could not be read is told now: a supply that is back must not stay ended.
+            let state = slot.pin.as_ref().map_or(*said, InputPin::told);
+            if std::mem::replace(said, state) != state {
+                outlets.take(HardwareReport::Edge { line: *input, state, at: now.0 });
             }
         }
     }
@@ -154,7 +164,7 @@ impl LinesWorker {
             HardwareCommand::Led(pattern) if pattern != self.rhythm.0 => self.rhythm = (pattern, now),
             HardwareCommand::Led(_) => {}
             HardwareCommand::Relay(state) => self.hold.ask(state, now),
-            HardwareCommand::FeedWatchdog => self.feed(),
+            HardwareCommand::FeedWatchdog => self.feed(now),
         }
     }
 
@@ -175,7 +185,7 @@ impl LinesWorker {
     /// Tells what changed at the inputs, and the door now and then.
     fn look(&mut self, now: Uptime) {
         let door_is_due = now >= self.door_due && self.outlets.is_measured(DOOR);
-        for (input, slot) in &mut self.inputs {
+        for Input { line: input, slot, said } in &mut self.inputs {
             let Some(pin) = &mut slot.pin else { continue };
             let changed = match pin.change() {
                 Ok(changed) => changed,
@@ -186,6 +196,7 @@ impl LinesWorker {
             };
             let state = pin.told();
             if changed.is_some() {
+                *said = state;
                 self.outlets.take(HardwareReport::Edge { line: *input, state, at: now.0 });
             }
             if *input == InputLine::Door && (door_is_due || changed.is_some()) {
@@ -199,20 +210,15 @@ impl LinesWorker {
         }
     }
 
-    fn arm(&self, device: &str) -> WatchdogSlot {
-        match WatchdogDevice::open(&self.root, device) {
-            Ok(device) => WatchdogSlot { device: Some(device), at_fault: false },
-            Err(error) => {
-                complain(&self.outlets, "watchdog", Some(&error.to_string()));
-                WatchdogSlot { device: None, at_fault: true }
-            }
-        }
-    }
-
-    fn feed(&mut self) {
+    fn feed(&mut self, now: Uptime) {
         let Some(slot) = &mut self.watchdog else { return };
-        let Some(device) = &mut slot.device else { return };
-        let fed = device.feed();
+        if slot.device.is_none() && now < slot.retry {
+            return;
+        }
+        let fed = slot.feed(&self.root);
+        if fed.is_err() {
+            slot.retry = now.after(RETRY);
+        }
         let failed = fed.is_err();
         if failed != slot.at_fault {
             slot.at_fault = failed;
@@ -234,20 +240,30 @@ impl LinesWorker {
     }
 }
 
+impl WatchdogSlot {
+    fn new(path: String) -> Self {
+        Self { path, device: None, retry: Uptime::ZERO, at_fault: false }
+    }
+
+    /// Puts the reset off; arms it first where it is not.
+    fn feed(&mut self, root: &Path) -> Result<(), WatchdogError> {
+        let device = match &mut self.device {
+            Some(device) => device,
+            none => none.insert(WatchdogDevice::open(root, &self.path)?),
+        };
+        device.feed()
+    }
+}
+
 impl<T> Slot<T> {
     fn new(what: &'static str, line: Line) -> Self {
         Self { what, line, pin: None, shown: None, retry: Uptime::ZERO, at_fault: false }
     }
 
-    /// Takes the line if it is not taken and it is time to try; true when it was taken now.
-    fn open(
-        &mut self,
-        now: Uptime,
-        outlets: &Outlets,
-        open: impl FnOnce(&Line) -> Result<T, LineError>,
-    ) -> bool {
+    /// Takes the line if it is not taken and it is time to try.
+    fn open(&mut self, now: Uptime, outlets: &Outlets, open: impl FnOnce(&Line) -> Result<T, LineError>) {
         if self.pin.is_some() || now < self.retry {
-            return false;
+            return;
         }
         match open(&self.line) {
             Ok(pin) => {
@@ -255,12 +271,8 @@ impl<T> Slot<T> {
                 if std::mem::take(&mut self.at_fault) {
                     complain(outlets, self.what, None);
                 }
-                true
             }
-            Err(error) => {
-                self.fail(now, &error, outlets);
-                false
-            }
+            Err(error) => self.fail(now, &error, outlets),
         }
     }
 
@@ -290,4 +302,68 @@ fn complain(outlets: &Outlets, what: &str, why: Option<&str>) {
     let what = if what == "watchdog" { what.to_owned() } else { format!("line {what}") };
     let fault = HardwareFault { what: text(&what), why: why.map(text) };
     outlets.take(HardwareReport::Fault(fault));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::board::Lines;
+    use crate::runtime::hardware::tests::{line, outlets};
+
+    fn at(seconds: u64) -> Uptime {
+        Uptime::ZERO.after(Duration::from_secs(seconds))
+    }
+
+    fn worker(plan: &HardwarePlan, root: &Path) -> LinesWorker {
+        let (outlets, _) = outlets();
+        LinesWorker::new(plan, root, outlets, (mpsc::channel(1).1, watch::channel(None).1))
+    }
+
+    #[test]
+    fn a_supply_that_came_back_while_its_line_could_not_be_read_is_back() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = root.path().join("gpio/gpiochip0");
+        let file = folder.join("22");
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(&file, "1").unwrap();
+        let lines = Lines { power_fail: Some(line(22)), ..Lines::default() };
+        let mut worker = worker(&HardwarePlan { lines, ..HardwarePlan::default() }, root.path());
+        let view = worker.outlets.voice.view();
+        let is_failing = || view.current(Uptime::ZERO).power.failing;
+        worker.open(at(100));
+        assert!(is_failing());
+        std::fs::remove_file(&file).unwrap();
+        std::fs::create_dir(&file).unwrap();
+        worker.look(at(101));
+        assert!(is_failing(), "a line that cannot be read is no supply");
+        std::fs::remove_dir(&file).unwrap();
+        std::fs::write(&file, "0").unwrap();
+        worker.open(at(102).after(RETRY));
+        assert!(!is_failing());
+    }
+
+    #[test]
+    fn the_watchdog_is_armed_by_the_first_feeding_and_tried_again_where_it_was_not_there() {
+        let root = tempfile::tempdir().unwrap();
+        let plan = HardwarePlan { watchdog: Some("/dev/watchdog0".to_owned()), ..HardwarePlan::default() };
+        let mut worker = worker(&plan, root.path());
+        assert!(worker.outlets.faults.borrow().is_empty(), "it was not even looked at");
+        worker.feed(at(100));
+        assert!(worker.outlets.faults.borrow().contains_key("watchdog"));
+        let driver = root.path().join("sys/class/watchdog/watchdog0");
+        let device = root.path().join("dev/watchdog0");
+        for folder in [&driver, &root.path().join("dev")] {
+            std::fs::create_dir_all(folder).unwrap();
+        }
+        std::fs::write(driver.join("timeout"), "15\n").unwrap();
+        std::fs::write(&device, "").unwrap();
+        let told = || std::fs::read_to_string(&device).unwrap();
+        worker.feed(at(101));
+        assert_eq!(told(), "", "not yet");
+        worker.feed(at(101).after(RETRY));
+        assert_eq!(told(), "\n");
+        assert!(worker.outlets.faults.borrow().is_empty());
+        worker.close(true);
+        assert_eq!(told(), "\nV");
+    }
 }

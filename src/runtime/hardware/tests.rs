@@ -54,7 +54,7 @@ fn sensor(name: &str, address: u8, role: SensorRole) -> SensorPlan {
     }
 }
 
-fn line(offset: u32) -> Line {
+pub(in crate::runtime::hardware) fn line(offset: u32) -> Line {
     Line { chip: "gpiochip0".to_owned(), offset, active_low: false }
 }
 
@@ -229,7 +229,7 @@ async fn a_door_is_a_stream_of_its_state_and_of_each_change() {
 }
 
 /// Outlets without threads, and what they feed.
-fn outlets() -> (Outlets, Measurements) {
+pub(in crate::runtime::hardware) fn outlets() -> (Outlets, Measurements) {
     let (samples, samples_seen) = mpsc::channel(SAMPLES_MAX);
     let counts = Arc::new(Counts::default());
     let plan =
