@@ -223,7 +223,10 @@ mod tests {
         tokio::task::yield_now().await;
         let number = leave(bench, &tools, Duration::from_millis(1));
         // The whole process stands still.
-        std::thread::sleep(Duration::from_secs(1));
+        let stopped = tools.clock.uptime();
+        while tools.clock.uptime().since(stopped) < Duration::from_secs(1) {
+            std::hint::spin_loop();
+        }
         tokio::time::sleep(Duration::from_millis(1)).await;
         assert!(tools.desk.take_back(number).is_some(), "given up by a look that came a second late");
         watching.abort();
