@@ -157,7 +157,7 @@ impl Bench {
             let temperature = Some(Celsius(60.0 + (second % 40) as f32 / 4.0));
             governor.observe(Readings { at, temperature, trip: TRIP, ..Readings::default() });
         }
-        let look = (self.clock.thread_time() - before) / LOOKS;
+        let look = self.clock.thread_time().checked_sub(before).unwrap() / LOOKS;
         let ((piece, pieces_per_second), (flooded, _)) = (self.piece(TOGETHER), self.piece(1));
         json!({
             "look_ns": nanos(look), "piece_ns": nanos(piece), "pieces_per_second": pieces_per_second,
@@ -195,7 +195,8 @@ impl Bench {
                 brain.settle(batch, Duration::from_micros(10), now);
             }
         }
-        let each = (self.clock.thread_time() - before) / u32::try_from(ROUNDS * TOGETHER).unwrap();
+        let each =
+            self.clock.thread_time().checked_sub(before).unwrap() / u32::try_from(ROUNDS * TOGETHER).unwrap();
         let a_second: f64 = scene.feeds.iter().map(|feed| 1.0 / feed.every.as_secs_f64()).sum();
         (each, a_second * f64::from(GROUP * SLOWER))
     }
@@ -220,7 +221,7 @@ fn told(record: &Record) -> Value {
     json!({
         "offered": group(record.offered), "useful": group(record.useful), "late": group(record.late),
         "peak": round(record.peak), "changes": record.changes.len(), "slowed_s": record.slowed.as_secs(),
-        "alarm_p99_ms": round(record.alarm_quantile(0.99).as_secs_f32() * 1e3), "alarm_deadline_ms": deadline.as_millis() as u64,
+        "alarm_p99_ms": round(record.alarm_quantile(0.99).as_secs_f32() * 1e3), "alarm_deadline_ms": round(deadline.as_secs_f32() * 1e3),
         "alarms_missed": record.alarms_missed, "busy_s": record.busy.as_secs(), "joules": record.joules.round(),
     })
 }

@@ -1,5 +1,5 @@
 //! What the shipped models cost, as their manifests say and as the counting allocator finds it.
-#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test may panic and tell why")]
+#![expect(clippy::unwrap_used, reason = "a test may panic and tell why")]
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};

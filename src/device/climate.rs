@@ -97,6 +97,8 @@ fn of_bme280<E: embedded_hal::i2c::Error + std::fmt::Display>(error: bme280::Err
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::float_cmp, reason = "exact numbers of the data sheet")]
+
     use embedded_hal::i2c::ErrorKind;
     use embedded_hal_mock::eh1::delay::NoopDelay;
     use embedded_hal_mock::eh1::i2c::{Mock, Transaction};
@@ -109,7 +111,7 @@ mod tests {
         Ok(samples.rows[0].values)
     }
 
-    /// An SHT4x that answers its high-precision command with these six bytes.
+    /// An `SHT4x` that answers its high-precision command with these six bytes.
     fn sht(answer: [u8; 6]) -> Result<[f32; 3], DeviceError> {
         let mut mock =
             Mock::new(&[Transaction::write(0x44, vec![0xfd]), Transaction::read(0x44, answer.to_vec())]);

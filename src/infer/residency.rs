@@ -420,7 +420,9 @@ mod tests {
                 return Err(format!("{victim:?} went in vain"));
             }
         }
-        unload.iter().for_each(|victim| world.unloaded(*victim));
+        for victim in unload {
+            world.unloaded(*victim);
+        }
         if world.kept() + peak > world.limit {
             return Err(format!("{} beside {} under {}", peak, world.kept(), world.limit));
         }
@@ -565,7 +567,9 @@ mod tests {
                 Step::Ready | Step::Load { .. } => world.used(id, at(now)),
                 Step::Wait { until } if until > at(now) && until <= at(now + 60) => {}
                 Step::Never if matches!(fit, Fit::Never { .. }) => {}
-                step => return Err(format!("{step:?} of {id:?} at {now} with {fit:?}")),
+                step @ (Step::Wait { .. } | Step::Never) => {
+                    return Err(format!("{step:?} of {id:?} at {now} with {fit:?}"));
+                }
             }
         }
         // A minute later everybody who fits at all gets a turn.

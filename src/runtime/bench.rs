@@ -55,7 +55,9 @@ pub(in crate::runtime) enum Next {
 impl Bench {
     /// Takes in what has come: work, models that were loaded, models that were given up and are back.
     pub(in crate::runtime) fn look(&mut self, back: Vec<Lent>, now: Uptime) {
-        back.into_iter().for_each(|lent| self.shelf.forgive(lent, now));
+        for lent in back {
+            self.shelf.forgive(lent, now);
+        }
         self.shelf.look(now);
         while !self.ended {
             match self.work.try_recv() {
@@ -252,7 +254,7 @@ mod tests {
         while order.len() < 2 {
             bench.look(Vec::new(), Uptime::ZERO);
             let from = clock.uptime();
-            let urgent = |priority| if priority == Priority::Alarm { 0 } else { 1 };
+            let urgent = |priority| i32::from(priority != Priority::Alarm);
             match bench.next(&streams, Uptime::ZERO, FAR) {
                 Next::Judge(batch) => {
                     let (mut lent, _) = bench.shelf.lend(TAGGER);

@@ -126,7 +126,9 @@ impl Shelf {
             // A supply that sags is not asked for a burst of work that can wait.
             Step::Load { .. } if budget.spare_flash && !is_here => Standing::Not,
             Step::Load { unload, form } => {
-                unload.iter().for_each(|victim| self.unload(*victim));
+                for victim in unload {
+                    self.unload(victim);
+                }
                 self.start(id, form, source, now);
                 if self.residency.form(id).is_some() { Standing::Ready } else { Standing::Coming }
             }

@@ -124,6 +124,8 @@ impl<B: Bus> Fifo for Adxl345<B> {
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::float_cmp, reason = "exact numbers of the data sheet")]
+
     use embedded_hal::i2c::{ErrorKind, NoAcknowledgeSource};
     use embedded_hal_mock::eh1::i2c::{Mock, Transaction};
 

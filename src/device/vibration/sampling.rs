@@ -111,6 +111,12 @@ impl Times {
 
 #[cfg(test)]
 mod tests {
+    #![expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "whole numbers of samples and nanoseconds, small and positive"
+    )]
+
     use proptest::prelude::*;
 
     use super::*;
