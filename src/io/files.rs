@@ -144,10 +144,16 @@ pub fn file_bytes(path: &Path) -> Result<u64, FileError> {
         .map_err(|source| FileError::Read { path: path.to_owned(), source })
 }
 
+/// Opens for reading or writing what is there. Never waits for the other end of a pipe or for a device that is busy: what
+/// would have to wait fails.
+pub(crate) fn open_at_once(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
+    let flags = (OFlags::NONBLOCK | OFlags::CLOEXEC).bits().cast_signed();
+    options.custom_flags(flags).open(path)
+}
+
 /// Reads a regular file, or fails if it is longer than `limit` bytes. Never waits for a pipe to be written to.
 pub(crate) fn read_capped(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
-    let flags = (OFlags::NONBLOCK | OFlags::CLOEXEC).bits().cast_signed();
-    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    let file = open_at_once(path, OpenOptions::new().read(true))?;
     let about = file.metadata()?;
     if !about.is_file() {
         return Err(io::ErrorKind::InvalidInput.into());

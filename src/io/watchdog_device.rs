@@ -10,6 +10,8 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::io::files::open_at_once;
+
 /// Shortest time to a reset that is accepted. The supervisor feeds once a second, and in an orderly end between steps of
 /// which the longest may take 6 s.
 pub const TIMEOUT_MIN: Duration = Duration::from_secs(8);
@@ -120,13 +122,15 @@ impl WatchdogDevice {
     pub fn open(root: &Path, device: &str) -> Result<Self, WatchdogError> {
         let facts = watchdog_facts(root, device)?;
         let path = root.join(device.trim_start_matches('/'));
-        // Never made: a file of that name that is no device would be fed for nothing.
-        let file = OpenOptions::new().write(true).open(path).map_err(|source| WatchdogError::Device {
-            device: device.to_owned(),
-            doing: "open",
-            remedy: remedy(&source),
-            source,
-        })?;
+        // Never made: a file of that name that is no device would be fed for nothing. Never waited for either: the thread that
+        // feeds also hears the end of the supply.
+        let file =
+            open_at_once(&path, OpenOptions::new().write(true)).map_err(|source| WatchdogError::Device {
+                device: device.to_owned(),
+                doing: "open",
+                remedy: remedy(&source),
+                source,
+            })?;
         Ok(Self { device: device.to_owned(), file, timeout: facts.timeout })
     }
 

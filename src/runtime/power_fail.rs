@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use tracing::{error, warn};
+use tracing::{debug, error, warn};
 
 use crate::clock::{Clock, Uptime};
 use crate::outbox::Disk;
@@ -19,6 +19,9 @@ pub(in crate::runtime) const POWER_FAIL_MAX: usize = 4;
 
 /// From the edge until everything is durable: what the capacitors of a supply with a power-fail output hold at least.
 pub(in crate::runtime) const FLUSH_MAX: Duration = Duration::from_millis(200);
+
+/// An edge that follows another so soon is the same trouble: counted and served, and not told in the log again.
+const AGAIN: Duration = Duration::from_secs(10);
 
 /// The power-fail input has become active.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,6 +103,8 @@ impl<D: Disk> OutboxWorker<D> {
         let micros = u64::try_from(all_after.as_micros()).unwrap_or(u64::MAX);
         self.metrics.add(Metric::PowerFlushes, 1);
         self.metrics.set(Metric::PowerFlushTook, micros);
+        let before = *self.flushed.borrow();
+        let again = before.is_some_and(|before| flushed.edge.since(before.edge) < AGAIN);
         let (stored_ms, all_ms) = (stored_after.as_millis(), all_after.as_millis());
         if is_durable && all_after > FLUSH_MAX {
             let max_ms = FLUSH_MAX.as_millis();
@@ -107,6 +112,8 @@ impl<D: Disk> OutboxWorker<D> {
                 records,
                 all_ms, max_ms, "everything is on the disk, later than a supply lasts: use a faster medium"
             );
+        } else if is_durable && again {
+            debug!(records, all_ms, "the supply fails again");
         } else if is_durable {
             warn!(records, stored_ms, all_ms, "the supply fails: everything is on the disk");
         } else {

@@ -65,7 +65,9 @@ impl Starts {
         let excess = self.0.len().saturating_sub(CRASHES_MAX + 1);
         self.0.drain(..excess);
         let pairs = self.0.iter().zip(self.0.iter().skip(1));
-        let span: Duration = pairs.map(|(earlier, later)| later.since(*earlier)).sum();
+        // Numbers of a damaged file may be as large as they like.
+        let apart = pairs.map(|(earlier, later)| later.since(*earlier));
+        let span = apart.fold(Duration::ZERO, Duration::saturating_add);
         self.0.len() > CRASHES_MAX && span <= CRASHES_WITHIN
     }
 
@@ -230,7 +232,10 @@ mod tests {
         good.keep(Uptime::ZERO.after(GOOD_AFTER));
         good.end();
         assert!(!log(&state).is_safe(), "the next start after a good run");
-        for garbage in ["", "x", "\u{fffd}\n1 2 3\n", "99999999999999999999999 1\n", &"1 1\n".repeat(5_000)] {
+        let huge = format!("0 -\n{0} {1}\n{0} {1}\n{0} {2}\n", u64::MAX, i64::MAX, i64::MIN);
+        let long = "1 1\n".repeat(5_000);
+        let garbage = ["", "x", "\u{fffd}\n1 2 3\n", "99999999999999999999999 1\n", &long, &huge];
+        for garbage in garbage {
             std::fs::write(state.join(FILE), garbage).unwrap();
             assert!(!log(&state).is_safe(), "{garbage:.20}");
         }

@@ -6,6 +6,7 @@ use rustix::process::Signal;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 use tokio::task::{JoinError, JoinHandle};
+use tokio::time::MissedTickBehavior;
 use tracing::{error, info, warn};
 
 use crate::clock::{Clock, SystemClock};
@@ -101,6 +102,9 @@ async fn supervise(
             None => std::future::pending().await,
         }
     });
+    // A clock of its own: signals and flushes in a storm must not put the feed off.
+    let mut turn = tokio::time::interval(IDLE_TURN);
+    turn.set_missed_tick_behavior(MissedTickBehavior::Delay);
     systemd::ready();
     info!("started");
     let early = loop {
@@ -120,7 +124,7 @@ async fn supervise(
             _ = &mut service.operations => break Err(RunError::Ended("operations")),
             // Whatever comes now is no crash.
             Ok(()) = service.flushed.changed() => starts.end(),
-            () = tokio::time::sleep(IDLE_TURN) => {
+            _ = turn.tick() => {
                 starts.keep(service.clock.uptime());
                 match service.progress.stalled(service.clock.uptime()) {
                     None => {
@@ -323,6 +327,31 @@ mod tests {
             fed += 1;
         }
         assert_eq!(fed, 3, "after analyze, after forward and after the outbox");
+    }
+
+    #[tokio::test]
+    async fn a_storm_of_edges_of_the_supply_does_not_put_the_feed_of_the_watchdog_off() {
+        let (mut service, outbox) = service();
+        let (way, mut told) = mpsc::channel(64);
+        service.hardware = HardwareCommands::new(Some(way));
+        let (flushed, seen) = watch::channel(None);
+        service.flushed = seen;
+        end_in_the_drain(&service, outbox, Some(Ok(())));
+        let (stop, stopped) = oneshot::channel();
+        let storm = async {
+            // Each edge well within a turn of the supervisor, for three turns and a bit.
+            for _ in 0..16 {
+                flushed.send_replace(None);
+                tokio::time::sleep(IDLE_TURN / 5).await;
+            }
+            stop.send(()).unwrap();
+        };
+        let mut starts = starts();
+        let (ended, ()) = tokio::join!(supervise(service, Some(stopped), &mut starts), storm);
+        ended.unwrap();
+        let fed = std::iter::from_fn(|| told.try_recv().ok()).count();
+        // Two are of the orderly end.
+        assert!(fed >= 3 + 2, "fed {fed} times");
     }
 
     #[tokio::test]

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use embedded_hal::i2c::Operation;
 
 use crate::io::devices::BusError;
+use crate::io::files::open_at_once;
 
 /// Longest file of registers: 256 registers with a FIFO of 192 bytes fit easily.
 const FILE_MAX: u64 = 64 << 10;
@@ -93,7 +94,7 @@ pub fn write_registers(root: &Path, bus: u8, address: u8, registers: &[(u8, &[u8
 
 fn read_registers(folder: &Path, address: u8) -> Result<BTreeMap<u8, Vec<u8>>, BusError> {
     let path = folder.join(format!("{address:02x}"));
-    let file = fs::File::open(path).map_err(|error| {
+    let file = open_at_once(&path, fs::OpenOptions::new().read(true)).map_err(|error| {
         let is_absent = error.kind() == io::ErrorKind::NotFound;
         if is_absent { BusError::NoAnswer } else { BusError::Other(error.to_string()) }
     })?;

@@ -101,6 +101,21 @@ mod tests {
 
     const ZONE: &str = "sys/class/thermal/thermal_zone";
 
+    /// The reader is the task that does everything else: a pipe that nobody writes to would stop the gateway.
+    #[test]
+    fn a_zone_that_would_have_to_be_waited_for_is_lost() {
+        let zones: Vec<(String, &[u8])> =
+            vec![(format!("{ZONE}0/type"), b"cpu-thermal\n"), (format!("{ZONE}1/type"), b"cpu-thermal\n")];
+        let zones: Vec<(&str, &[u8])> = zones.iter().map(|(path, text)| (path.as_str(), *text)).collect();
+        let (root, sysfs) = tree(&zones);
+        let pipe = root.path().join(format!("{ZONE}0/temp"));
+        rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::RUSR).unwrap();
+        std::fs::write(root.path().join(format!("{ZONE}1/temp")), "51000\n").unwrap();
+        let zones = sysfs.thermal_zones().unwrap();
+        assert!(zones[0].temperature.is_err(), "{zones:?}");
+        assert_eq!(hottest(&zones, &["cpu-thermal".to_owned()]), Some(Celsius(51.0)));
+    }
+
     #[test]
     fn zones_are_read_in_order_with_their_trip_points() {
         let (_root, sysfs) = tree(&[

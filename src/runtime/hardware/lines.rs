@@ -13,7 +13,7 @@ use crate::device::seam::{
     VALUES_MAX, text,
 };
 use crate::io::devices::{InputPin, LineError, OutputLine, wait_for_edge};
-use crate::io::watchdog_device::{WatchdogDevice, WatchdogError};
+use crate::io::watchdog_device::WatchdogDevice;
 use crate::runtime::hardware::outlets::Outlets;
 use crate::runtime::retry::best_effort;
 
@@ -22,6 +22,10 @@ const TURN: Duration = Duration::from_millis(50);
 
 /// A line that cannot be used is tried again after this.
 const RETRY: Duration = Duration::from_mins(1);
+
+/// A contact that bounces, or an input that floats: the end of the supply is told once in this time, each flushes to the
+/// disk. Its first edge is told at once.
+const BOUNCE: Duration = Duration::from_secs(1);
 
 /// The state of the door is told this often beside each change, so that its windows fill.
 const DOOR_PERIOD: Duration = Duration::from_secs(1);
@@ -33,7 +37,8 @@ const END_MAX: Duration = Duration::from_secs(1);
 pub(in crate::runtime::hardware) struct LinesWorker {
     led: Option<Slot<OutputLine>>,
     relay: Option<Slot<OutputLine>>,
-    inputs: Vec<Input>,
+    inputs: Vec<(InputLine, Slot<InputPin>)>,
+    supply: SupplyEnd,
     watchdog: Option<WatchdogSlot>,
     rhythm: (LedPattern, Uptime),
     hold: Relay,
@@ -55,16 +60,15 @@ struct Slot<T> {
     at_fault: bool,
 }
 
-struct Input {
-    line: InputLine,
-    slot: Slot<InputPin>,
-    /// What was told of it last, whatever became of the line since.
-    said: bool,
+/// What was told of the end of the supply, and when.
+struct SupplyEnd {
+    told: bool,
+    quiet_until: Uptime,
 }
 
 /// The watchdog: armed by the first feeding, so that a gateway that cannot start does not make the board boot for ever.
 struct WatchdogSlot {
-    path: String,
+    name: String,
     device: Option<WatchdogDevice>,
     retry: Uptime,
     at_fault: bool,
@@ -103,13 +107,14 @@ impl LinesWorker {
         let lines = &plan.lines;
         let now = outlets.clock.uptime();
         let inputs = [(InputLine::PowerFail, &lines.power_fail), (InputLine::Door, &lines.door)];
-        let input = |(input, line): (InputLine, &Option<Line>)| {
-            Some(Input { line: input, slot: Slot::new(input.as_str(), line.clone()?), said: false })
-        };
         Self {
             led: lines.status_led.clone().map(|line| Slot::new("status_led", line)),
             relay: lines.alarm_relay.clone().map(|line| Slot::new("alarm_relay", line)),
-            inputs: inputs.into_iter().filter_map(input).collect(),
+            inputs: inputs
+                .into_iter()
+                .filter_map(|(input, line)| Some((input, Slot::new(input.as_str(), line.clone()?))))
+                .collect(),
+            supply: SupplyEnd { told: false, quiet_until: Uptime::ZERO },
             watchdog: plan.watchdog.clone().map(WatchdogSlot::new),
             rhythm: (LedPattern::Off, now),
             hold: Relay::default(),
@@ -137,8 +142,7 @@ impl LinesWorker {
                 self.close(orderly.unwrap_or(false));
                 return;
             }
-            let pins: Vec<&InputPin> =
-                self.inputs.iter().filter_map(|input| input.slot.pin.as_ref()).collect();
+            let pins: Vec<&InputPin> = self.inputs.iter().filter_map(|(_, slot)| slot.pin.as_ref()).collect();
             wait_for_edge(&pins, blink.min(TURN));
         }
     }
@@ -149,12 +153,12 @@ impl LinesWorker {
         for slot in self.led.iter_mut().chain(&mut self.relay) {
             slot.open(now, outlets, |line| OutputLine::open(root, line));
         }
-        for Input { line: input, slot, said } in &mut self.inputs {
-            slot.open(now, outlets, |line| InputPin::open(root, line, *input == InputLine::Door));
-            // What changed while the line could not be read is told now: a supply that is back must not stay ended.
-            let state = slot.pin.as_ref().map_or(*said, InputPin::told);
-            if std::mem::replace(said, state) != state {
-                outlets.take(HardwareReport::Edge { line: *input, state, at: now.0 });
+        for (input, slot) in &mut self.inputs {
+            let is_new =
+                slot.open(now, outlets, |line| InputPin::open(root, line, *input == InputLine::Door));
+            let is_door = *input == InputLine::Door;
+            if is_door && is_new && slot.pin.as_ref().is_some_and(InputPin::told) {
+                outlets.take(HardwareReport::Edge { line: *input, state: true, at: now.0 });
             }
         }
     }
@@ -185,7 +189,7 @@ impl LinesWorker {
     /// Tells what changed at the inputs, and the door now and then.
     fn look(&mut self, now: Uptime) {
         let door_is_due = now >= self.door_due && self.outlets.is_measured(DOOR);
-        for Input { line: input, slot, said } in &mut self.inputs {
+        for (input, slot) in &mut self.inputs {
             let Some(pin) = &mut slot.pin else { continue };
             let changed = match pin.change() {
                 Ok(changed) => changed,
@@ -195,8 +199,11 @@ impl LinesWorker {
                 }
             };
             let state = pin.told();
-            if changed.is_some() {
-                *said = state;
+            let is_told = match input {
+                InputLine::PowerFail => self.supply.tells(state, now),
+                InputLine::Door => changed.is_some(),
+            };
+            if is_told {
                 self.outlets.take(HardwareReport::Edge { line: *input, state, at: now.0 });
             }
             if *input == InputLine::Door && (door_is_due || changed.is_some()) {
@@ -211,18 +218,9 @@ impl LinesWorker {
     }
 
     fn feed(&mut self, now: Uptime) {
-        let Some(slot) = &mut self.watchdog else { return };
-        if slot.device.is_none() && now < slot.retry {
-            return;
-        }
-        let fed = slot.feed(&self.root);
-        if fed.is_err() {
-            slot.retry = now.after(RETRY);
-        }
-        let failed = fed.is_err();
-        if failed != slot.at_fault {
-            slot.at_fault = failed;
-            complain(&self.outlets, "watchdog", fed.err().map(|error| error.to_string()).as_deref());
+        if let Some(slot) = &mut self.watchdog {
+            slot.arm(now, &self.root, &self.outlets);
+            slot.feed(&self.outlets);
         }
     }
 
@@ -240,18 +238,52 @@ impl LinesWorker {
     }
 }
 
+impl SupplyEnd {
+    /// Whether this state is to be told now.
+    fn tells(&mut self, ends: bool, now: Uptime) -> bool {
+        let tells = ends != self.told && now >= self.quiet_until;
+        if tells {
+            self.told = ends;
+        }
+        if tells && ends {
+            self.quiet_until = now.after(BOUNCE);
+        }
+        tells
+    }
+}
+
 impl WatchdogSlot {
-    fn new(path: String) -> Self {
-        Self { path, device: None, retry: Uptime::ZERO, at_fault: false }
+    fn new(name: String) -> Self {
+        Self { name, device: None, retry: Uptime::ZERO, at_fault: false }
     }
 
-    /// Puts the reset off; arms it first where it is not.
-    fn feed(&mut self, root: &Path) -> Result<(), WatchdogError> {
-        let device = match &mut self.device {
-            Some(device) => device,
-            none => none.insert(WatchdogDevice::open(root, &self.path)?),
+    /// Opens it, which arms it, if it is not open and it is time to try: its driver may be loaded later than we are started.
+    fn arm(&mut self, now: Uptime, root: &Path, outlets: &Outlets) {
+        if self.device.is_some() || now < self.retry {
+            return;
+        }
+        self.retry = now.after(RETRY);
+        let why = match WatchdogDevice::open(root, &self.name) {
+            Ok(device) => {
+                self.device = Some(device);
+                None
+            }
+            Err(error) => Some(error.to_string()),
         };
-        device.feed()
+        self.tell(why.as_deref(), outlets);
+    }
+
+    fn feed(&mut self, outlets: &Outlets) {
+        let Some(device) = &mut self.device else { return };
+        let fed = device.feed();
+        self.tell(fed.err().map(|error| error.to_string()).as_deref(), outlets);
+    }
+
+    /// Tells a fault when it begins and when it ends.
+    fn tell(&mut self, why: Option<&str>, outlets: &Outlets) {
+        if why.is_some() != std::mem::replace(&mut self.at_fault, why.is_some()) {
+            complain(outlets, "watchdog", why);
+        }
     }
 }
 
@@ -260,10 +292,15 @@ impl<T> Slot<T> {
         Self { what, line, pin: None, shown: None, retry: Uptime::ZERO, at_fault: false }
     }
 
-    /// Takes the line if it is not taken and it is time to try.
-    fn open(&mut self, now: Uptime, outlets: &Outlets, open: impl FnOnce(&Line) -> Result<T, LineError>) {
+    /// Takes the line if it is not taken and it is time to try; true when it was taken now.
+    fn open(
+        &mut self,
+        now: Uptime,
+        outlets: &Outlets,
+        open: impl FnOnce(&Line) -> Result<T, LineError>,
+    ) -> bool {
         if self.pin.is_some() || now < self.retry {
-            return;
+            return false;
         }
         match open(&self.line) {
             Ok(pin) => {
@@ -271,8 +308,12 @@ impl<T> Slot<T> {
                 if std::mem::take(&mut self.at_fault) {
                     complain(outlets, self.what, None);
                 }
+                true
             }
-            Err(error) => self.fail(now, &error, outlets),
+            Err(error) => {
+                self.fail(now, &error, outlets);
+                false
+            }
         }
     }
 
@@ -331,6 +372,7 @@ mod tests {
         let view = worker.outlets.voice.view();
         let is_failing = || view.current(Uptime::ZERO).power.failing;
         worker.open(at(100));
+        worker.look(at(100));
         assert!(is_failing());
         std::fs::remove_file(&file).unwrap();
         std::fs::create_dir(&file).unwrap();
@@ -339,6 +381,7 @@ mod tests {
         std::fs::remove_dir(&file).unwrap();
         std::fs::write(&file, "0").unwrap();
         worker.open(at(102).after(RETRY));
+        worker.look(at(102).after(RETRY));
         assert!(!is_failing());
     }
 

@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, watch};
 use crate::board::{Driver, HardwarePlan, Line, Lines, SensorPlan, SensorRole};
 use crate::clock::{Clock, EventTime, SystemClock, Uptime};
 use crate::config::{Device, DeviceSource};
-use crate::device::seam::{HardwareReport, Row, Samples};
+use crate::device::seam::{HardwareCommand, HardwareReport, Row, Samples};
 use crate::flow::{HardwareReading, Quality, Sensed, StreamId};
 use crate::io::devices::write_registers;
 use crate::runtime::common::Common;
@@ -83,12 +83,15 @@ struct Board {
 
 impl Board {
     fn start(plan: HardwarePlan, streams: Vec<MeasuredStream>) -> Self {
-        let root = tempfile::tempdir().unwrap();
+        Self::start_at(tempfile::tempdir().unwrap(), plan, streams)
+    }
+
+    fn start_at(root: tempfile::TempDir, plan: HardwarePlan, streams: Vec<MeasuredStream>) -> Self {
         write_celsius(root.path(), 0x48, 25);
         let common = common();
         let (voice, view) = HardwareVoice::channel();
         let (stopping, stopping_seen) = watch::channel(false);
-        let (edge, edges) = mpsc::channel(4);
+        let (edge, edges) = mpsc::channel(64);
         let told = Arc::new(move |at| edge.try_send(at).unwrap());
         let side =
             start_hardware((plan, streams), root.path(), (voice, told), stopping_seen, &common).unwrap();
@@ -194,6 +197,45 @@ async fn the_end_of_the_supply_is_told_at_once_even_while_a_bus_hangs() {
     board.set_line(22, "0");
     until("the supply is back", || !board.reading().power.failing).await;
     assert!(board.edges.try_recv().is_err(), "one edge, told once");
+}
+
+#[tokio::test]
+async fn a_power_fail_contact_that_bounces_is_told_once_a_second_and_as_it_stands_at_the_end() {
+    let lines = Lines { power_fail: Some(line(22)), ..Lines::default() };
+    let mut board = Board::start(HardwarePlan { lines, ..HardwarePlan::default() }, Vec::new());
+    let before = board.common.clock.uptime();
+    for _ in 0..60 {
+        for level in ["1", "0"] {
+            board.set_line(22, level);
+            tokio::time::sleep(Duration::from_millis(15)).await;
+        }
+    }
+    let passed = board.common.clock.uptime().since(before).as_secs();
+    until("the supply is back", || !board.reading().power.failing).await;
+    let told = std::iter::from_fn(|| board.edges.try_recv().ok()).count();
+    assert!((1..=usize::try_from(passed).unwrap() + 2).contains(&told), "told {told} times in {passed} s");
+    board.set_line(22, "1");
+    tokio::time::timeout(PATIENCE, board.edges.recv()).await.unwrap().unwrap();
+    assert!(board.reading().power.failing);
+}
+
+#[tokio::test]
+async fn a_watchdog_that_never_answers_does_not_hold_up_the_end_of_the_supply() {
+    let lines = Lines { power_fail: Some(line(22)), ..Lines::default() };
+    let plan = HardwarePlan { lines, watchdog: Some("/dev/watchdog0".to_owned()), ..HardwarePlan::default() };
+    let root = tempfile::tempdir().unwrap();
+    let folder = root.path().join("sys/class/watchdog/watchdog0");
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::create_dir_all(root.path().join("dev")).unwrap();
+    std::fs::write(folder.join("timeout"), "15\n").unwrap();
+    // A pipe that nobody reads: to open it would wait for ever.
+    let pipe = root.path().join("dev/watchdog0");
+    rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR).unwrap();
+    let mut board = Board::start_at(root, plan, Vec::new());
+    board.side.commands.send(HardwareCommand::FeedWatchdog);
+    until("the watchdog is missed", || board.complaint().is_some_and(|why| why.contains("watchdog0"))).await;
+    board.set_line(22, "1");
+    tokio::time::timeout(PATIENCE, board.edges.recv()).await.unwrap().unwrap();
 }
 
 #[tokio::test]

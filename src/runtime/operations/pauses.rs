@@ -1,12 +1,14 @@
 //! What is paused, until when, and the file that keeps it over a restart.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
+use tracing::warn;
 
 use crate::clock::{Clock, ClockQuality, SystemClock, Uptime, UtcTime};
 use crate::flow::{Priority, StreamId};
@@ -87,6 +89,26 @@ pub(in crate::runtime) struct PauseBook {
     clock: SystemClock,
 }
 
+/// What an earlier run has kept; what of it cannot be used is told: those streams are judged again.
+fn kept(path: &Path) -> Vec<Kept> {
+    let bytes = match read_bytes(path, FILE_BYTES_MAX) {
+        Ok(bytes) => bytes,
+        Err(FileError::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => Vec::new(),
+        Err(error) => {
+            warn!(%error, "could not read what was paused: nothing is; pause it again");
+            Vec::new()
+        }
+    };
+    let lines: Vec<&[u8]> = bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).collect();
+    let kept: Vec<Kept> = lines.iter().filter_map(|line| serde_json::from_slice(line).ok()).collect();
+    if kept.len() < lines.len() {
+        let damaged = lines.len() - kept.len();
+        let path = path.display();
+        warn!(%path, damaged, "lines of what was paused are damaged and left out: pause it again");
+    }
+    kept
+}
+
 impl PauseBook {
     /// With what an earlier run has kept of these streams.
     pub(in crate::runtime) fn open(
@@ -95,9 +117,7 @@ impl PauseBook {
         clock: SystemClock,
     ) -> Self {
         let path = state_dir.join(FILE);
-        let bytes = read_bytes(&path, FILE_BYTES_MAX).unwrap_or_default();
-        let lines = bytes.split(|byte| *byte == b'\n');
-        let lines = lines.filter_map(|line| serde_json::from_slice::<Kept>(line).ok());
+        let lines = kept(&path).into_iter();
         let known = lines.filter(|line| streams.iter().any(|(name, _)| **name == *line.stream));
         let pauses = Pauses::restore(known, clock.uptime(), clock.utc());
         let book = Self {

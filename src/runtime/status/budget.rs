@@ -105,7 +105,8 @@ fn sensed<T: Copy>(value: Sensed<T>, show: impl Fn(T) -> f64) -> Value {
 
 /// Processor time all models take of late, in cores.
 fn used(models: &[ModelStatus]) -> f64 {
-    models.iter().map(|model| f64::from(model.cpu.0)).sum::<f64>() / 1_000.0
+    // A sum of floats over nothing is -0.
+    models.iter().map(|model| u64::from(model.cpu.0)).sum::<u64>() as f64 / 1_000.0
 }
 
 /// `null` where nothing is limited.

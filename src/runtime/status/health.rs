@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::clock::Uptime;
+use crate::flow::BudgetReason;
 use crate::infer::ModelState;
 use crate::outbox::DiskState;
 use crate::runtime::outbox::remedy;
@@ -55,6 +56,7 @@ fn complaint(sources: &Sources, seen: &Seen<'_>, now: Uptime) -> Option<String> 
         .or_else(|| bad_model(sources))
         .or_else(|| bad_disk(sources))
         .or_else(|| refusals(sources))
+        .or_else(|| bad_board(sources))
         .or_else(|| sources.hardware.complaint(now))
         .or_else(|| seen.certificate.map(str::to_owned))
         .or_else(|| (!seen.is_connected).then(|| "the plant broker is away".to_owned()))
@@ -87,6 +89,26 @@ fn bad_disk(sources: &Sources) -> Option<String> {
         let (disk, remedy) = (disk.as_str(), remedy(disk));
         format!("the disk of the outbox is {disk}, {held} records wait in memory: {remedy}")
     })
+}
+
+/// What sheds work although nothing is too hot: somebody has to go there.
+fn bad_board(sources: &Sources) -> Option<String> {
+    let budget = sources.governor.borrow().budget;
+    let (what, remedy) = match budget.reason {
+        BudgetReason::SensorFault => (
+            "a temperature is lost, frozen or absurd",
+            "compare gateway.board and budget.cabinet with tidegate selftest",
+        ),
+        BudgetReason::UnderVoltage => ("the supply is too weak", "take a stronger one, or a shorter cable"),
+        BudgetReason::None
+        | BudgetReason::Temperature
+        | BudgetReason::Memory
+        | BudgetReason::Battery
+        | BudgetReason::PowerFail
+        | BudgetReason::Cabinet
+        | BudgetReason::Throttled => return None,
+    };
+    Some(format!("{what}, level {}: {remedy}", budget.level.as_str()))
 }
 
 fn refusals(sources: &Sources) -> Option<String> {

@@ -116,6 +116,26 @@ fn health_names_what_is_wrong_and_says_of_every_task_that_it_moves() {
 }
 
 #[test]
+fn a_level_that_stands_for_a_fault_of_the_board_is_no_health_and_names_the_remedy() {
+    let reasons = [
+        (
+            BudgetReason::SensorFault,
+            "a temperature is lost, frozen or absurd, level hot: compare gateway.board",
+        ),
+        (BudgetReason::UnderVoltage, "the supply is too weak, level hot: take a stronger one"),
+        (BudgetReason::Temperature, "the plant broker is away"),
+    ];
+    for (reason, told) in reasons {
+        let mut report = quiet();
+        let mut governor = *report.sources.governor.borrow();
+        governor.budget = Budget { level: Level::Hot, reason, ..Budget::NOMINAL };
+        report.sources.governor = watch::channel(governor).1;
+        let health = parsed(&report.health());
+        assert!(health["reason"].as_str().unwrap().starts_with(told), "{health}");
+    }
+}
+
+#[test]
 fn safe_mode_is_told_before_the_models_it_leaves_out_and_names_the_remedy() {
     let mut report = quiet();
     report.sources.models = watch::channel(vec![model(ModelState::Refused("left out".to_owned()))]).1;
