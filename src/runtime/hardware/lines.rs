@@ -390,6 +390,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let plan = HardwarePlan { watchdog: Some("/dev/watchdog0".to_owned()), ..HardwarePlan::default() };
         let mut worker = worker(&plan, root.path());
+        worker.open(at(1));
         assert!(worker.outlets.faults.borrow().is_empty(), "it was not even looked at");
         worker.feed(at(100));
         assert!(worker.outlets.faults.borrow().contains_key("watchdog"));
