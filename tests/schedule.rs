@@ -404,6 +404,22 @@ fn a_model_found_too_slow_is_tried_again_after_a_while() {
     assert_eq!(floor.scheduler.tally().dropped(DropReason::Stale), floor.lost);
 }
 
+#[test]
+fn a_batch_that_was_refused_says_nothing_of_what_its_model_costs() {
+    let stream = Stream { deadline: Duration::from_secs(1), ..NORMAL };
+    let mut scheduler = Scheduler::new(config(64));
+    let lost = &mut |_: Work| ();
+    // One took as long as the deadline of the next ones is away; two were refused: its model was not there.
+    for (second, spent) in [(0, 900), (2, 0), (4, 0)] {
+        scheduler.push(work(second as u32, 0, stream, at(second * 1_000)), lost);
+        let batch = scheduler.next_batch(at(second * 1_000), lost).unwrap();
+        scheduler.settle(batch, Duration::from_millis(spent), at(second * 1_000 + spent));
+    }
+    scheduler.push(work(9, 0, stream, at(6_000)), lost);
+    assert!(scheduler.next_batch(at(6_150), lost).is_none(), "850 ms are left and it takes 900");
+    assert_eq!(scheduler.tally().dropped(DropReason::Stale), 1);
+}
+
 /// Sensor windows of 100 that were judged in time, while reports come at 2.4 times what can be judged.
 fn flooded(reports: Priority, pieces_max: usize) -> (usize, usize, Duration) {
     let text = 4 << 10;

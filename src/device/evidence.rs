@@ -53,7 +53,10 @@ impl Evidence {
     /// What the governor hears; the power-fail input is not among the sensors.
     pub fn reading(&self) -> HardwareReading {
         let mut reading = HardwareReading::default();
-        for witness in &self.0 {
+        let of_battery = |witness: &&Witness| matches!(witness.role, SensorRole::Battery { .. });
+        let others = self.0.iter().filter(|witness| !of_battery(witness));
+        // Batteries last: their word counts before that of the supply, whatever the order of the plan.
+        for witness in others.chain(self.0.iter().filter(of_battery)) {
             match witness.role {
                 SensorRole::Stream => {}
                 SensorRole::Cabinet => {
@@ -165,10 +168,13 @@ mod tests {
 
     #[test]
     fn a_supply_tells_what_the_board_draws_even_beside_a_battery() {
-        let mut evidence = evidence(&[SensorRole::Supply, battery()]);
-        evidence.hear(0, [5.1, 0.9, 4.6]);
-        evidence.hear(1, [11.0, 0.5, 5.5]);
-        let power = evidence.reading().power;
-        assert_eq!((power.draw, power.voltage), (Sensed::Known(Watts(4.6)), Sensed::Known(Volts(11.0))));
+        for (supply, roles) in [(0, [SensorRole::Supply, battery()]), (1, [battery(), SensorRole::Supply])] {
+            let mut evidence = evidence(&roles);
+            evidence.hear(supply, [5.1, 0.9, 4.6]);
+            evidence.hear(1 - supply, [11.0, 0.5, 5.5]);
+            let power = evidence.reading().power;
+            let expected = (Sensed::Known(Watts(4.6)), Sensed::Known(Volts(11.0)));
+            assert_eq!((power.draw, power.voltage), expected, "the supply at {supply}");
+        }
     }
 }

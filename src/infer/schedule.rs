@@ -198,7 +198,10 @@ impl Scheduler {
         let Some(given) = self.under_way.take(batch.ticket, now) else { return };
         self.counts.spent += spent;
         self.bucket.correct(given.expected, spent);
-        self.costs.learn(given.model, given.variant, given.size, spent, now);
+        // One that was refused or given up says nothing of what the model costs.
+        if !spent.is_zero() {
+            self.costs.learn(given.model, given.variant, given.size, spent, now);
+        }
     }
 
     /// When [`Self::next_batch`] may have something that it does not have now, if nothing else happens.
@@ -214,7 +217,8 @@ impl Scheduler {
         heads.map(|work| self.gathered(work)).filter(|at| *at > self.at).min()
     }
 
-    /// Drops all that waits or is under way, counted as stopped: the grace is over. Says how much was under way.
+    /// Drops all that waits or is under way: the grace is over. What waits is counted as stopped here, what is under way by
+    /// whoever counts it.
     pub fn clear(&mut self) {
         for line in 0..self.lines.len() {
             while self.lines.pop(line).is_some() {

@@ -36,7 +36,6 @@ pub struct Pipeline {
 struct StreamState {
     plan: StreamPlan,
     windower: Option<Windower>,
-    /// Whether nothing of it is judged for now.
     /// Windows closed of each source, to judge every n-th when hops are stretched. One entry per series at most.
     closed: BTreeMap<AssetId, u64>,
 }

@@ -5,7 +5,7 @@
 //! brings the model back and ends.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::clock::Uptime;
@@ -20,11 +20,14 @@ use crate::runtime::shelf::Lent;
 pub(in crate::runtime) struct Desk {
     left: Mutex<Option<Left>>,
     back: Mutex<Vec<Lent>>,
-    /// When the model that is asked last gave a sign of life: it does so at each node of its graph.
-    alive: AtomicU64,
     turns: AtomicU64,
     returns: AtomicU64,
 }
+
+/// When the model that a thread asks last gave a sign of life: it does so at each node of its graph. Each thread has its own:
+/// one that was left behind must not vouch for the model of its successor.
+#[derive(Clone, Default)]
+pub(in crate::runtime) struct Pulse(Arc<AtomicU64>);
 
 /// All a thread had but the model it asks.
 pub(in crate::runtime) struct Left {
@@ -42,20 +45,28 @@ pub(in crate::runtime) struct Turn {
     pub(in crate::runtime) if_hung: Judged,
     /// Longest time without a sign of life.
     pub(in crate::runtime) patience: Duration,
+    /// The signs of life.
+    pub(in crate::runtime) pulse: Pulse,
+}
+
+impl Pulse {
+    /// The model that is asked has got somewhere.
+    pub(in crate::runtime) fn beat(&self, now: Uptime) {
+        self.0.store(now.0, Ordering::Relaxed);
+    }
+
+    fn silence(&self, now: Uptime) -> Duration {
+        now.since(Uptime(self.0.load(Ordering::Relaxed)))
+    }
 }
 
 impl Desk {
     /// Leaves everything; the number is needed to get it back.
     pub(in crate::runtime) fn leave(&self, bench: Box<Bench>, turn: Turn, now: Uptime) -> u64 {
-        self.alive(now);
+        turn.pulse.beat(now);
         let number = self.turns.fetch_add(1, Ordering::Relaxed);
         *lock(&self.left) = Some(Left { number, bench, turn });
         number
-    }
-
-    /// The model that is asked has got somewhere.
-    pub(in crate::runtime) fn alive(&self, now: Uptime) {
-        self.alive.store(now.0, Ordering::Relaxed);
     }
 
     /// Takes back what was left; `None` if that turn was given up.
@@ -67,8 +78,8 @@ impl Desk {
     /// Takes what was left if whoever left it has given no sign of life for longer than its patience, and than `least`.
     pub(in crate::runtime) fn give_up(&self, now: Uptime, least: Duration) -> Option<Left> {
         let mut left = lock(&self.left);
-        let silence = now.since(Uptime(self.alive.load(Ordering::Relaxed)));
-        let is_hung = left.as_ref().is_some_and(|left| silence > left.turn.patience.max(least));
+        let is_hung =
+            left.as_ref().is_some_and(|left| left.turn.pulse.silence(now) > left.turn.patience.max(least));
         if is_hung { left.take() } else { None }
     }
 

@@ -100,7 +100,8 @@ fn ask<T>(
     let patience = PATIENCE + PATIENCE_RUNS * bench.shelf.spent(model);
     let (mut lent, shown) = bench.shelf.lend(model);
     let desk = Arc::clone(&tools.desk);
-    let number = desk.leave(bench, Turn { model, shown, if_hung, patience }, tools.clock.uptime());
+    let turn = Turn { model, shown, if_hung, patience, pulse: tools.pulse.clone() };
+    let number = desk.leave(bench, turn, tools.clock.uptime());
     let came = {
         let _booked = book(Purpose::Input);
         work(tools, &mut lent)
@@ -117,7 +118,7 @@ fn ask<T>(
 
 #[cfg(test)]
 mod tests {
-    use tokio::sync::watch;
+    use tokio::sync::{oneshot, watch};
 
     use super::*;
     use crate::clock::{EventTime, SystemClock, Uptime};
@@ -130,6 +131,7 @@ mod tests {
         BATCH_MAX, Batch, Digest, Manifest, Model, Needs, Registry, Residency, Work, WorkInput,
     };
     use crate::runtime::desk::Desk;
+    use crate::runtime::hang::HangWatch;
     use crate::runtime::judging::StreamInput;
     use crate::runtime::shelf::Shelf;
 
@@ -189,6 +191,45 @@ mod tests {
         let (model, priority) = (work[0].model, work[0].priority);
         let deadline = work.iter().map(|work| work.deadline).max().unwrap();
         Batch { ticket: 0, model, variant: VariantRule::Best, priority, deadline, work }
+    }
+
+    /// Leaves everything the worker has at the start of its clock, for a model that says nothing; how to get it back.
+    fn leave(bench: Box<Bench>, tools: &Tools, patience: Duration) -> u64 {
+        let if_hung = lost(&batch(vec![work(0, 0, [1.0, 4.0], Uptime::ZERO)]));
+        let turn = Turn { model: ModelId(0), shown: None, if_hung, patience, pulse: tools.pulse.clone() };
+        tools.desk.leave(bench, turn, Uptime::ZERO)
+    }
+
+    #[test]
+    fn a_thread_that_was_left_behind_does_not_vouch_for_the_model_of_its_successor() {
+        let (_send, work_seen) = mpsc::channel(1);
+        let InferWorker { bench, tools, .. } = worker(work_seen, mpsc::channel(1).0);
+        let behind = Tools::new(Arc::clone(&tools.streams), tools.clock.clone(), Arc::clone(&tools.desk));
+        leave(bench, &tools, PATIENCE);
+        let later = Uptime::ZERO.after(Duration::from_secs(9));
+        behind.pulse.beat(later);
+        assert!(tools.desk.give_up(later, Duration::ZERO).is_some(), "the model has been silent for 9 s");
+    }
+
+    #[tokio::test]
+    async fn a_watcher_that_was_held_up_itself_gives_nobody_up() {
+        let (_send, work_seen) = mpsc::channel(1);
+        let (results, _seen) = mpsc::channel(1);
+        let InferWorker { bench, tools, results, progress } = worker(work_seen, results);
+        let (desk, clock) = (Arc::clone(&tools.desk), tools.clock.clone());
+        let watch = HangWatch { desk, streams: Arc::clone(&tools.streams), results, clock, progress };
+        let (_running, ended) = oneshot::channel();
+        let watching = tokio::spawn(watch.run(ended));
+        tokio::task::yield_now().await;
+        let number = leave(bench, &tools, Duration::from_millis(1));
+        // The whole process stands still.
+        let stopped = tools.clock.uptime();
+        while tools.clock.uptime().since(stopped) < Duration::from_secs(1) {
+            std::hint::spin_loop();
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        assert!(tools.desk.take_back(number).is_some(), "given up by a look that came a second late");
+        watching.abort();
     }
 
     #[tokio::test]

@@ -11,7 +11,7 @@ use crate::flow::{
     Verdict, Window,
 };
 use crate::infer::{Batch, ModelInput, ReportCounts, Work, WorkInput};
-use crate::runtime::desk::Desk;
+use crate::runtime::desk::{Desk, Pulse};
 use crate::runtime::extraction::{Pieces, Unmarked};
 use crate::runtime::reading::TextInput;
 use crate::runtime::shelf::Lent;
@@ -50,8 +50,9 @@ pub(in crate::runtime) struct StreamInput {
 pub(in crate::runtime) struct Tools {
     pub(in crate::runtime) streams: Arc<[StreamInput]>,
     pub(in crate::runtime) clock: SystemClock,
-    /// Hears that the model is alive.
     pub(in crate::runtime) desk: Arc<Desk>,
+    /// Says that the model is alive.
+    pub(in crate::runtime) pulse: Pulse,
     extractor: Extractor,
     /// One per piece of work of the largest batch so far.
     rows: Vec<Row>,
@@ -94,7 +95,8 @@ type Answer = Result<Outcome, FailureReason>;
 impl Tools {
     /// With empty buffers.
     pub(in crate::runtime) fn new(streams: Arc<[StreamInput]>, clock: SystemClock, desk: Arc<Desk>) -> Self {
-        Self { streams, clock, desk, extractor: Extractor::default(), rows: Vec::new() }
+        let (pulse, extractor) = (Pulse::default(), Extractor::default());
+        Self { streams, clock, desk, pulse, extractor, rows: Vec::new() }
     }
 
     /// Judges a batch; what is to be marked in it is still open.
@@ -124,7 +126,7 @@ impl Tools {
 
     /// Does the next piece of what is to be marked, with the model it needs.
     pub(in crate::runtime) fn mark(&mut self, marking: &mut Marking, lent: &mut Lent) {
-        let Self { streams, clock, desk, .. } = self;
+        let Self { streams, clock, pulse, .. } = self;
         let before = clock.thread_time();
         let Marking { batch, outcomes, open, begun, pieces, spent, .. } = marking;
         let Some((model, items)) = open.front() else { return };
@@ -141,7 +143,7 @@ impl Tools {
         });
         let mut late = |item: usize| {
             let now = clock.uptime();
-            desk.alive(now);
+            pulse.beat(now);
             items.get(item).and_then(of).is_some_and(|work| now > work.deadline)
         };
         let Lent { registry, reading, .. } = lent;
@@ -171,14 +173,14 @@ impl Tools {
 
     /// One outcome per piece of work, in their order, entities left out.
     fn outcomes(&mut self, batch: &[Work], lent: &mut Lent) -> Vec<Answer> {
-        let Self { streams, clock, desk, extractor, rows } = self;
+        let Self { streams, clock, pulse, extractor, rows, .. } = self;
         if rows.len() < batch.len() {
             rows.resize_with(batch.len(), Row::default);
         }
         let of = |work: &Work| streams.get(usize::from(work.subject.stream.0)).ok_or(FailureReason::Errored);
         let fill = |(work, row): (&Work, &mut Row)| {
             // A long text takes its time before the model is asked.
-            desk.alive(clock.uptime());
+            pulse.beat(clock.uptime());
             row.fill(of(work)?, work, extractor, lent)
         };
         let filled: Vec<_> = batch.iter().zip(rows.iter_mut()).map(fill).collect();
@@ -197,7 +199,7 @@ impl Tools {
         }
         let mut late = |item: usize| {
             let now = clock.uptime();
-            desk.alive(now);
+            pulse.beat(now);
             deadlines.get(item).is_some_and(|deadline| now > *deadline)
         };
         let model = batch.first().filter(|_| !inputs.is_empty()).map(|work| work.model);

@@ -255,6 +255,10 @@ impl Shelf {
     }
 
     fn settle(&mut self, id: ModelId, form: usize, loaded: LoadResult, now: Uptime) {
+        if let Some(ModelState::Quarantined(_)) = self.registry.state(id) {
+            // Put out of use while another form of it was on its way: that is not for the form to undo.
+            return;
+        }
         match loaded {
             Ok((model, cost)) => {
                 let Some(known) = self.forms.get_mut(usize::from(id.0)).and_then(|forms| forms.get_mut(form))
@@ -415,6 +419,26 @@ mod tests {
         assert_eq!(ask(VariantRule::Smallest, 1).await, (Standing::Ready, Arc::clone(&int8)));
         assert_eq!(ask(VariantRule::Best, 30).await, (Standing::Ready, int8), "not back and forth");
         assert_eq!(ask(VariantRule::Best, 61).await, (Standing::Ready, fp32));
+    }
+
+    #[tokio::test]
+    async fn a_model_that_hangs_while_another_form_of_it_is_loaded_stays_out_of_use() {
+        let mut shelf = shelf(&[folder("models/failure-mode")], |_| u64::MAX);
+        shelf.fill(&[ModelId(0)], at(0));
+        let rule = VariantRule::Smallest;
+        assert_eq!(shelf.prepare(ModelId(0), rule, &Budget::NOMINAL, at(1)), Standing::Ready);
+        assert!(shelf.loading.is_some());
+        let (_lent, shown) = shelf.lend(ModelId(0));
+        shelf.give_up(ModelId(0), shown, 1);
+        come(&mut shelf, 2).await;
+        let hung = ModelState::Quarantined(FailureReason::Hung);
+        assert_eq!(shelf.registry.state(ModelId(0)), Some(&hung));
+        assert_eq!(
+            (shelf.registry.memory_bytes(), shelf.residency.kept()),
+            (0, 0),
+            "it is not kept for nothing"
+        );
+        assert_eq!(prepare(&mut shelf, 0, 3), Standing::Ready, "it says so itself");
     }
 
     #[tokio::test]

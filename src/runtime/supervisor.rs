@@ -159,6 +159,7 @@ async fn drain(mut service: Service) -> Result<(), RunError> {
     finish("forward", FORWARD_GRACE + PLANT_GRACE, &mut service.forward).await;
     service.hardware.send(HardwareCommand::FeedWatchdog);
     let outcome = outbox_end(&mut service.outbox).await;
+    service.hardware.send(HardwareCommand::FeedWatchdog);
     let publisher = service.publisher.borrow().clone();
     if let Some(publisher) = publisher {
         let available = service.topics.available();
@@ -327,7 +328,7 @@ mod tests {
             assert_eq!(command, HardwareCommand::FeedWatchdog);
             fed += 1;
         }
-        assert_eq!(fed, 2, "after analyze and after forward");
+        assert_eq!(fed, 3, "after analyze, after forward and after the outbox");
     }
 
     #[tokio::test]

@@ -100,17 +100,21 @@ impl LevelTeller {
     }
 
     fn flush(&mut self) {
-        while let Some((lane, payload, at)) = self.waiting.upstream.pop_front() {
+        // By its own way each: what is critical does not wait behind what is not.
+        let mut next = 0;
+        while let Some((lane, ..)) = self.waiting.upstream.get(next) {
             let way = match lane {
                 Lane::Alarm => &self.urgent,
                 Lane::Normal | Lane::Bulk => &self.outbox,
             };
-            // Closed: the gateway ends, and the outbox with it.
-            let Err(refused) = way.try_send(OutboxRequest::Append { lane, payload, at }) else { continue };
-            if let mpsc::error::TrySendError::Full(OutboxRequest::Append { lane, payload, at }) = refused {
-                self.waiting.upstream.push_front((lane, payload, at));
+            // Full: later. Closed: the gateway ends, and the outbox with it.
+            let Ok(room) = way.try_reserve() else {
+                next += 1;
+                continue;
+            };
+            if let Some((lane, payload, at)) = self.waiting.upstream.remove(next) {
+                room.send(OutboxRequest::Append { lane, payload, at });
             }
-            break;
         }
         let publisher = self.publisher.borrow();
         let Some(publisher) = publisher.as_ref() else { return };
@@ -189,6 +193,19 @@ mod tests {
         assert_eq!(told(&mut outbox), [hot("under-voltage"), hot("temperature")]);
         assert_eq!(told(&mut urgent), [(Lane::Alarm, "critical by temperature".to_owned())]);
         assert_eq!(teller.waiting.plant.len(), 3, "the plant is away");
+    }
+
+    #[test]
+    fn what_is_critical_does_not_wait_behind_what_is_not() {
+        let (mut teller, mut urgent, mut outbox) = teller(1);
+        for level in [Level::Warm, Level::Hot, Level::Critical] {
+            teller.tell(&at(level, BudgetReason::Temperature));
+        }
+        assert_eq!(told(&mut urgent), [(Lane::Alarm, "critical by temperature".to_owned())]);
+        let normal = |level: &str| vec![(Lane::Normal, format!("{level} by temperature"))];
+        assert_eq!(told(&mut outbox), normal("warm"));
+        teller.tell(&at(Level::Critical, BudgetReason::Temperature));
+        assert_eq!(told(&mut outbox), normal("hot"), "in their order");
     }
 
     #[test]

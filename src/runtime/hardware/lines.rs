@@ -66,6 +66,7 @@ struct SupplyEnd {
     quiet_until: Uptime,
 }
 
+/// The watchdog: armed by the first feeding, so that a gateway that cannot start does not make the board boot for ever.
 struct WatchdogSlot {
     name: String,
     device: Option<WatchdogDevice>,
@@ -149,9 +150,6 @@ impl LinesWorker {
     /// Takes the lines that are not taken yet.
     fn open(&mut self, now: Uptime) {
         let (root, outlets) = (&self.root, &self.outlets);
-        if let Some(slot) = &mut self.watchdog {
-            slot.arm(now, root, outlets);
-        }
         for slot in self.led.iter_mut().chain(&mut self.relay) {
             slot.open(now, outlets, |line| OutputLine::open(root, line));
         }
@@ -170,7 +168,7 @@ impl LinesWorker {
             HardwareCommand::Led(pattern) if pattern != self.rhythm.0 => self.rhythm = (pattern, now),
             HardwareCommand::Led(_) => {}
             HardwareCommand::Relay(state) => self.hold.ask(state, now),
-            HardwareCommand::FeedWatchdog => self.feed(),
+            HardwareCommand::FeedWatchdog => self.feed(now),
         }
     }
 
@@ -219,8 +217,9 @@ impl LinesWorker {
         }
     }
 
-    fn feed(&mut self) {
+    fn feed(&mut self, now: Uptime) {
         if let Some(slot) = &mut self.watchdog {
+            slot.arm(now, &self.root, &self.outlets);
             slot.feed(&self.outlets);
         }
     }
@@ -344,4 +343,71 @@ fn complain(outlets: &Outlets, what: &str, why: Option<&str>) {
     let what = if what == "watchdog" { what.to_owned() } else { format!("line {what}") };
     let fault = HardwareFault { what: text(&what), why: why.map(text) };
     outlets.take(HardwareReport::Fault(fault));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::board::Lines;
+    use crate::runtime::hardware::tests::{line, outlets};
+
+    fn at(seconds: u64) -> Uptime {
+        Uptime::ZERO.after(Duration::from_secs(seconds))
+    }
+
+    fn worker(plan: &HardwarePlan, root: &Path) -> LinesWorker {
+        let (outlets, _) = outlets();
+        LinesWorker::new(plan, root, outlets, (mpsc::channel(1).1, watch::channel(None).1))
+    }
+
+    #[test]
+    fn a_supply_that_came_back_while_its_line_could_not_be_read_is_back() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = root.path().join("gpio/gpiochip0");
+        let file = folder.join("22");
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(&file, "1").unwrap();
+        let lines = Lines { power_fail: Some(line(22)), ..Lines::default() };
+        let mut worker = worker(&HardwarePlan { lines, ..HardwarePlan::default() }, root.path());
+        let view = worker.outlets.voice.view();
+        let is_failing = || view.current(Uptime::ZERO).power.failing;
+        worker.open(at(100));
+        worker.look(at(100));
+        assert!(is_failing());
+        std::fs::remove_file(&file).unwrap();
+        std::fs::create_dir(&file).unwrap();
+        worker.look(at(101));
+        assert!(is_failing(), "a line that cannot be read is no supply");
+        std::fs::remove_dir(&file).unwrap();
+        std::fs::write(&file, "0").unwrap();
+        worker.open(at(102).after(RETRY));
+        worker.look(at(102).after(RETRY));
+        assert!(!is_failing());
+    }
+
+    #[test]
+    fn the_watchdog_is_armed_by_the_first_feeding_and_tried_again_where_it_was_not_there() {
+        let root = tempfile::tempdir().unwrap();
+        let plan = HardwarePlan { watchdog: Some("/dev/watchdog0".to_owned()), ..HardwarePlan::default() };
+        let mut worker = worker(&plan, root.path());
+        worker.open(at(1));
+        assert!(worker.outlets.faults.borrow().is_empty(), "it was not even looked at");
+        worker.feed(at(100));
+        assert!(worker.outlets.faults.borrow().contains_key("watchdog"));
+        let driver = root.path().join("sys/class/watchdog/watchdog0");
+        let device = root.path().join("dev/watchdog0");
+        for folder in [&driver, &root.path().join("dev")] {
+            std::fs::create_dir_all(folder).unwrap();
+        }
+        std::fs::write(driver.join("timeout"), "15\n").unwrap();
+        std::fs::write(&device, "").unwrap();
+        let told = || std::fs::read_to_string(&device).unwrap();
+        worker.feed(at(101));
+        assert_eq!(told(), "", "not yet");
+        worker.feed(at(101).after(RETRY));
+        assert_eq!(told(), "\n");
+        assert!(worker.outlets.faults.borrow().is_empty());
+        worker.close(true);
+        assert_eq!(told(), "\nV");
+    }
 }

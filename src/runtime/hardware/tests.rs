@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, watch};
 use crate::board::{Driver, HardwarePlan, Line, Lines, SensorPlan, SensorRole};
 use crate::clock::{Clock, EventTime, SystemClock, Uptime};
 use crate::config::{Device, DeviceSource};
-use crate::device::seam::{HardwareReport, Row, Samples};
+use crate::device::seam::{HardwareCommand, HardwareReport, Row, Samples};
 use crate::flow::{HardwareReading, Quality, Sensed, StreamId};
 use crate::io::devices::write_registers;
 use crate::runtime::common::Common;
@@ -54,7 +54,7 @@ fn sensor(name: &str, address: u8, role: SensorRole) -> SensorPlan {
     }
 }
 
-fn line(offset: u32) -> Line {
+pub(in crate::runtime::hardware) fn line(offset: u32) -> Line {
     Line { chip: "gpiochip0".to_owned(), offset, active_low: false }
 }
 
@@ -232,6 +232,7 @@ async fn a_watchdog_that_never_answers_does_not_hold_up_the_end_of_the_supply() 
     let pipe = root.path().join("dev/watchdog0");
     rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR).unwrap();
     let mut board = Board::start_at(root, plan, Vec::new());
+    board.side.commands.send(HardwareCommand::FeedWatchdog);
     until("the watchdog is missed", || board.complaint().is_some_and(|why| why.contains("watchdog0"))).await;
     board.set_line(22, "1");
     tokio::time::timeout(PATIENCE, board.edges.recv()).await.unwrap().unwrap();
@@ -270,7 +271,7 @@ async fn a_door_is_a_stream_of_its_state_and_of_each_change() {
 }
 
 /// Outlets without threads, and what they feed.
-fn outlets() -> (Outlets, Measurements) {
+pub(in crate::runtime::hardware) fn outlets() -> (Outlets, Measurements) {
     let (samples, samples_seen) = mpsc::channel(SAMPLES_MAX);
     let counts = Arc::new(Counts::default());
     let plan =
