@@ -15,6 +15,7 @@ use crate::runtime::bench::Bench;
 use crate::runtime::desk::{Desk, Left, Turn};
 use crate::runtime::infer::{InferEnd, InferWorker};
 use crate::runtime::judging::{Judged, StreamInput, Tools};
+use crate::runtime::silence::Silence;
 use crate::runtime::threads::thread;
 use crate::telemetry::{Progress, Purpose, booked};
 
@@ -70,7 +71,7 @@ impl HangWatch {
         self,
         mut running: oneshot::Receiver<InferEnd>,
     ) -> Result<(), InferLost> {
-        let mut given_up = 0;
+        let (mut given_up, mut silence) = (0, Silence::default());
         loop {
             tokio::select! {
                 ended = &mut running => return match ended {
@@ -81,7 +82,7 @@ impl HangWatch {
             }
             let is_last = given_up - self.desk.returns() >= LEFT_BEHIND_MAX;
             let least = if is_last { LAST_PATIENCE } else { Duration::ZERO };
-            let Some(left) = self.desk.give_up(self.clock.uptime(), least) else { continue };
+            let Some(left) = self.desk.give_up(&mut silence, self.clock.uptime(), least) else { continue };
             if is_last {
                 error!("too many models give no sign of life");
                 return Err(InferLost::Hung);

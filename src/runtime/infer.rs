@@ -45,6 +45,7 @@ impl InferWorker {
     /// Runs until no more work can come and everything has been answered.
     pub(in crate::runtime) async fn run(self) -> InferEnd {
         let Self { mut bench, mut tools, results, progress } = self;
+        tools.desk.sit_down();
         loop {
             let now = tools.clock.uptime();
             progress.tick(Task::Infer, now);
