@@ -12,4 +12,5 @@ pub mod rows;
 pub mod scratch;
 pub mod sysfs;
 pub mod systemd;
+pub mod thread_meter;
 pub mod watchdog_device;

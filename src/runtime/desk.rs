@@ -11,15 +11,19 @@ use std::time::Duration;
 use crate::clock::Uptime;
 use crate::flow::ModelId;
 use crate::infer::ModelStatus;
+use crate::io::thread_meter::ThreadMeter;
 use crate::runtime::bench::Bench;
 use crate::runtime::judging::Judged;
 use crate::runtime::shelf::Lent;
+use crate::runtime::silence::Silence;
 
 /// Where the thread that runs the models leaves what it does not need at the moment.
 #[derive(Default)]
 pub(in crate::runtime) struct Desk {
     left: Mutex<Option<Left>>,
     back: Mutex<Vec<Lent>>,
+    /// Of the thread that asks.
+    meter: Mutex<Option<ThreadMeter>>,
     turns: AtomicU64,
     returns: AtomicU64,
 }
@@ -55,12 +59,17 @@ impl Pulse {
         self.0.store(now.0, Ordering::Relaxed);
     }
 
-    fn silence(&self, now: Uptime) -> Duration {
-        now.since(Uptime(self.0.load(Ordering::Relaxed)))
+    fn last(&self) -> Uptime {
+        Uptime(self.0.load(Ordering::Relaxed))
     }
 }
 
 impl Desk {
+    /// The calling thread is the one that asks from now on.
+    pub(in crate::runtime) fn sit_down(&self) {
+        *lock(&self.meter) = ThreadMeter::open();
+    }
+
     /// Leaves everything; the number is needed to get it back.
     pub(in crate::runtime) fn leave(&self, bench: Box<Bench>, turn: Turn, now: Uptime) -> u64 {
         turn.pulse.beat(now);
@@ -75,12 +84,21 @@ impl Desk {
         if left.as_ref().is_some_and(|left| left.number == number) { left.take() } else { None }
     }
 
-    /// Takes what was left if whoever left it has given no sign of life for longer than its patience, and than `least`.
-    pub(in crate::runtime) fn give_up(&self, now: Uptime, least: Duration) -> Option<Left> {
+    /// Looks at whoever asks a model; takes what was left if its silence outlasts its patience, and `least`.
+    pub(in crate::runtime) fn give_up(
+        &self,
+        silence: &mut Silence,
+        now: Uptime,
+        least: Duration,
+    ) -> Option<Left> {
         let mut left = lock(&self.left);
-        let is_hung =
-            left.as_ref().is_some_and(|left| left.turn.pulse.silence(now) > left.turn.patience.max(least));
-        if is_hung { left.take() } else { None }
+        let Some(Left { turn, .. }) = left.as_ref() else {
+            silence.end();
+            return None;
+        };
+        let taken = lock(&self.meter).as_ref().and_then(ThreadMeter::taken);
+        silence.look(turn.pulse.last(), taken, now);
+        if silence.outlasts(turn.patience.max(least)) { left.take() } else { None }
     }
 
     /// Brings back a model that was given up.

@@ -10,19 +10,17 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tracing::error;
 
-use crate::clock::{Clock, SystemClock, Uptime};
+use crate::clock::{Clock, SystemClock};
 use crate::runtime::bench::Bench;
 use crate::runtime::desk::{Desk, Left, Turn};
 use crate::runtime::infer::{InferEnd, InferWorker};
 use crate::runtime::judging::{Judged, StreamInput, Tools};
+use crate::runtime::silence::Silence;
 use crate::runtime::threads::thread;
 use crate::telemetry::{Progress, Purpose, booked};
 
 /// How often the watcher looks: alarms wait this long more for a model that hangs.
 const LOOK: Duration = Duration::from_millis(250);
-
-/// A look that comes so late says nothing: whatever held it up may have held the model up too.
-const LATE: Duration = LOOK.saturating_mul(2);
 
 /// Threads that may be left behind at once. Each keeps its model and perhaps a core; one more and a fresh start is better.
 const LEFT_BEHIND_MAX: u64 = 2;
@@ -73,8 +71,7 @@ impl HangWatch {
         self,
         mut running: oneshot::Receiver<InferEnd>,
     ) -> Result<(), InferLost> {
-        let mut given_up = 0;
-        let mut looked = self.clock.uptime();
+        let (mut given_up, mut silence) = (0, Silence::default());
         loop {
             tokio::select! {
                 ended = &mut running => return match ended {
@@ -83,13 +80,9 @@ impl HangWatch {
                 },
                 () = tokio::time::sleep(LOOK) => {}
             }
-            let now = self.clock.uptime();
-            if is_late(std::mem::replace(&mut looked, now), now) {
-                continue;
-            }
             let is_last = given_up - self.desk.returns() >= LEFT_BEHIND_MAX;
             let least = if is_last { LAST_PATIENCE } else { Duration::ZERO };
-            let Some(left) = self.desk.give_up(now, least) else { continue };
+            let Some(left) = self.desk.give_up(&mut silence, self.clock.uptime(), least) else { continue };
             if is_last {
                 error!("too many models give no sign of life");
                 return Err(InferLost::Hung);
@@ -101,15 +94,8 @@ impl HangWatch {
             if self.results.send(if_hung).await.is_err() {
                 return Ok(());
             }
-            looked = self.clock.uptime();
         }
     }
-}
-
-/// Whether the watcher was held up itself: the whole process was stopped, or waited for its memory to come back from a
-/// card. The model gets another look's time to say that it is alive.
-fn is_late(looked: Uptime, now: Uptime) -> bool {
-    now.since(looked) > LATE
 }
 
 /// All but the model that hangs, and the answer to the batch it had.

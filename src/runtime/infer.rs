@@ -45,6 +45,7 @@ impl InferWorker {
     /// Runs until no more work can come and everything has been answered.
     pub(in crate::runtime) async fn run(self) -> InferEnd {
         let Self { mut bench, mut tools, results, progress } = self;
+        tools.desk.sit_down();
         loop {
             let now = tools.clock.uptime();
             progress.tick(Task::Infer, now);
@@ -118,7 +119,7 @@ fn ask<T>(
 
 #[cfg(test)]
 mod tests {
-    use tokio::sync::{oneshot, watch};
+    use tokio::sync::watch;
 
     use super::*;
     use crate::clock::{EventTime, SystemClock, Uptime};
@@ -131,9 +132,9 @@ mod tests {
         BATCH_MAX, Batch, Digest, Manifest, Model, Needs, Registry, Residency, Work, WorkInput,
     };
     use crate::runtime::desk::Desk;
-    use crate::runtime::hang::HangWatch;
     use crate::runtime::judging::StreamInput;
     use crate::runtime::shelf::Shelf;
+    use crate::runtime::silence::Silence;
 
     /// Two streams of the model whose outputs are the logarithms of its two inputs, and one without a model.
     fn worker(work: mpsc::Receiver<Batch>, results: mpsc::Sender<Judged>) -> InferWorker {
@@ -206,30 +207,13 @@ mod tests {
         let InferWorker { bench, tools, .. } = worker(work_seen, mpsc::channel(1).0);
         let behind = Tools::new(Arc::clone(&tools.streams), tools.clock.clone(), Arc::clone(&tools.desk));
         leave(bench, &tools, PATIENCE);
-        let later = Uptime::ZERO.after(Duration::from_secs(9));
-        behind.pulse.beat(later);
-        assert!(tools.desk.give_up(later, Duration::ZERO).is_some(), "the model has been silent for 9 s");
-    }
-
-    #[tokio::test]
-    async fn a_watcher_that_was_held_up_itself_gives_nobody_up() {
-        let (_send, work_seen) = mpsc::channel(1);
-        let (results, _seen) = mpsc::channel(1);
-        let InferWorker { bench, tools, results, progress } = worker(work_seen, results);
-        let (desk, clock) = (Arc::clone(&tools.desk), tools.clock.clone());
-        let watch = HangWatch { desk, streams: Arc::clone(&tools.streams), results, clock, progress };
-        let (_running, ended) = oneshot::channel();
-        let watching = tokio::spawn(watch.run(ended));
-        tokio::task::yield_now().await;
-        let number = leave(bench, &tools, Duration::from_millis(1));
-        // The whole process stands still.
-        let stopped = tools.clock.uptime();
-        while tools.clock.uptime().since(stopped) < Duration::from_secs(1) {
-            std::hint::spin_loop();
-        }
-        tokio::time::sleep(Duration::from_millis(1)).await;
-        assert!(tools.desk.take_back(number).is_some(), "given up by a look that came a second late");
-        watching.abort();
+        let mut silence = Silence::default();
+        let given_up = (0..36).find(|look| {
+            let now = Uptime::ZERO.after(Duration::from_millis(250) * *look);
+            behind.pulse.beat(now);
+            tools.desk.give_up(&mut silence, now, Duration::ZERO).is_some()
+        });
+        assert!(given_up.is_some(), "the model has been silent for 9 s");
     }
 
     #[tokio::test]

@@ -48,6 +48,7 @@ mod reading;
 mod retry;
 mod room;
 mod shelf;
+mod silence;
 #[cfg(test)]
 mod stall_tests;
 mod starts;

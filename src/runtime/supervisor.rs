@@ -240,6 +240,10 @@ mod tests {
         StartLog::begin(Path::new("/nonexistent/state"), &SystemClock::start())
     }
 
+    fn power() -> tokio::signal::unix::Signal {
+        signal(SignalKind::from_raw(Signal::POWER.as_raw())).unwrap()
+    }
+
     fn held() -> OutboxError {
         OutboxError::Held { disk: "failing", records: 3 }
     }
@@ -281,7 +285,7 @@ mod tests {
     async fn an_outbox_that_fails_ends_the_service_in_order_and_is_what_it_ends_with() {
         let (service, outbox) = service();
         outbox.send(Err(held())).unwrap();
-        let ended = supervise(service, None, &mut starts()).await;
+        let ended = supervise(service, None, power(), &mut starts()).await;
         assert!(matches!(ended, Err(RunError::Outbox(OutboxError::Held { .. }))), "{ended:?}");
     }
 
@@ -307,7 +311,7 @@ mod tests {
             end_in_the_drain(&service, outbox, with);
             let (stop, stopped) = oneshot::channel();
             stop.send(()).unwrap();
-            let ended = supervise(service, Some(stopped), &mut starts()).await;
+            let ended = supervise(service, Some(stopped), power(), &mut starts()).await;
             match (ended, expected) {
                 (Ok(()), None) => {}
                 (Err(error), Some(text)) => assert!(error.to_string().starts_with(text), "{error}"),
@@ -349,7 +353,7 @@ mod tests {
             stop.send(()).unwrap();
         };
         let mut starts = starts();
-        let (ended, ()) = tokio::join!(supervise(service, Some(stopped), &mut starts), storm);
+        let (ended, ()) = tokio::join!(supervise(service, Some(stopped), power(), &mut starts), storm);
         ended.unwrap();
         let fed = std::iter::from_fn(|| told.try_recv().ok()).count();
         // Two are of the orderly end.
@@ -361,7 +365,7 @@ mod tests {
         let (mut service, outbox) = service();
         service.status = tokio::spawn(async {});
         end_in_the_drain(&service, outbox, Some(Ok(())));
-        let ended = supervise(service, None, &mut starts()).await;
+        let ended = supervise(service, None, power(), &mut starts()).await;
         assert!(matches!(ended, Err(RunError::Ended("status"))), "{ended:?}");
     }
 }
