@@ -1,5 +1,6 @@
 //! Everything that is read for the governor, once a turn.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -25,6 +26,9 @@ pub(in crate::runtime::governor) struct Gauges {
     limit: TemperatureLimit,
     hardware: HardwareView,
     metrics: Arc<Metrics>,
+    /// Types of the zones that have ever told their temperature. One that falls silent is lost, however cool the others
+    /// are; one that never spoke belongs to a part that is switched off.
+    spoken: BTreeSet<String>,
     /// Processor time of the models when last looked at, in microseconds.
     busy: Option<(Uptime, u64)>,
 }
@@ -38,7 +42,16 @@ impl Gauges {
         metrics: Arc<Metrics>,
     ) -> Self {
         let sysfs = Sysfs::at(root);
-        Self { root: root.to_owned(), sysfs, profile, limit, hardware, metrics, busy: None }
+        Self {
+            root: root.to_owned(),
+            sysfs,
+            profile,
+            limit,
+            hardware,
+            metrics,
+            spoken: BTreeSet::new(),
+            busy: None,
+        }
     }
 
     /// Whether the board has a temperature sensor, found or promised.
@@ -75,14 +88,21 @@ impl Gauges {
         }
     }
 
-    fn heat(&self) -> (Option<Celsius>, Celsius) {
+    fn heat(&mut self) -> (Option<Celsius>, Celsius) {
         let Some(thermal) = &self.profile.thermal else { return (None, NO_HEAT) };
         let zones = self.sysfs.thermal_zones().unwrap_or_default();
         let trip = match self.limit {
             TemperatureLimit::Auto => thermal.trip_among(trip_points(&zones, &thermal.zones)),
             TemperatureLimit::Fixed(limit) => limit,
         };
-        (hottest(&zones, &thermal.zones), trip)
+        let speaking: BTreeSet<&str> = zones
+            .iter()
+            .filter(|zone| thermal.zones.contains(&zone.kind) && zone.temperature.is_ok())
+            .map(|zone| zone.kind.as_str())
+            .collect();
+        let is_lost = self.spoken.iter().any(|zone| !speaking.contains(zone.as_str()));
+        self.spoken.extend(speaking.into_iter().map(str::to_owned));
+        (hottest(&zones, &thermal.zones).filter(|_| !is_lost), trip)
     }
 
     fn flags(&self) -> Option<ThrottleFlags> {
@@ -186,6 +206,23 @@ mod tests {
         gauges.metrics.add(Metric::InferBusy, 250_000);
         let later = gauges.read(Uptime::ZERO.after(Duration::from_secs(1)));
         assert_eq!(later.busy, Some(Millicores(250)));
+    }
+
+    #[test]
+    fn a_zone_that_falls_silent_is_lost_however_cool_the_others_are() {
+        let (root, _voice, mut gauges) = board(&[
+            ("proc/device-tree/compatible", "nvidia,p3450-0000\0nvidia,tegra210\0"),
+            ("sys/class/thermal/thermal_zone1/type", "GPU-therm\n"),
+            ("sys/class/thermal/thermal_zone1/temp", "40000\n"),
+            ("sys/class/thermal/thermal_zone2/type", "PLL-therm\n"),
+        ]);
+        let hottest = |gauges: &mut Gauges| gauges.read(Uptime::ZERO).temperature;
+        assert_eq!(hottest(&mut gauges), Some(Celsius(61.5)), "a zone that never spoke is none");
+        let chip = root.path().join("sys/class/thermal/thermal_zone0/temp");
+        fs::remove_file(&chip).unwrap();
+        assert_eq!(hottest(&mut gauges), None, "the 40 °C of the other one are not those of the board");
+        fs::write(&chip, "62000\n").unwrap();
+        assert_eq!(hottest(&mut gauges), Some(Celsius(62.0)));
     }
 
     #[test]
