@@ -80,7 +80,8 @@ fn a_budget_is_refused_exactly_where_the_plan_does_not_fit() {
     let (head, rest) = DEFAULT_CONFIG.split_once("[[models]]").unwrap();
     let entry =
         |name: &str| format!("[[models]]\nname = \"{name}\"\npath = \"/usr/share/tidegate/models/{name}\"\n");
-    let handovers = rest.rsplit_once("[[streams]]").unwrap().1;
+    // Commented examples follow it.
+    let handovers = rest.rsplit_once("\n[[streams]]").unwrap().1;
     let reports = r#"[[streams]]
 name = "orders"
 kind = "report"
