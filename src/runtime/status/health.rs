@@ -56,8 +56,9 @@ fn complaint(sources: &Sources, seen: &Seen<'_>, now: Uptime) -> Option<String> 
         .or_else(|| bad_model(sources))
         .or_else(|| bad_disk(sources))
         .or_else(|| refusals(sources))
-        .or_else(|| bad_board(sources))
+        // A sensor at fault is told by its own name before what comes of it.
         .or_else(|| sources.hardware.complaint(now))
+        .or_else(|| bad_board(sources))
         .or_else(|| seen.certificate.map(str::to_owned))
         .or_else(|| (!seen.is_connected).then(|| "the plant broker is away".to_owned()))
 }
