@@ -8,11 +8,6 @@
 )]
 
 mod common;
-#[path = "support/hanging.rs"]
-mod hanging;
-#[path = "support/onnx.rs"]
-#[expect(dead_code, reason = "its other half is for hostile graphs")]
-mod onnx;
 
 mod service {
     pub(crate) mod gate;
@@ -23,7 +18,6 @@ mod service {
     mod brokers;
     mod disk;
     mod ends;
-    mod hang;
     mod hostile;
     mod inputs;
     mod models;

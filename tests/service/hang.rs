@@ -4,9 +4,8 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use crate::hanging::write_hanging;
-use crate::service::models::row;
 use crate::service::tap::{Seen, feed, now};
-use crate::service::world::{Plan, World, judged, last, model, pair};
+use crate::service::world::{Plan, World, judged, last, model, pair, row};
 
 /// Longest time an alarm of another model may wait behind it: the patience of the watcher, its next look, and a debug
 /// build on a busy machine.

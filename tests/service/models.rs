@@ -2,19 +2,8 @@
 
 use std::fs;
 
-use serde_json::Value;
-
 use crate::service::tap::{Seen, feed};
-use crate::service::world::{Plan, World, judged, last, model, pair};
-
-/// The row of a model in the last `status/models`.
-pub(crate) fn row(json: &Value, model: &str) -> Option<Value> {
-    json["models"]
-        .as_array()?
-        .iter()
-        .find(|row| row["model"].as_str().is_some_and(|id| id.starts_with(model)))
-        .cloned()
-}
+use crate::service::world::{Plan, World, judged, last, model, pair, row};
 
 #[test]
 fn a_model_that_panics_or_computes_nonsense_is_set_aside_and_the_rest_goes_on() {

@@ -259,3 +259,12 @@ pub(crate) fn balanced(seen: &[Seen]) -> usize {
 fn whole(value: f64) -> u64 {
     value.round() as u64
 }
+
+/// The row of a model in the last `status/models`.
+pub(crate) fn row(json: &Value, model: &str) -> Option<Value> {
+    json["models"]
+        .as_array()?
+        .iter()
+        .find(|row| row["model"].as_str().is_some_and(|id| id.starts_with(model)))
+        .cloned()
+}
