@@ -2,7 +2,7 @@
 //!
 //! # Invariants
 //! One model is on its way into memory at a time. What is unloaded, loaded or exchanged is decided by
-//! [`Residency`](crate::infer::Residency); this only does it.
+//! [`Residency`]; this only does it.
 
 use std::sync::Arc;
 use std::time::Duration;
