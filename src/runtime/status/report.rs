@@ -113,17 +113,20 @@ impl StatusReport {
     pub(in crate::runtime::status) fn told_now(&self, health: String) -> [(&'static str, String); 6] {
         let days = self.certificates.days_left();
         let core = self.sources.governor.borrow().core;
-        let link = link_json(*self.sources.link.borrow(), self.clock.uptime(), days);
+        let now = self.clock.uptime();
+        // One after the other: a borrow inside of the list would last to its end, and a second one of the same channel waits
+        // for ever when its sender has asked in between.
+        let outbox = outbox_json(&self.sources.outbox.borrow(), *self.sources.flushed.borrow());
+        let link = link_json(*self.sources.link.borrow(), now, days);
+        let models = models_json(&self.sources.models.borrow(), core);
+        let budget = budget_json(&self.sources, self.memory_max, now);
         [
             (AVAILABLE, "online".to_owned()),
             (HEALTH, health),
-            (
-                "status/outbox",
-                outbox_json(&self.sources.outbox.borrow(), *self.sources.flushed.borrow()).to_string(),
-            ),
+            ("status/outbox", outbox.to_string()),
             ("status/link", link.to_string()),
-            ("status/models", models_json(&self.sources.models.borrow(), core).to_string()),
-            ("status/budget", budget_json(&self.sources, self.memory_max, self.clock.uptime()).to_string()),
+            ("status/models", models.to_string()),
+            ("status/budget", budget.to_string()),
         ]
     }
 
