@@ -67,7 +67,8 @@ impl Bench {
             }
         }
         if now.since(self.reported) >= IDLE_TURN {
-            self.shelf.relieve(&self.budget.borrow(), now);
+            let budget = *self.budget.borrow();
+            self.shelf.relieve(&budget, now);
             self.report(now);
         }
     }
