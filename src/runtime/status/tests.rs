@@ -211,6 +211,26 @@ fn the_outbox_tells_its_lanes_and_how_long_the_space_lasts() {
     assert_eq!(outbox_json(&OutboxReport::default(), None)["hours_of_autonomy"], Value::Null);
 }
 
+/// The borrow of a channel in one status, held while another borrows it again, waits for a sender that waits for the first.
+#[test]
+fn no_status_waits_for_itself_while_a_model_reports() {
+    const ROUNDS: u32 = 20_000;
+    let (models, seen) = watch::channel(vec![model(ModelState::Ready)]);
+    let mut report = quiet();
+    report.sources.models = seen;
+    let (done, ended) = std::sync::mpsc::sync_channel(1);
+    std::thread::spawn(move || {
+        for _ in 0..ROUNDS {
+            report.told_now(report.health());
+        }
+        done.send(()).unwrap();
+    });
+    // Until the receiver is gone; a teller that stands still keeps it, and the process ends with the test.
+    std::thread::spawn(move || while models.send(vec![model(ModelState::Ready)]).is_ok() {});
+    let ended = ended.recv_timeout(Duration::from_mins(1));
+    assert!(ended.is_ok(), "the status stands still");
+}
+
 #[test]
 fn the_budget_names_the_lanes_that_are_shed() {
     let (level, reason) = (Level::Hot, BudgetReason::Temperature);
