@@ -60,7 +60,8 @@ impl<'f> Reader<'f> {
         key: &'static str,
         mut read: impl FnMut(&mut Reader<'_>) -> Option<T>,
     ) -> Vec<T> {
-        let tables: Option<Vec<Table>> = self.value(key, "at most 16 tables, [[ ]]", |value| {
+        let allowed = format!("[[{}]], at most {ENTRIES_MAX} of them", self.path_of(key));
+        let tables: Option<Vec<Table>> = self.value(key, &allowed, |value| {
             let entries = value.as_array().filter(|entries| entries.len() <= ENTRIES_MAX)?;
             entries.iter().map(|entry| entry.as_table().cloned()).collect()
         });
@@ -77,7 +78,8 @@ impl<'f> Reader<'f> {
 
     /// A table inside this one; `None` if absent or, as a fault, something else.
     fn table(&mut self, key: &'static str) -> Option<Table> {
-        self.value(key, "a table", |value| value.as_table().cloned())
+        let allowed = format!("[{}]", self.path_of(key));
+        self.value(key, &allowed, |value| value.as_table().cloned())
     }
 
     /// A text that satisfies a rule.
@@ -157,6 +159,12 @@ impl<'f> Reader<'f> {
         texts.unwrap_or_default()
     }
 
+    /// Passes a key over, whatever it holds.
+    pub(crate) fn skip(&mut self, key: &'static str) {
+        self.known.push(key);
+        self.table.remove(key);
+    }
+
     /// A fault of a key that was read.
     pub(crate) fn fault(&mut self, key: &str, problem: &str, allowed: &str) {
         let key = self.path_of(key);
@@ -211,7 +219,7 @@ fn shown(value: &Value) -> String {
     match value {
         Value::String(text) => format!("{text:?}"),
         Value::Integer(number) => number.to_string(),
-        Value::Float(number) => number.to_string(),
+        Value::Float(number) => format!("{number:?}"),
         Value::Boolean(word) => word.to_string(),
         Value::Datetime(_) => "a date".to_owned(),
         Value::Array(entries) => format!("a list of {}", entries.len()),

@@ -119,12 +119,12 @@ impl BudgetSettings {
         #[expect(clippy::cast_possible_truncation, reason = "a number of cores")]
         let cpu = section.number("cpu", 0.05..=64.0).map(|cores| cores as f32);
         let (cpu, cpu_from) = ValueSource::of(cpu, CPU_BUILT_IN);
-        let temperature = match section.text("temperature") {
-            None | Some("auto") => TemperatureLimit::Auto,
-            Some(_) => section
-                .quantity("temperature", Celsius(30.0)..=Celsius(120.0))
-                .map_or(TemperatureLimit::Auto, TemperatureLimit::Fixed),
+        let temperature = if section.says("temperature", "auto") {
+            None
+        } else {
+            section.quantity("temperature", Celsius(30.0)..=Celsius(120.0))
         };
+        let temperature = temperature.map_or(TemperatureLimit::Auto, TemperatureLimit::Fixed);
         let cabinet = section.has("cabinet").then(|| read_cabinet(section.section("cabinet"))).flatten();
         section.finish();
         Self { memory, memory_from, cpu, cpu_from, temperature, cabinet }
@@ -146,7 +146,7 @@ impl BudgetSettings {
 
 fn read_cabinet(section: Section<'_>) -> Option<CabinetLimits> {
     let limit = |key| {
-        section.required(key, CABINET_RULE)?;
+        section.require(key, CABINET_RULE);
         section.quantity(key, Celsius(0.0)..=Celsius(100.0))
     };
     let limits = limit("warm").zip(limit("hot")).map(|(warm, hot)| CabinetLimits { warm, hot });
