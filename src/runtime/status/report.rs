@@ -114,11 +114,11 @@ impl StatusReport {
         let days = self.certificates.days_left();
         let core = self.sources.governor.borrow().core;
         let now = self.clock.uptime();
-        // One after the other: a borrow inside of the list would last to its end, and a second one of the same channel waits
-        // for ever when its sender has asked in between.
-        let outbox = outbox_json(&self.sources.outbox.borrow(), *self.sources.flushed.borrow());
+        let outbox = self.sources.outbox.borrow().clone();
+        let outbox = outbox_json(&outbox, *self.sources.flushed.borrow());
         let link = link_json(*self.sources.link.borrow(), now, days);
-        let models = models_json(&self.sources.models.borrow(), core);
+        let models = self.sources.models.borrow().clone();
+        let models = models_json(&models, core);
         let budget = budget_json(&self.sources, self.memory_max, now);
         [
             (AVAILABLE, "online".to_owned()),
@@ -175,7 +175,8 @@ impl StatusReport {
     /// What all models have counted.
     fn sum_up_models(&self) {
         let (mut quarantined, mut reports) = (0, ReportCounts::default());
-        for model in self.sources.models.borrow().iter() {
+        let models = self.sources.models.borrow().clone();
+        for model in models {
             quarantined += u64::from(matches!(model.state, ModelState::Quarantined(_)));
             reports.add(model.reports);
         }
@@ -196,7 +197,8 @@ impl StatusReport {
 
     /// Whether the connection took it.
     fn say(&self, name: &str, payload: Vec<u8>, retain: bool) -> bool {
-        self.publisher.borrow().as_ref().is_some_and(|publisher| {
+        let publisher = self.publisher.borrow().clone();
+        publisher.is_some_and(|publisher| {
             publisher.publish(&self.topics.below(name), payload, Delivery::AtMostOnce, retain).is_ok()
         })
     }
