@@ -261,6 +261,53 @@ fn children_do_not_reach_for_their_parent() {
     }
 }
 
+/// Borrows of what a `watch` holds that outlast their expression: bound to a name, passed on, in the head of a block, or two in
+/// one statement.
+fn borrow_faults(source: &Source) -> Vec<String> {
+    let spots =
+        |text: &'static str| source.bare.match_indices(text).map(move |(at, _)| (at, at + text.len()));
+    let mut faults = Vec::new();
+    let mut statement = None;
+    let mut borrows: Vec<_> = spots(".borrow()").chain(spots(".borrow_and_update()")).collect();
+    borrows.sort_unstable();
+    for (from, to) in borrows {
+        let (before, after) = (&source.bare[..from], source.bare[to..].trim_start());
+        let value = before.trim_end_matches(|c: char| c.is_alphanumeric() || "_.".contains(c));
+        let is_copied = value.ends_with('*') && !value.ends_with("&*");
+        let begin = before.rfind([';', '{', '}']);
+        let head = before[begin.map_or(0, |begin| begin + 1)..].trim_start();
+        let is_head = ["for ", "match ", "if let ", "while let ", "else if let "];
+        let is_second = statement.replace(begin) == Some(begin);
+        if !(is_copied || after.starts_with('.'))
+            || is_second
+            || is_head.iter().any(|word| head.starts_with(word))
+        {
+            faults.push(format!("{}: {head}…", source.path));
+        }
+    }
+    faults
+}
+
+/// While a borrow lasts its sender waits, and from then on so does whoever borrows again: for ever where that is the same task.
+#[test]
+fn what_a_channel_holds_is_copied_out_in_one_expression() {
+    let runtime = sources().into_iter().filter(|source| room_of(&source.path) == "runtime");
+    let faults: Vec<_> = runtime.flat_map(|source| borrow_faults(&source)).collect();
+    assert_eq!(faults, Vec::<String>::new());
+    for (code, is_fault) in [
+        ("let budget = *self.budget.borrow();", false),
+        ("let models = self.models.borrow().clone();", false),
+        ("while !*stopping.borrow() { step(); }", false),
+        ("let models = self.models.borrow();", true),
+        ("relieve(&self.budget.borrow(), now);", true),
+        ("[told(*a.borrow()), told(*b.borrow())];", true),
+        ("for model in models.borrow().iter() { show(model); }", true),
+    ] {
+        let planted = Source { path: "runtime/x.rs".into(), code: code.to_owned(), bare: code.to_owned() };
+        assert_eq!(!borrow_faults(&planted).is_empty(), is_fault, "{code}");
+    }
+}
+
 /// The allocator crate: what it may hold is told apart from the rooms.
 fn allocator_sources() -> Vec<(PathBuf, String)> {
     let mut files = Vec::new();

@@ -21,8 +21,7 @@ use crate::runtime::complaints::Complaints;
 use crate::runtime::crowd::{Crowd, TURN_MESSAGES};
 use crate::runtime::decisions::Decisions;
 use crate::runtime::hardware::{HardwareCommands, Measurements};
-use crate::runtime::infer::DRAIN_MAX;
-use crate::runtime::judging::Judged;
+use crate::runtime::infer::{DRAIN_MAX, Judged};
 use crate::runtime::outbox::OutboxRequest;
 use crate::runtime::plant::PlantInput;
 use crate::runtime::retry::{IDLE_TURN, best_effort};
@@ -96,7 +95,8 @@ impl Analyze {
         let mut inputs = Vec::with_capacity(TURN_MESSAGES);
         let mut reported = Uptime::ZERO;
         // Those of before the restart.
-        self.pipeline.set_paused(&self.paused.borrow_and_update());
+        let paused = self.paused.borrow_and_update().clone();
+        self.pipeline.set_paused(&paused);
         loop {
             let wake = self.wake();
             let room = self.crowd.admits(self.pipeline.fullness(), self.clock.uptime());
@@ -121,7 +121,8 @@ impl Analyze {
             // Where the clock of the chip is not known, a change of it looks like one of the models.
             self.pipeline.set_clock(self.governor.borrow().clock.unwrap_or(Ratio::of(1, 1)));
             if self.paused.has_changed().unwrap_or(false) {
-                self.pipeline.set_paused(&self.paused.borrow_and_update());
+                let paused = self.paused.borrow_and_update().clone();
+                self.pipeline.set_paused(&paused);
             }
             self.tick(now);
             self.feed_models(now);

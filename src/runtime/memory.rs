@@ -17,12 +17,12 @@ use crate::io::mqtt::QUEUED_BYTES_MAX;
 use crate::outbox::WhenFull;
 use crate::runtime::analyze::WORK_IN_FLIGHT;
 use crate::runtime::extraction::WORDS_MAX;
+use crate::runtime::infer::{Models, model_parts};
 use crate::runtime::limits::{
     DECISIONS_BYTES_MAX, INPUT_BYTES_MAX, REQUESTS_MAX, STANDING_BYTES_MAX, URGENT_MAX,
 };
 use crate::runtime::memory::limits::{largest_work, series_bytes};
 pub(in crate::runtime) use crate::runtime::memory::limits::{queue_bytes, queue_max, window_bytes};
-use crate::runtime::models::{Models, model_parts};
 use crate::units::Bytes;
 
 /// One line of the memory plan.

@@ -13,7 +13,6 @@
 
 mod analyze;
 mod arrivals;
-mod bench;
 mod certificates;
 mod coarsening;
 mod commands;
@@ -21,23 +20,19 @@ mod common;
 mod complaints;
 mod crowd;
 mod decisions;
-mod desk;
 mod endpoints;
 mod extraction;
 mod forward;
 mod gaps;
 mod governor;
-mod hang;
 mod hardware;
 mod infer;
-mod judging;
 mod known_time;
 mod limits;
 #[cfg(test)]
 #[path = "link/tests.rs"]
 mod link_tests;
 mod memory;
-mod models;
 mod operations;
 mod options;
 mod outbox;
@@ -47,8 +42,6 @@ mod power_fail;
 mod reading;
 mod retry;
 mod room;
-mod shelf;
-mod silence;
 #[cfg(test)]
 mod stall_tests;
 mod starts;
@@ -71,10 +64,9 @@ pub use commands::{
 pub use common::WiringError;
 pub use extraction::{Pieces, Unmarked};
 pub use governor::board_profile;
-pub use hang::InferLost;
 pub use hardware::attached;
+pub use infer::{ADMISSION_MEMORY, ADMISSION_SECONDS, InferLost, ModelFault, Models, load_models};
 pub use memory::{MemoryPart, memory_plan};
-pub use models::{ADMISSION_MEMORY, ADMISSION_SECONDS, ModelFault, Models, load_models};
 pub use options::{Options, Pace};
 pub use plan::{Plan, plan};
 pub use reading::{Reading, ReadingError, TextInput, word_config};

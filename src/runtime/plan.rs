@@ -12,7 +12,7 @@ use crate::infer::{Manifest, ScheduleConfig};
 use crate::ingest::{Ingest, IngestConfig, StreamInput as TopicInput};
 use crate::pipeline::{Pipeline, PipelinePlan, StreamPlan};
 use crate::runtime::hardware::MeasuredStream;
-use crate::runtime::judging::StreamInput;
+use crate::runtime::infer::StreamInput;
 use crate::runtime::memory::{queue_bytes, queue_max, window_bytes};
 use crate::runtime::reading::Reading;
 

@@ -29,12 +29,12 @@ use crate::runtime::common::{Common, WiringError};
 use crate::runtime::endpoints::{certificates, forward_config, plant_target, upstream_target};
 use crate::runtime::forward::{Forward, Wires};
 use crate::runtime::governor::{GovernorShell, LevelTeller, prepare_governor};
-use crate::runtime::hang::InferLost;
 use crate::runtime::hardware::{
     HardwareCommands, HardwareEnd, HardwareHealth, HardwareVoice, start_hardware,
 };
+use crate::runtime::infer::InferLost;
+use crate::runtime::infer::{Models, load_models};
 use crate::runtime::known_time::KnownTime;
-use crate::runtime::models::{Models, load_models};
 use crate::runtime::operations::{Command, Intake, PauseBook, Pauses, Surroundings, prepare};
 use crate::runtime::options::Options;
 use crate::runtime::plan::{door, plan};

@@ -116,8 +116,7 @@ impl LevelTeller {
                 room.send(OutboxRequest::Append { lane, payload, at });
             }
         }
-        let publisher = self.publisher.borrow();
-        let Some(publisher) = publisher.as_ref() else { return };
+        let Some(publisher) = self.publisher.borrow().clone() else { return };
         while let Some(message) = self.waiting.plant.front() {
             if publisher.publish(&self.topic, message.clone(), Delivery::AtMostOnce, false).is_err() {
                 break;

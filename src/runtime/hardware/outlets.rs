@@ -126,8 +126,6 @@ impl HardwareHealth {
                 "the sensors of the board say nothing: an I2C bus hangs, check its wiring".to_owned(),
             );
         }
-        let faults = self.faults.borrow();
-        let (what, why) = faults.first_key_value()?;
-        Some(format!("{what}: {why}"))
+        self.faults.borrow().first_key_value().map(|(what, why)| format!("{what}: {why}"))
     }
 }

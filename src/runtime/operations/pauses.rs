@@ -229,7 +229,7 @@ impl PauseBook {
     }
 
     fn tell_brain(&self) {
-        let pauses = self.pauses.borrow();
+        let pauses = self.pauses.borrow().clone();
         let paused = self.streams.iter().enumerate().filter(|(_, (name, _))| pauses.0.contains_key(name));
         let ids = paused.filter_map(|(index, _)| u16::try_from(index).ok().map(StreamId)).collect();
         self.ids.send_replace(ids);

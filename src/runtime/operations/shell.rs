@@ -184,8 +184,7 @@ impl OperationsShell {
 
     /// Gives the connection what it takes.
     fn flush(&self, turn: &mut Turn) {
-        let publisher = self.publisher.borrow();
-        let Some(publisher) = publisher.as_ref() else { return };
+        let Some(publisher) = self.publisher.borrow().clone() else { return };
         while let Some((topic, text)) = turn.answers.front() {
             let delivery = Delivery::AtLeastOnce(Token(0));
             match publisher.publish(topic, text.clone().into_bytes(), delivery, true) {

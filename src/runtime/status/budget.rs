@@ -14,9 +14,9 @@ use crate::units::{Bytes, Celsius, Millicores};
 /// What is allowed, by what was measured, and what is shed for it.
 pub(in crate::runtime::status) fn budget_json(sources: &Sources, memory_max: Bytes, now: Uptime) -> Value {
     let budget = *sources.budget.borrow();
-    let governor = sources.governor.borrow();
-    let models = sources.models.borrow();
-    let pauses = sources.pauses.borrow();
+    let governor = *sources.governor.borrow();
+    let models = sources.models.borrow().clone();
+    let pauses = sources.pauses.borrow().clone();
     let refused = |priority: &Priority| !budget.admit.allows(*priority);
     let shedding: Vec<&str> = Priority::ALL.iter().filter(|p| refused(p)).map(|p| p.as_str()).collect();
     let paused: Vec<&str> = pauses.streams().map(|stream| &**stream).collect();

@@ -1,12 +1,14 @@
 //! `R/status/health`: one word, the reason and its remedy.
 
+use std::sync::Arc;
+
 use serde_json::{Map, Value, json};
 
 use crate::clock::Uptime;
 use crate::flow::BudgetReason;
-use crate::infer::ModelState;
+use crate::infer::{ModelState, ModelStatus};
 use crate::outbox::DiskState;
-use crate::runtime::outbox::remedy;
+use crate::runtime::outbox::{OutboxReport, remedy};
 use crate::runtime::starts::{CRASHES_MAX, CRASHES_WITHIN};
 use crate::runtime::status::Sources;
 use crate::telemetry::{Metric, Task};
@@ -74,18 +76,17 @@ fn safe_mode(sources: &Sources) -> Option<String> {
 }
 
 fn bad_model(sources: &Sources) -> Option<String> {
-    let models = sources.models.borrow();
     // One that takes turns with others is where it should be.
-    let bad = models.iter().find(|model| match model.state {
+    let is_bad = |model: &ModelStatus| match model.state {
         ModelState::Ready | ModelState::Unloaded | ModelState::Loading => false,
         ModelState::Quarantined(_) | ModelState::Refused(_) => true,
-    })?;
-    Some(format!("model {} is not in use", bad.id))
+    };
+    let bad = sources.models.borrow().iter().find(|model| is_bad(model)).map(|model| Arc::clone(&model.id));
+    bad.map(|id| format!("model {id} is not in use"))
 }
 
 fn bad_disk(sources: &Sources) -> Option<String> {
-    let outbox = sources.outbox.borrow();
-    let (disk, held) = (outbox.disk, outbox.held);
+    let OutboxReport { disk, held, .. } = sources.outbox.borrow().clone();
     (disk != DiskState::Ok).then(|| {
         let (disk, remedy) = (disk.as_str(), remedy(disk));
         format!("the disk of the outbox is {disk}, {held} records wait in memory: {remedy}")

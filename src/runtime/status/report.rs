@@ -123,13 +123,19 @@ impl StatusReport {
         match subject {
             Subject::Available => "online".to_owned(),
             Subject::Health => health.to_owned(),
-            Subject::Outbox => outbox_json(&sources.outbox.borrow(), *sources.flushed.borrow()).to_string(),
+            Subject::Outbox => {
+                let flushed = *sources.flushed.borrow();
+                let outbox = sources.outbox.borrow().clone();
+                outbox_json(&outbox, flushed).to_string()
+            }
             Subject::Link => {
-                link_json(*sources.link.borrow(), now, self.certificates.days_left()).to_string()
+                let link = *sources.link.borrow();
+                link_json(link, now, self.certificates.days_left()).to_string()
             }
             Subject::Models => {
                 let core = sources.governor.borrow().core;
-                models_json(&sources.models.borrow(), core).to_string()
+                let models = sources.models.borrow().clone();
+                models_json(&models, core).to_string()
             }
             Subject::Budget => budget_json(sources, self.memory_max, now).to_string(),
         }
@@ -170,7 +176,8 @@ impl StatusReport {
     /// What all models have counted.
     fn sum_up_models(&self) {
         let (mut quarantined, mut reports) = (0, ReportCounts::default());
-        for model in self.sources.models.borrow().iter() {
+        let models = self.sources.models.borrow().clone();
+        for model in models {
             quarantined += u64::from(matches!(model.state, ModelState::Quarantined(_)));
             reports.add(model.reports);
         }
@@ -191,7 +198,8 @@ impl StatusReport {
 
     /// Whether the connection took it.
     fn say(&self, name: &str, payload: Vec<u8>, retain: bool) -> bool {
-        self.publisher.borrow().as_ref().is_some_and(|publisher| {
+        let publisher = self.publisher.borrow().clone();
+        publisher.is_some_and(|publisher| {
             publisher.publish(&self.topics.below(name), payload, Delivery::AtMostOnce, retain).is_ok()
         })
     }

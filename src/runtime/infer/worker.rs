@@ -7,11 +7,11 @@ use tokio::sync::mpsc;
 
 use crate::clock::Clock;
 use crate::flow::ModelId;
-use crate::runtime::bench::{Bench, Next};
-use crate::runtime::desk::Turn;
-use crate::runtime::judging::{Judged, Tools, lost};
+use crate::runtime::infer::bench::{Bench, Next};
+use crate::runtime::infer::desk::Turn;
+use crate::runtime::infer::judging::{Judged, Tools, lost};
+use crate::runtime::infer::shelf::Lent;
 use crate::runtime::retry::IDLE_TURN;
-use crate::runtime::shelf::Lent;
 use crate::telemetry::{Progress, Purpose, Task, book};
 
 /// Longest time a model may be asked without a sign of life, besides [`PATIENCE_RUNS`] times what one input takes. It
@@ -131,15 +131,15 @@ mod tests {
     use crate::infer::{
         BATCH_MAX, Batch, Digest, Manifest, Model, Needs, Registry, Residency, Work, WorkInput,
     };
-    use crate::runtime::desk::Desk;
-    use crate::runtime::judging::StreamInput;
-    use crate::runtime::shelf::Shelf;
-    use crate::runtime::silence::Silence;
+    use crate::runtime::infer::desk::Desk;
+    use crate::runtime::infer::judging::StreamInput;
+    use crate::runtime::infer::shelf::Shelf;
+    use crate::runtime::infer::silence::Silence;
 
     /// Two streams of the model whose outputs are the logarithms of its two inputs, and one without a model.
     fn worker(work: mpsc::Receiver<Batch>, results: mpsc::Sender<Judged>) -> InferWorker {
-        let manifest = include_str!("../../tests/golden/models/nan-below-zero/manifest.toml");
-        let bytes = include_bytes!("../../tests/golden/models/nan-below-zero/model.onnx");
+        let manifest = include_str!("../../../tests/golden/models/nan-below-zero/manifest.toml");
+        let bytes = include_bytes!("../../../tests/golden/models/nan-below-zero/model.onnx");
         let model = Model::load(Arc::new(Manifest::parse(manifest).unwrap()), bytes, &[1, BATCH_MAX]);
         let mut registry = Registry::new();
         registry.add(model.unwrap(), Digest::of(bytes), 0).unwrap();

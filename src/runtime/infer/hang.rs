@@ -11,11 +11,11 @@ use tokio::sync::{mpsc, oneshot};
 use tracing::error;
 
 use crate::clock::{Clock, SystemClock};
-use crate::runtime::bench::Bench;
-use crate::runtime::desk::{Desk, Left, Turn};
-use crate::runtime::infer::{InferEnd, InferWorker};
-use crate::runtime::judging::{Judged, StreamInput, Tools};
-use crate::runtime::silence::Silence;
+use crate::runtime::infer::bench::Bench;
+use crate::runtime::infer::desk::{Desk, Left, Turn};
+use crate::runtime::infer::judging::{Judged, StreamInput, Tools};
+use crate::runtime::infer::silence::Silence;
+use crate::runtime::infer::worker::{InferEnd, InferWorker};
 use crate::runtime::threads::thread;
 use crate::telemetry::{Progress, Purpose, booked};
 

@@ -14,9 +14,9 @@ use crate::clock::Uptime;
 use crate::flow::{Budget, FailureReason, Priority};
 use crate::infer::residency::RELOAD_MAX;
 use crate::infer::{Batch, ModelStatus};
-use crate::runtime::judging::{Judged, Marking, StreamInput, refused};
+use crate::runtime::infer::judging::{Judged, Marking, StreamInput, refused};
+use crate::runtime::infer::shelf::{Lent, Shelf, Standing};
 use crate::runtime::retry::IDLE_TURN;
-use crate::runtime::shelf::{Lent, Shelf, Standing};
 
 /// Batches that wait for a model that is not in memory. The brain gives out three, one of them for alarms only: another
 /// one here and the others would stand still.
@@ -67,7 +67,8 @@ impl Bench {
             }
         }
         if now.since(self.reported) >= IDLE_TURN {
-            self.shelf.relieve(&self.budget.borrow(), now);
+            let budget = *self.budget.borrow();
+            self.shelf.relieve(&budget, now);
             self.report(now);
         }
     }
@@ -184,8 +185,8 @@ mod tests {
     use crate::clock::{Clock, EventTime, SystemClock};
     use crate::flow::{AssetId, ModelId, Outcome, Private, Report, StreamId, Subject, VariantRule, When};
     use crate::infer::{BATCH_MAX, Digest, Manifest, Model, Needs, Registry, Residency, Work, WorkInput};
-    use crate::runtime::desk::Desk;
-    use crate::runtime::judging::Tools;
+    use crate::runtime::infer::desk::Desk;
+    use crate::runtime::infer::judging::Tools;
     use crate::runtime::reading::Reading;
 
     const FAR: Duration = Duration::from_hours(1);
@@ -193,13 +194,13 @@ mod tests {
 
     /// A bench whose only model marks entities, and the way to it.
     fn bench() -> (Bench, mpsc::Sender<Batch>) {
-        let manifest = include_str!("../../tests/golden/models/tagger/manifest.toml");
-        let graph = include_bytes!("../../tests/golden/models/tagger/model.onnx");
+        let manifest = include_str!("../../../tests/golden/models/tagger/manifest.toml");
+        let graph = include_bytes!("../../../tests/golden/models/tagger/model.onnx");
         let file = |name: &str| match name {
             "vocabulary.json" => {
-                Some(include_bytes!("../../tests/golden/models/tagger/vocabulary.json").to_vec())
+                Some(include_bytes!("../../../tests/golden/models/tagger/vocabulary.json").to_vec())
             }
-            _ => Some(include_bytes!("../../tests/golden/models/tagger/known.bin").to_vec()),
+            _ => Some(include_bytes!("../../../tests/golden/models/tagger/known.bin").to_vec()),
         };
         let manifest = Arc::new(Manifest::parse(manifest).unwrap());
         let reading = Reading::new(&manifest, &file).unwrap();

@@ -11,10 +11,10 @@ use crate::flow::{
     Verdict, Window,
 };
 use crate::infer::{Batch, ModelInput, ReportCounts, Work, WorkInput};
-use crate::runtime::desk::{Desk, Pulse};
 use crate::runtime::extraction::{Pieces, Unmarked};
+use crate::runtime::infer::desk::{Desk, Pulse};
+use crate::runtime::infer::shelf::Lent;
 use crate::runtime::reading::TextInput;
-use crate::runtime::shelf::Lent;
 
 /// What a batch came to.
 pub(in crate::runtime) struct Judged {

@@ -12,10 +12,10 @@ use crate::clock::Uptime;
 use crate::flow::ModelId;
 use crate::infer::ModelStatus;
 use crate::io::thread_meter::ThreadMeter;
-use crate::runtime::bench::Bench;
-use crate::runtime::judging::Judged;
-use crate::runtime::shelf::Lent;
-use crate::runtime::silence::Silence;
+use crate::runtime::infer::bench::Bench;
+use crate::runtime::infer::judging::Judged;
+use crate::runtime::infer::shelf::Lent;
+use crate::runtime::infer::silence::Silence;
 
 /// Where the thread that runs the models leaves what it does not need at the moment.
 #[derive(Default)]

@@ -16,7 +16,7 @@ use crate::flow::{Budget, BudgetReason, FailureReason, Level, ModelId, VariantRu
 use crate::infer::residency::RELOAD_MAX;
 use crate::infer::{Cost, Form, Model, ModelState, ModelStatus, Registry, Residency, Step};
 use crate::io::admission::{ModelSource, ReloadError, chain};
-use crate::runtime::models::forms;
+use crate::runtime::infer::models::forms;
 use crate::runtime::reading::Reading;
 use crate::runtime::retry::best_effort;
 use crate::telemetry::{Purpose, book};
