@@ -12,23 +12,24 @@ import subprocess
 OVERHEAD_MAX = 0.03
 
 
-def uncounted(root):
-    """The gateway without the counting allocator: a target of `cargo bench`."""
+def pair(root):
+    """The gateway with the counting allocator and without it, made by one command: another would choose other features of
+    the crates both are made of, and measure those."""
     words = ["cargo", "bench", "--bench", "uncounted", "--no-run", "--message-format=json"]
     out = subprocess.run(words, cwd=root, check=True, stdout=subprocess.PIPE, text=True).stdout
     made = [json.loads(line) for line in out.splitlines() if line.startswith("{")]
-    return next(line["executable"] for line in made if line.get("executable") and line["target"]["name"] == "uncounted")
+    programs = {line["target"]["name"]: line["executable"] for line in made if line.get("executable")}
+    return programs["tidegate"], programs["uncounted"]
 
 
-def overhead(bench, make_broker, make_gateway, root, without=None):
+def overhead(bench, make_broker, make_gateway, root):
     """Prints the share of the throughput that accounting takes; true if it is within the target."""
     print("\n== counting allocator: messages per CPU-second with and without it ==")
     count = (300_000 if bench.options.long else 60_000) + 3
     rounds = 11 if bench.options.long else 7
-    without = without or uncounted(root)
     window = '{ length = "60 s", hop = "60 s", lateness = "2 s", idle = "5 s" }'
     sides = []
-    for program in (bench.release, without):
+    for program in pair(root):
         plant, upstream = make_broker(bench.folder), make_broker(bench.folder)
         gateway = make_gateway(program, bench.folder, plant.port, upstream.port, window, "on-change")
         bench.gateway_round(gateway, plant, 1, 12_003)

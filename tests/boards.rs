@@ -9,8 +9,9 @@ use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
-use tidegate::board::{Presence, Profile, Thermal, builtin};
+use tidegate::board::{BoardBudget, Presence, Profile, Thermal, builtin};
 use tidegate::clock::Uptime;
+use tidegate::config::DEFAULT_CONFIG;
 use tidegate::flow::Level;
 use tidegate::governor::{Governor, GovernorConfig, Readings};
 use tidegate::io::devices::write_registers;
@@ -322,6 +323,34 @@ fn every_key_of_a_board_file_is_explained_and_no_other_is() {
         .map(|key| key.rsplit('.').next().unwrap().to_owned())
         .collect();
     assert_eq!(keys(), explained);
+}
+
+/// What `check` says of the budget of a gateway on this board, with this table in its configuration.
+fn budget_said(board: &str, table: &str) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("tidegate.toml");
+    let text = DEFAULT_CONFIG.split("[[models]]").next().unwrap();
+    let stream = "[[streams]]\nname = \"a\"\nkind = \"sensor\"\ntopic = \"a\"\nwindow = { samples = 1 }\n\
+                  payload = { format = \"json\", time = \"ts\", values = [\"a\"] }\nfeatures = [\"a.mean\"]\n";
+    let text = text.replace("board = \"auto\"", &format!("board = \"{board}\""));
+    let text = text.replace("[budget]\n", &format!("[budget]\n{table}\n"));
+    fs::write(&path, text + stream).unwrap();
+    let ended = Command::new(env!("CARGO_BIN_EXE_tidegate")).args(["check", "--config"]).arg(path).output();
+    let said = String::from_utf8(ended.unwrap().stderr).unwrap();
+    assert!(said.contains("\nok "), "{said}");
+    said.lines().find_map(|line| line.strip_prefix("budget  ")).unwrap().to_owned()
+}
+
+#[test]
+fn every_board_gives_the_budget_that_the_configuration_does_not() {
+    for (name, text) in files() {
+        let BoardBudget { memory, cpu } = Profile::parse(&text).unwrap().budget;
+        assert_eq!(budget_said(&name, ""), format!("memory {memory} (board), cpu {cpu} (board)"), "{name}");
+        let said = budget_said(&name, "memory = \"80 MiB\"");
+        assert_eq!(said, format!("memory 80 MiB (configuration), cpu {cpu} (board)"), "{name}");
+        let said = budget_said(&name, "cpu = 0.7");
+        assert_eq!(said, format!("memory {memory} (board), cpu 0.7 (configuration)"), "{name}");
+    }
 }
 
 /// A gateway on a board with a thermometer, a relay and a watchdog, and one good and one damaged model.

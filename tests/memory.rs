@@ -28,7 +28,7 @@ fn check_that(config: &str, budget: &str) -> Ended {
     let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("models").display().to_string();
     let text = config
         .replace("/usr/share/tidegate/models", &models)
-        .replace("memory = \"96 MiB\"", &format!("memory = \"{budget}\""));
+        .replace("# memory = \"96 MiB\"", &format!("memory = \"{budget}\""));
     let path = folder.path().join("tidegate.toml");
     fs::write(&path, text).unwrap();
     let output = Command::new(env!("CARGO_BIN_EXE_tidegate")).arg("check").arg("--config").arg(path).output();

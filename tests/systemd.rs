@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
+use tidegate::board::{Profile, builtin};
 use tidegate::config::{Config, DEFAULT_CONFIG};
 use tidegate::runtime::{ADMISSION_SECONDS, DRAIN_TOTAL};
 use tidegate::telemetry::Task;
@@ -24,8 +25,13 @@ fn number(key: &str) -> u64 {
 #[test]
 fn memory_limit_leaves_room_above_the_budget() {
     let config = Config::parse(DEFAULT_CONFIG).unwrap();
-    let budget = config.budget.memory.0 >> 20;
-    assert!((budget + 32..=budget * 2).contains(&number("MemoryMax")), "{budget}");
+    let built_in = ("built in", config.budget.memory);
+    let boards =
+        builtin().into_iter().map(|(name, text)| (name, Profile::parse(text).unwrap().budget.memory));
+    for (name, budget) in boards.chain([built_in]) {
+        assert!((budget.0 >> 20) + 32 <= number("MemoryMax"), "{name}: {budget}");
+    }
+    assert!(number("MemoryMax") <= 2 * (built_in.1.0 >> 20), "a limit that limits nothing");
 }
 
 #[test]

@@ -56,12 +56,12 @@ fn sensor(reader: &mut Reader<'_>) -> Option<SensorPlan> {
     reader.require("name", name_rule, reader.has("name"));
     let name = reader.text("name", name_rule, is_name);
     let drivers = Driver::ALL.map(|driver| (driver.as_str(), driver));
-    reader.require("driver", "one of the drivers", reader.has("driver"));
+    reader.require("driver", &Driver::ALL.map(Driver::as_str).join(" | "), reader.has("driver"));
     let driver = reader.word("driver", &drivers);
     let bus_rule = "0 to 255, the N of /dev/i2c-N";
     reader.require("bus", bus_rule, reader.has("bus"));
     let bus = reader.whole("bus", bus_rule, |bus| (0..=255).contains(&bus));
-    let address_rule = "0x08 to 0x77";
+    let address_rule = "0x08 to 0x77, the seven bits without that for read and write";
     reader.require("address", address_rule, reader.has("address"));
     let address = reader.whole("address", address_rule, |address| ADDRESSES.contains(&address));
     let optional = reader.flag("optional");
@@ -114,7 +114,17 @@ fn role(reader: &mut Reader<'_>, driver: Option<Driver>) -> Option<SensorRole> {
         ("battery", Word::Battery),
     ];
     let default = (!reader.has("role")).then_some(Word::Stream);
-    let word = reader.word("role", &words).or(default)?;
+    let word = reader.word("role", &words).or(default);
+    if word != Some(Word::Battery) {
+        for key in ["empty", "full", "low"] {
+            if word.is_some() && reader.has(key) {
+                reader.fault(key, "stands at what is no battery", "none, or role = \"battery\"");
+            }
+            // Without a role nobody knows whether it belongs there.
+            reader.skip(key);
+        }
+    }
+    let word = word?;
     let temperature = driver.is_none_or(|driver| driver.channels().contains(&"temperature"));
     let current = driver.is_none_or(Driver::measures_current);
     let (fits, who) = match word {
@@ -160,7 +170,8 @@ fn lines(reader: &mut Reader<'_>) -> Lines {
 }
 
 fn is_watchdog(path: &str) -> bool {
-    path.strip_prefix("/dev/watchdog").is_some_and(|number| number.bytes().all(|byte| byte.is_ascii_digit()))
+    let digits = |text: &str| text.len() <= 3 && text.bytes().all(|byte| byte.is_ascii_digit());
+    path.strip_prefix("/dev/watchdog").is_some_and(digits)
 }
 
 /// Whether a text can name a board or a sensor.

@@ -145,8 +145,7 @@ impl HardwarePlan {
             if before().any(|other| other.name == sensor.name) {
                 let problem = format!("the name {:?} twice", sensor.name);
                 clashes.push(Clash { key: "sensors", problem });
-            }
-            if let Some(other) =
+            } else if let Some(other) =
                 before().find(|other| (other.bus, other.address) == (sensor.bus, sensor.address))
             {
                 let (bus, address) = (sensor.bus, sensor.address);
@@ -201,6 +200,8 @@ impl FromStr for Line {
         let (chip, offset) = place.split_once(':').ok_or(LineError)?;
         let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
         let number = chip.strip_prefix("gpiochip").filter(|number| digits(number) && number.len() <= 3);
+        // A zero in front would make it another name, and two names of one line no clash.
+        let number = number.filter(|number| *number == "0" || !number.starts_with('0'));
         let offset = Some(offset).filter(|offset| digits(offset)).and_then(|offset| offset.parse().ok());
         let offset = offset.filter(|&offset| offset <= OFFSET_MAX).ok_or(LineError)?;
         number.map(|_| Self { chip: chip.to_owned(), offset, active_low }).ok_or(LineError)

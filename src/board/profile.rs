@@ -36,7 +36,7 @@ pub struct Profile {
     pub power: Option<PowerModel>,
     /// What is soldered on. Its watchdog is what the board has, not what is used: see [`HardwarePlan::with`].
     pub hardware: HardwarePlan,
-    /// What the service should get here; what it gets says the configuration.
+    /// What the service gets here where the configuration does not say it.
     pub budget: BoardBudget,
 }
 

@@ -60,16 +60,14 @@ impl<'f> Reader<'f> {
         key: &'static str,
         mut read: impl FnMut(&mut Reader<'_>) -> Option<T>,
     ) -> Vec<T> {
-        let Some(value) = self.take(key) else { return Vec::new() };
-        let tables: Option<Vec<&Table>> =
-            value.as_array().and_then(|entries| entries.iter().map(Value::as_table).collect());
-        let Some(tables) = tables.filter(|tables| tables.len() <= ENTRIES_MAX) else {
-            self.wrong(key, &value, "at most 16 tables, [[ ]]");
-            return Vec::new();
-        };
+        let allowed = format!("[[{}]], at most {ENTRIES_MAX} of them", self.path_of(key));
+        let tables: Option<Vec<Table>> = self.value(key, &allowed, |value| {
+            let entries = value.as_array().filter(|entries| entries.len() <= ENTRIES_MAX)?;
+            entries.iter().map(|entry| entry.as_table().cloned()).collect()
+        });
         let mut entries = Vec::new();
-        for (index, table) in tables.into_iter().enumerate() {
-            entries.extend(self.enter(&format!("{key}[{index}]"), table.clone(), &mut read));
+        for (index, table) in tables.into_iter().flatten().enumerate() {
+            entries.extend(self.enter(&format!("{key}[{index}]"), table, &mut read));
         }
         entries
     }
@@ -80,12 +78,8 @@ impl<'f> Reader<'f> {
 
     /// A table inside this one; `None` if absent or, as a fault, something else.
     fn table(&mut self, key: &'static str) -> Option<Table> {
-        let value = self.take(key)?;
-        if let Value::Table(table) = value {
-            return Some(table);
-        }
-        self.wrong(key, &value, "a table");
-        None
+        let allowed = format!("[{}]", self.path_of(key));
+        self.value(key, &allowed, |value| value.as_table().cloned())
     }
 
     /// A text that satisfies a rule.
@@ -95,12 +89,7 @@ impl<'f> Reader<'f> {
         allowed: &str,
         rule: impl Fn(&str) -> bool,
     ) -> Option<String> {
-        let value = self.take(key)?;
-        let text = value.as_str().filter(|text| rule(text)).map(str::to_owned);
-        if text.is_none() {
-            self.wrong(key, &value, allowed);
-        }
-        text
+        self.value(key, allowed, |value| Some(value.as_str().filter(|text| rule(text))?.to_owned()))
     }
 
     /// A quantity written as text, inside a range.
@@ -110,12 +99,7 @@ impl<'f> Reader<'f> {
         allowed: &str,
         rule: impl Fn(&T) -> bool,
     ) -> Option<T> {
-        let value = self.take(key)?;
-        let parsed = value.as_str().and_then(|text| text.parse().ok()).filter(rule);
-        if parsed.is_none() {
-            self.wrong(key, &value, allowed);
-        }
-        parsed
+        self.value(key, allowed, |value| value.as_str()?.parse().ok().filter(rule))
     }
 
     /// A duration inside a range.
@@ -125,32 +109,21 @@ impl<'f> Reader<'f> {
         allowed: &str,
         rule: impl Fn(Duration) -> bool,
     ) -> Option<Duration> {
-        let value = self.take(key)?;
-        let parsed = value.as_str().and_then(|text| parse_duration(text).ok()).filter(|&found| rule(found));
-        if parsed.is_none() {
-            self.wrong(key, &value, allowed);
-        }
-        parsed
+        self.value(key, allowed, |value| parse_duration(value.as_str()?).ok().filter(|&found| rule(found)))
     }
 
     /// One of the words of a closed list.
     pub(crate) fn word<T: Copy>(&mut self, key: &'static str, words: &[(&str, T)]) -> Option<T> {
-        let value = self.take(key)?;
-        let found = value.as_str().and_then(|text| words.iter().find(|(word, _)| *word == text));
-        if found.is_none() {
-            let allowed: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
-            self.wrong(key, &value, &allowed.join(" | "));
-        }
-        found.map(|&(_, value)| value)
+        let allowed: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+        self.value(key, &allowed.join(" | "), |value| {
+            let text = value.as_str()?;
+            words.iter().find(|(word, _)| *word == text).map(|&(_, found)| found)
+        })
     }
 
     /// Yes or no; `false` if absent.
     pub(crate) fn flag(&mut self, key: &'static str) -> bool {
-        let Some(value) = self.take(key) else { return false };
-        value.as_bool().unwrap_or_else(|| {
-            self.wrong(key, &value, "true or false");
-            false
-        })
+        self.value(key, "true or false", Value::as_bool).unwrap_or(false)
     }
 
     /// A whole number inside a range.
@@ -160,12 +133,7 @@ impl<'f> Reader<'f> {
         allowed: &str,
         rule: impl Fn(i64) -> bool,
     ) -> Option<i64> {
-        let value = self.take(key)?;
-        let number = value.as_integer().filter(|&number| rule(number));
-        if number.is_none() {
-            self.wrong(key, &value, allowed);
-        }
-        number
+        self.value(key, allowed, |value| value.as_integer().filter(|&number| rule(number)))
     }
 
     /// A number inside a range.
@@ -175,31 +143,26 @@ impl<'f> Reader<'f> {
         allowed: &str,
         rule: impl Fn(f64) -> bool,
     ) -> Option<f64> {
-        let value = self.take(key)?;
-        let number = value.as_float().or_else(|| value.as_integer().map(|whole| whole as f64));
-        let number = number.filter(|&number| rule(number));
-        if number.is_none() {
-            self.wrong(key, &value, allowed);
-        }
-        number
+        self.value(key, allowed, |value| {
+            let number = value.as_float().or_else(|| value.as_integer().map(|whole| whole as f64));
+            number.filter(|&number| rule(number))
+        })
     }
 
     /// A list of at most 16 non-empty texts; empty if absent.
     pub(crate) fn texts(&mut self, key: &'static str) -> Vec<String> {
-        let Some(value) = self.take(key) else { return Vec::new() };
-        let texts: Option<Vec<String>> = value.as_array().and_then(|entries| {
-            entries
-                .iter()
-                .map(|entry| entry.as_str().filter(|text| !text.is_empty()).map(str::to_owned))
-                .collect()
+        let text = |entry: &Value| entry.as_str().filter(|text| !text.is_empty()).map(str::to_owned);
+        let texts = self.value(key, "a list of 1 to 16 texts", |value| {
+            let entries = value.as_array().filter(|entries| (1..=ENTRIES_MAX).contains(&entries.len()))?;
+            entries.iter().map(text).collect()
         });
-        match texts {
-            Some(texts) if (1..=ENTRIES_MAX).contains(&texts.len()) => texts,
-            Some(_) | None => {
-                self.wrong(key, &value, "a list of 1 to 16 texts");
-                Vec::new()
-            }
-        }
+        texts.unwrap_or_default()
+    }
+
+    /// Passes a key over, whatever it holds.
+    pub(crate) fn skip(&mut self, key: &'static str) {
+        self.known.push(key);
+        self.table.remove(key);
     }
 
     /// A fault of a key that was read.
@@ -233,14 +196,21 @@ impl<'f> Reader<'f> {
         }
     }
 
-    fn take(&mut self, key: &'static str) -> Option<Value> {
+    /// Takes a value and reads it; `None` if it is absent or, as a fault, cannot be read so.
+    fn value<T>(
+        &mut self,
+        key: &'static str,
+        allowed: &str,
+        read: impl FnOnce(&Value) -> Option<T>,
+    ) -> Option<T> {
         self.known.push(key);
-        self.table.remove(key)
-    }
-
-    fn wrong(&mut self, key: &str, found: &Value, allowed: &str) {
-        let found: String = shown(found).chars().take(60).collect();
-        self.fault(key, &format!("found {found}"), allowed);
+        let value = self.table.remove(key)?;
+        let found = read(&value);
+        if found.is_none() {
+            let shown: String = shown(&value).chars().take(60).collect();
+            self.fault(key, &format!("found {shown}"), allowed);
+        }
+        found
     }
 }
 
@@ -249,7 +219,7 @@ fn shown(value: &Value) -> String {
     match value {
         Value::String(text) => format!("{text:?}"),
         Value::Integer(number) => number.to_string(),
-        Value::Float(number) => number.to_string(),
+        Value::Float(number) => format!("{number:?}"),
         Value::Boolean(word) => word.to_string(),
         Value::Datetime(_) => "a date".to_owned(),
         Value::Array(entries) => format!("a list of {}", entries.len()),

@@ -14,7 +14,7 @@ use crate::units::Bytes;
 /// Checks everything that can be checked without starting.
 pub(in crate::cli) fn check(path: &Path) -> Result<(), Failure> {
     let text = read_text(path).map_err(|error| Failure::Config(error.into()))?;
-    let (config, found) = Config::examine(&text);
+    let (mut config, found) = Config::examine(&text);
     if let [unread] = found.as_slice()
         && unread.key == WHOLE_FILE
     {
@@ -27,10 +27,15 @@ pub(in crate::cli) fn check(path: &Path) -> Result<(), Failure> {
     match board_profile(config.gateway.board.as_deref(), &Sysfs::at(Path::new("/"))) {
         Ok(board) => {
             say(&format!("board   {} ({})", board.name, board.title));
+            config = config.on(&board);
             faults.extend(attached(&config, &board).err().iter().flatten().map(Fault::to_string));
         }
         Err(wrong) => faults.push(wrong),
     }
+    let budget = &config.budget;
+    let (memory_from, cpu_from) = (budget.memory_from.as_str(), budget.cpu_from.as_str());
+    let limits = format!("memory {} ({memory_from}), cpu {} ({cpu_from})", budget.memory, budget.cpu);
+    say(&format!("budget  {limits}"));
     let models = load_models(&config.models).map_err(|error| Failure::Io(error.into()))?;
     faults.extend(models.faults.iter().map(|fault| {
         let allowed = "a folder with a manifest and the files it names, unchanged";

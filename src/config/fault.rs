@@ -6,6 +6,9 @@ use std::fmt;
 /// Key of the fault that the file is not TOML.
 pub const WHOLE_FILE: &str = "(file)";
 
+/// Characters shown of the path of a key; ours are shorter.
+const KEY_CHARS_MAX: usize = 120;
+
 /// One fault: where, what is wrong, what is allowed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
@@ -27,7 +30,10 @@ pub(in crate::config) struct Collector(RefCell<Vec<Fault>>);
 
 impl Collector {
     pub(in crate::config) fn note(&self, key: &str, wrong: impl Into<String>, allowed: impl Into<String>) {
-        self.0.borrow_mut().push(Fault { key: key.to_owned(), wrong: wrong.into(), allowed: allowed.into() });
+        // A key may be anything that stands in the file.
+        let key = key.chars().take(KEY_CHARS_MAX);
+        let key = key.map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect();
+        self.0.borrow_mut().push(Fault { key, wrong: wrong.into(), allowed: allowed.into() });
     }
 
     pub(in crate::config) fn is_empty(&self) -> bool {

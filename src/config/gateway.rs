@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::board::Profile;
 use crate::config::section::Section;
 use crate::governor::CabinetLimits;
 use crate::units::{Bytes, Celsius};
@@ -14,6 +15,10 @@ const NAME_CHARS_MAX: usize = 32;
 /// A gateway with less has no room for the engine's code and one model; more than 64 GiB is a slip of the pen.
 const MEMORY_MIN: Bytes = Bytes(16 << 20);
 const MEMORY_MAX: Bytes = Bytes(64 << 30);
+
+/// Where neither the configuration nor a board file says it: what a Raspberry Pi 4 gets.
+const MEMORY_BUILT_IN: Bytes = Bytes(96 << 20);
+const CPU_BUILT_IN: f32 = 1.5;
 
 /// A cabinet that is warm below freezing or not yet hot at the boiling point is a slip of the pen.
 const CABINET_RULE: &str = "0 °C to 100 °C";
@@ -38,12 +43,43 @@ pub struct Gateway {
 pub struct BudgetSettings {
     /// Memory of the process, models included.
     pub memory: Bytes,
+    /// Who says so.
+    pub memory_from: ValueSource,
     /// Cores for inference.
     pub cpu: f32,
+    /// Who says so.
+    pub cpu_from: ValueSource,
     /// The temperature to stay below.
     pub temperature: TemperatureLimit,
     /// What the air in the cabinet may have; `None`: it limits nothing.
     pub cabinet: Option<CabinetLimits>,
+}
+
+/// Who says what a value is. Each goes before the next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ValueSource {
+    /// The configuration.
+    Configuration,
+    /// The file of the board.
+    Board,
+    /// The program.
+    BuiltIn,
+}
+
+impl ValueSource {
+    /// The words for people.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Configuration => "configuration",
+            Self::Board => "board",
+            Self::BuiltIn => "built in",
+        }
+    }
+
+    /// A value of the configuration, or the one that is built in.
+    fn of<T>(said: Option<T>, built_in: T) -> (T, Self) {
+        said.map_or((built_in, Self::BuiltIn), |said| (said, Self::Configuration))
+    }
 }
 
 /// Where the limit of temperature comes from.
@@ -78,24 +114,39 @@ impl Gateway {
 
 impl BudgetSettings {
     pub(in crate::config) fn read(section: Section<'_>) -> Self {
-        let memory = section.quantity("memory", MEMORY_MIN..=MEMORY_MAX).unwrap_or(Bytes(96 << 20));
+        let memory = section.quantity("memory", MEMORY_MIN..=MEMORY_MAX);
+        let (memory, memory_from) = ValueSource::of(memory, MEMORY_BUILT_IN);
         #[expect(clippy::cast_possible_truncation, reason = "a number of cores")]
-        let cpu = section.number("cpu", 0.05..=64.0).unwrap_or(1.5) as f32;
-        let temperature = match section.text("temperature") {
-            None | Some("auto") => TemperatureLimit::Auto,
-            Some(_) => section
-                .quantity("temperature", Celsius(30.0)..=Celsius(120.0))
-                .map_or(TemperatureLimit::Auto, TemperatureLimit::Fixed),
+        let cpu = section.number("cpu", 0.05..=64.0).map(|cores| cores as f32);
+        let (cpu, cpu_from) = ValueSource::of(cpu, CPU_BUILT_IN);
+        let temperature = if section.says("temperature", "auto") {
+            None
+        } else {
+            section.quantity("temperature", Celsius(30.0)..=Celsius(120.0))
         };
+        let temperature = temperature.map_or(TemperatureLimit::Auto, TemperatureLimit::Fixed);
         let cabinet = section.has("cabinet").then(|| read_cabinet(section.section("cabinet"))).flatten();
         section.finish();
-        Self { memory, cpu, temperature, cabinet }
+        Self { memory, memory_from, cpu, cpu_from, temperature, cabinet }
+    }
+
+    /// What holds on a board: what the configuration does not say, its file does.
+    #[must_use]
+    pub fn on(self, board: &Profile) -> Self {
+        let mut here = self;
+        if here.memory_from != ValueSource::Configuration {
+            (here.memory, here.memory_from) = (board.budget.memory, ValueSource::Board);
+        }
+        if here.cpu_from != ValueSource::Configuration {
+            (here.cpu, here.cpu_from) = (board.budget.cpu, ValueSource::Board);
+        }
+        here
     }
 }
 
 fn read_cabinet(section: Section<'_>) -> Option<CabinetLimits> {
     let limit = |key| {
-        section.required(key, CABINET_RULE)?;
+        section.require(key, CABINET_RULE);
         section.quantity(key, Celsius(0.0)..=Celsius(100.0))
     };
     let limits = limit("warm").zip(limit("hot")).map(|(warm, hot)| CabinetLimits { warm, hot });

@@ -15,6 +15,8 @@ use crate::units::{format_duration, parse_duration};
 pub(in crate::config) struct Section<'a> {
     path: String,
     table: Option<&'a Table>,
+    /// Something else stands where the table belongs, which was told: what is missing in it follows from that.
+    is_wrong: bool,
     asked: RefCell<BTreeSet<&'static str>>,
     faults: &'a Collector,
 }
@@ -22,7 +24,7 @@ pub(in crate::config) struct Section<'a> {
 impl<'a> Section<'a> {
     /// The whole file.
     pub(in crate::config) fn root(table: &'a Table, faults: &'a Collector) -> Self {
-        Self { path: String::new(), table: Some(table), asked: RefCell::default(), faults }
+        Self { path: String::new(), table: Some(table), is_wrong: false, asked: RefCell::default(), faults }
     }
 
     /// Path of a key of this table.
@@ -48,7 +50,8 @@ impl<'a> Section<'a> {
     /// A table; absent is the same as empty.
     pub(in crate::config) fn section(&self, key: &'static str) -> Self {
         let table = self.table(key);
-        Self { path: self.path_of(key), table, asked: RefCell::default(), faults: self.faults }
+        let is_wrong = self.is_wrong || (table.is_none() && self.has(key));
+        Self { path: self.path_of(key), table, is_wrong, asked: RefCell::default(), faults: self.faults }
     }
 
     /// A table as it stands, for a reader of its own.
@@ -56,7 +59,8 @@ impl<'a> Section<'a> {
         let value = self.value(key)?;
         let table = value.as_table();
         if table.is_none() {
-            self.fault(key, format!("{} where a table belongs", value.type_str()), format!("[{key}]"));
+            let allowed = format!("[{}]", self.path_of(key));
+            self.fault(key, format!("{} where a table belongs", value.type_str()), allowed);
         }
         table
     }
@@ -68,7 +72,7 @@ impl<'a> Section<'a> {
             self.fault(
                 key,
                 format!("{} where a list of tables belongs", value.type_str()),
-                format!("[[{key}]]"),
+                format!("[[{}]]", self.path_of(key)),
             );
             return Vec::new();
         };
@@ -78,7 +82,8 @@ impl<'a> Section<'a> {
             if table.is_none() {
                 self.faults.note(&path, format!("{} where a table belongs", item.type_str()), "a table");
             }
-            Self { path, table, asked: RefCell::default(), faults: self.faults }
+            let is_wrong = table.is_none();
+            Self { path, table, is_wrong, asked: RefCell::default(), faults: self.faults }
         };
         items.iter().enumerate().map(entry).collect()
     }
@@ -100,10 +105,20 @@ impl<'a> Section<'a> {
 
     /// A text that must be there.
     pub(in crate::config) fn required(&self, key: &'static str, allowed: &str) -> Option<&'a str> {
-        if !self.has(key) {
+        self.require(key, allowed);
+        self.text(key)
+    }
+
+    /// Notes a key that is absent and must be there.
+    pub(in crate::config) fn require(&self, key: &'static str, allowed: &str) {
+        if !self.has(key) && !self.is_wrong {
             self.fault(key, "missing", allowed);
         }
-        self.text(key)
+    }
+
+    /// Whether this word stands there.
+    pub(in crate::config) fn says(&self, key: &'static str, word: &str) -> bool {
+        self.value(key).and_then(Value::as_str) == Some(word)
     }
 
     /// One word of a closed list.
@@ -235,7 +250,7 @@ fn shown(value: &Value) -> String {
     match value {
         Value::String(text) => format!("{:?}", text.chars().take(40).collect::<String>()),
         Value::Integer(number) => number.to_string(),
-        Value::Float(number) => number.to_string(),
+        Value::Float(number) => format!("{number:?}"),
         Value::Boolean(flag) => flag.to_string(),
         Value::Datetime(_) | Value::Array(_) | Value::Table(_) => {
             format!("a value of type {}", value.type_str())

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use toml::Table;
 
-use crate::board::HardwarePlan;
+use crate::board::{HardwarePlan, Profile};
 use crate::config::fault::{Collector, Fault, Faults, WHOLE_FILE};
 use crate::config::gateway::{BudgetSettings, Gateway, is_name};
 use crate::config::hardware::read_wired;
@@ -66,6 +66,12 @@ impl Config {
     pub fn parse(text: &str) -> Result<Self, Faults> {
         let (config, faults) = Self::examine(text);
         if faults.is_empty() { Ok(config) } else { Err(Faults(faults)) }
+    }
+
+    /// The configuration as it holds on a board: see [`BudgetSettings::on`].
+    #[must_use]
+    pub fn on(&self, board: &Profile) -> Self {
+        Self { budget: self.budget.on(board), ..self.clone() }
     }
 
     /// Reads a configuration as far as it can be read, and says what is wrong with it. Only a configuration without

@@ -11,6 +11,7 @@ mod evidence;
 mod led;
 mod panel;
 mod power;
+mod registers;
 mod schedule;
 pub mod seam;
 mod sensor;

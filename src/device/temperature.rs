@@ -7,6 +7,7 @@ use tmp1x2::{SlaveAddr, Tmp1x2};
 
 use crate::clock::Uptime;
 use crate::device::error::{DeviceError, within};
+use crate::device::registers::{Registers, expect_chip};
 use crate::device::seam::Samples;
 use crate::device::sensor::{Bus, Sensor, add};
 
@@ -24,10 +25,7 @@ pub(in crate::device) struct Tmp1x2Sensor<B: embedded_hal::i2c::I2c>(Tmp1x2<B, C
 /// | 0x0F | bits 11 to 0: 0x117 |
 ///
 /// The crate `tmp117` 3.0 does the same with fifteen crates of bit fields behind it.
-pub(in crate::device) struct Tmp117<B> {
-    bus: B,
-    address: u8,
-}
+pub(in crate::device) struct Tmp117<B>(Registers<B>);
 
 /// MCP9808, data sheet DS25095A, section 5.1:
 ///
@@ -37,10 +35,7 @@ pub(in crate::device) struct Tmp117<B> {
 /// | 0x06 | 0x0054 |
 ///
 /// The crate `mcp9808` 0.4 reads −10 °C as +10 °C, so it is not used.
-pub(in crate::device) struct Mcp9808<B> {
-    bus: B,
-    address: u8,
-}
+pub(in crate::device) struct Mcp9808<B>(Registers<B>);
 
 impl<B: Bus> Lm75Sensor<B> {
     pub(in crate::device) fn new(bus: B, address: u8) -> Self {
@@ -97,18 +92,17 @@ impl<B: Bus> Tmp117<B> {
     const CHIP: u16 = 0x117;
 
     pub(in crate::device) fn new(bus: B, address: u8) -> Self {
-        Self { bus, address }
+        Self(Registers::new(bus, address))
     }
 }
 
 impl<B: Bus> Sensor for Tmp117<B> {
     fn start(&mut self) -> Result<(), DeviceError> {
-        let found = register(&mut self.bus, self.address, 0x0f)? & 0x0fff;
-        if found == Self::CHIP { Ok(()) } else { Err(other_chip(found, Self::CHIP)) }
+        expect_chip(self.0.word(0x0f)? & 0x0fff, Self::CHIP)
     }
 
     fn read(&mut self, now: &dyn Fn() -> Uptime, samples: &mut Samples) -> Result<(), DeviceError> {
-        let raw = register(&mut self.bus, self.address, 0x00)?.cast_signed();
+        let raw = self.0.word(0x00)?.cast_signed();
         add(samples, now(), &[within(f32::from(raw) / 128.0, -55.0..=150.0, "°C")?]);
         Ok(())
     }
@@ -118,34 +112,22 @@ impl<B: Bus> Mcp9808<B> {
     const CHIP: u16 = 0x0054;
 
     pub(in crate::device) fn new(bus: B, address: u8) -> Self {
-        Self { bus, address }
+        Self(Registers::new(bus, address))
     }
 }
 
 impl<B: Bus> Sensor for Mcp9808<B> {
     fn start(&mut self) -> Result<(), DeviceError> {
-        let found = register(&mut self.bus, self.address, 0x06)?;
-        if found == Self::CHIP { Ok(()) } else { Err(other_chip(found, Self::CHIP)) }
+        expect_chip(self.0.word(0x06)?, Self::CHIP)
     }
 
     fn read(&mut self, now: &dyn Fn() -> Uptime, samples: &mut Samples) -> Result<(), DeviceError> {
-        let raw = register(&mut self.bus, self.address, 0x05)?;
+        let raw = self.0.word(0x05)?;
         // The flags go, the sign comes to the top.
         let sixteenths = (raw << 3).cast_signed() >> 3;
         add(samples, now(), &[within(f32::from(sixteenths) / 16.0, -40.0..=125.0, "°C")?]);
         Ok(())
     }
-}
-
-/// A register of two bytes, the higher one first.
-fn register<B: Bus>(bus: &mut B, address: u8, register: u8) -> Result<u16, DeviceError> {
-    let mut bytes = [0; 2];
-    bus.write_read(address, &[register], &mut bytes).map_err(DeviceError::bus)?;
-    Ok(u16::from_be_bytes(bytes))
-}
-
-fn other_chip(found: u16, expected: u16) -> DeviceError {
-    DeviceError::OtherChip { found, expected }
 }
 
 #[cfg(test)]

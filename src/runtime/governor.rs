@@ -12,12 +12,11 @@ use tracing::{info, warn};
 
 pub use self::board::board_profile;
 pub(in crate::runtime) use self::levels::LevelTeller;
-use crate::board::HardwarePlan;
+use crate::board::{HardwarePlan, Profile};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::flow::{Budget, Level};
 use crate::governor::{Governor, GovernorConfig, GovernorStatus};
-use crate::io::sysfs::Sysfs;
 use crate::runtime::common::{Common, WiringError};
 use crate::runtime::governor::board::battery_low;
 use crate::runtime::governor::gauges::{Gauges, NO_HEAT};
@@ -41,17 +40,14 @@ pub(in crate::runtime) struct GovernorShell {
     progress: Arc<Progress>,
 }
 
-/// Recognises the board and takes the first readings.
+/// Takes the first readings of a board.
 pub(in crate::runtime) fn prepare_governor(
-    config: &Config,
+    (config, profile): (&Config, Profile),
     root: &Path,
     stopping: watch::Receiver<bool>,
     hardware: HardwareView,
     common: &Common,
 ) -> Result<GovernorShell, WiringError> {
-    let board = config.gateway.board.as_deref();
-    let profile = board_profile(board, &Sysfs::at(root)).map_err(WiringError::Board)?;
-    info!(board = profile.name, "recognised the board");
     let attached = attached(config, &profile).map_err(|faults| WiringError::Plan { faults })?;
     let thermal = profile.thermal.as_ref();
     let default = GovernorConfig::default();

@@ -70,7 +70,8 @@ pub(in crate::runtime) struct HardwareSide {
 /// What is attached to the board: what is soldered on, and what the configuration adds or replaces.
 ///
 /// # Errors
-/// Two things with one name, or on one address or line.
+/// One thing of the configuration and one of the board with one name, or on one address or line. Two of the
+/// configuration are told when it is read.
 pub fn attached(config: &Config, profile: &Profile) -> Result<HardwarePlan, Vec<Fault>> {
     let plan = profile.hardware.with(&config.hardware);
     let fault = |clash: Clash| Fault {
@@ -78,7 +79,9 @@ pub fn attached(config: &Config, profile: &Profile) -> Result<HardwarePlan, Vec<
         wrong: format!("{}, with what board {} has", clash.problem, profile.name),
         allowed: "a name, an address and a line for each".to_owned(),
     };
-    let faults: Vec<Fault> = plan.clashes().into_iter().map(fault).collect();
+    let told = config.hardware.clashes();
+    let clashes = plan.clashes().into_iter().filter(|clash| !told.contains(clash));
+    let faults: Vec<Fault> = clashes.map(fault).collect();
     if faults.is_empty() { Ok(plan) } else { Err(faults) }
 }
 

@@ -13,22 +13,25 @@
 mod brain;
 mod outbox;
 
+use std::path::Path;
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
-use tracing::error;
+use tracing::{error, info};
 
+use crate::board::Profile;
 use crate::clock::{Clock, EventTime, SystemClock, Uptime};
 use crate::config::Config;
 use crate::forward::{Moment, Session, Status};
 use crate::infer::ModelStatus;
 use crate::io::mqtt::Publisher;
+use crate::io::sysfs::Sysfs;
 use crate::outbox::OutboxError;
 use crate::runtime::common::{Common, WiringError};
 use crate::runtime::endpoints::{certificates, forward_config, plant_target, upstream_target};
 use crate::runtime::forward::{Forward, Wires};
-use crate::runtime::governor::{GovernorShell, LevelTeller, prepare_governor};
+use crate::runtime::governor::{GovernorShell, LevelTeller, board_profile, prepare_governor};
 use crate::runtime::hardware::{
     HardwareCommands, HardwareEnd, HardwareHealth, HardwareVoice, start_hardware,
 };
@@ -73,13 +76,16 @@ pub(in crate::runtime) struct Service {
     pub(in crate::runtime) clock: SystemClock,
 }
 
-/// Opens and spawns everything, back to front. May be given up while the models are examined: nothing runs before that.
+/// Recognises the board; opens and spawns everything as it holds there, back to front. May be given up while the models are
+/// examined: nothing runs before that.
 pub(in crate::runtime) async fn wire(
     config: &Config,
     options: &Options,
     files: &StateFiles,
     is_safe_mode: bool,
 ) -> Result<Service, WiringError> {
+    let (config, board) = on_board(config, &options.root)?;
+    let config = &config;
     let known_time = KnownTime::in_folder(&config.gateway.state_dir, files.clone());
     let common = common(config, options, known_time.read());
     let (stopping, stopping_seen) = watch::channel(false);
@@ -88,7 +94,8 @@ pub(in crate::runtime) async fn wire(
     let (publisher, publisher_seen) = watch::channel(None);
 
     let (voice, view) = HardwareVoice::channel();
-    let mut governor = prepare_governor(config, &options.root, stopping_seen.clone(), view, &common)?;
+    let mut governor =
+        prepare_governor((config, board), &options.root, stopping_seen.clone(), view, &common)?;
     let models = models(config, is_safe_mode).await?;
     let sparing = governor.budget.subscribe();
     let outbox = start_outbox(config, door(config, &models.manifests, &models.readings), sparing, &common)?;
@@ -154,6 +161,23 @@ pub(in crate::runtime) async fn wire(
         hardware_end: hardware.end,
         clock: common.clock,
     })
+}
+
+/// The board, and the configuration as it holds there.
+fn on_board(config: &Config, root: &Path) -> Result<(Config, Profile), WiringError> {
+    let board = board_profile(config.gateway.board.as_deref(), &Sysfs::at(root));
+    let board = board.map_err(WiringError::Board)?;
+    let config = config.on(&board);
+    let budget = &config.budget;
+    info!(
+        board = board.name,
+        memory = %budget.memory,
+        memory_from = budget.memory_from.as_str(),
+        cpu = budget.cpu,
+        cpu_from = budget.cpu_from.as_str(),
+        "recognised the board"
+    );
+    Ok((config, board))
 }
 
 /// Where the plant link hands on what comes, and what tells it to stop.
@@ -318,4 +342,29 @@ fn pause_book(config: &Config, files: StateFiles, common: &Common) -> PauseBook 
 fn topics(config: &Config) -> Topics {
     let streams = config.streams.iter().map(|stream| &*stream.name);
     Topics::new(&config.gateway.site, &config.gateway.id, &streams)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{DEFAULT_CONFIG, ValueSource};
+    use crate::units::Bytes;
+
+    #[test]
+    fn a_small_board_gets_its_small_budget_unless_the_configuration_says_another() {
+        let root = tempfile::tempdir().unwrap();
+        let tree = root.path().join("proc/device-tree");
+        std::fs::create_dir_all(&tree).unwrap();
+        std::fs::write(tree.join("compatible"), "raspberrypi,model-zero-2-w\0brcm,bcm2837\0").unwrap();
+        let budget = |text: &str| {
+            let (config, board) = on_board(&Config::parse(text).unwrap(), root.path()).unwrap();
+            assert_eq!(board.name, "raspberry-pi-zero-2-w");
+            config.budget
+        };
+        let here = budget(DEFAULT_CONFIG);
+        assert_eq!((here.memory, here.memory_from), (Bytes(64 << 20), ValueSource::Board));
+        let said = budget(&DEFAULT_CONFIG.replace("# memory = ", "memory = "));
+        assert_eq!((said.memory, said.memory_from), (Bytes(96 << 20), ValueSource::Configuration));
+        assert_eq!((said.cpu, said.cpu_from), (1.0, ValueSource::Board));
+    }
 }

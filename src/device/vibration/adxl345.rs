@@ -14,6 +14,7 @@
 //! Why not a crate: `adxl345-eh-driver` 0.2 knows the data registers only, so samples between two readings are lost.
 
 use crate::device::error::DeviceError;
+use crate::device::registers::{Registers, expect_chip};
 use crate::device::sensor::Bus;
 use crate::device::vibration::{Axes, Fifo, Fill, GRAVITY};
 
@@ -26,7 +27,7 @@ const DATA: u8 = 0x32;
 const FIFO_CTL: u8 = 0x38;
 const FIFO_STATUS: u8 = 0x39;
 
-const CHIP: u8 = 0xe5;
+const CHIP: u16 = 0xe5;
 
 /// Code and rate of what a bus can carry: 1,600 samples of 9 bytes are a third of 400 kHz.
 const RATES: [(u8, f32); 11] = [
@@ -45,8 +46,7 @@ const RATES: [(u8, f32); 11] = [
 
 /// The chip.
 pub(in crate::device) struct Adxl345<B> {
-    bus: B,
-    address: u8,
+    registers: Registers<B>,
     code: u8,
     rate: f32,
 }
@@ -60,18 +60,7 @@ impl<B: Bus> Adxl345<B> {
     /// The slowest rate of the chip that is not below the one asked for.
     pub(in crate::device) fn new(bus: B, address: u8, rate: f32) -> Self {
         let (code, rate) = self::rate(rate);
-        Self { bus, address, code, rate }
-    }
-
-    fn register(&mut self, register: u8) -> Result<u8, DeviceError> {
-        let mut byte = [0];
-        self.bus.write_read(self.address, &[register], &mut byte).map_err(DeviceError::bus)?;
-        let [byte] = byte;
-        Ok(byte)
-    }
-
-    fn set(&mut self, register: u8, value: u8) -> Result<(), DeviceError> {
-        self.bus.write(self.address, &[register, value]).map_err(DeviceError::bus)
+        Self { registers: Registers::new(bus, address), code, rate }
     }
 }
 
@@ -81,27 +70,21 @@ impl<B: Bus> Fifo for Adxl345<B> {
     }
 
     fn start(&mut self) -> Result<(), DeviceError> {
-        let found = self.register(DEVID)?;
-        if found != CHIP {
-            return Err(DeviceError::OtherChip { found: found.into(), expected: CHIP.into() });
-        }
+        expect_chip(self.registers.byte(DEVID)?.into(), CHIP)?;
         // Standby while it is set up.
-        for (register, value) in [
+        self.registers.set(&[
             (POWER_CTL, 0x00),
             (DATA_FORMAT, 0x0b),
             (BW_RATE, self.code),
             (FIFO_CTL, 0x00),
             (FIFO_CTL, 0x80),
             (POWER_CTL, 0x08),
-        ] {
-            self.set(register, value)?;
-        }
-        Ok(())
+        ])
     }
 
     fn fill(&mut self) -> Result<Fill, DeviceError> {
-        let overrun = self.register(INT_SOURCE)? & 1 != 0;
-        let count = usize::from(self.register(FIFO_STATUS)? & 0x3f);
+        let overrun = self.registers.byte(INT_SOURCE)? & 1 != 0;
+        let count = usize::from(self.registers.byte(FIFO_STATUS)? & 0x3f);
         if count > 33 {
             return Err(DeviceError::Unusable("says that its FIFO holds more than it can: check the wiring"));
         }
@@ -111,7 +94,7 @@ impl<B: Bus> Fifo for Adxl345<B> {
     fn take(&mut self, count: usize, axes: &mut Axes) -> Result<(), DeviceError> {
         for _ in 0..count {
             let mut bytes = [0; 6];
-            self.bus.write_read(self.address, &[DATA], &mut bytes).map_err(DeviceError::bus)?;
+            self.registers.read(DATA, &mut bytes)?;
             let [x0, x1, y0, y1, z0, z1] = bytes;
             let axis = |low, high| f32::from(i16::from_le_bytes([low, high])) / 256.0 * GRAVITY;
             if axes.push([axis(x0, x1), axis(y0, y1), axis(z0, z1)]).is_err() {

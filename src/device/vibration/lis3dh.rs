@@ -14,6 +14,7 @@
 //! nearly twice the time on the bus. It brings seventeen crates along.
 
 use crate::device::error::DeviceError;
+use crate::device::registers::{Registers, expect_chip};
 use crate::device::seam::ROWS_MAX;
 use crate::device::sensor::Bus;
 use crate::device::vibration::{Axes, Fifo, Fill, GRAVITY};
@@ -29,7 +30,7 @@ const FIFO_SRC: u8 = 0x2f;
 /// Set in the address of a register: go on to the next after each byte.
 const AUTO_INCREMENT: u8 = 0x80;
 
-const CHIP: u8 = 0x33;
+const CHIP: u16 = 0x33;
 
 /// Code and rate.
 const RATES: [(u8, f32); 8] =
@@ -37,8 +38,7 @@ const RATES: [(u8, f32); 8] =
 
 /// The chip.
 pub(in crate::device) struct Lis3dh<B> {
-    bus: B,
-    address: u8,
+    registers: Registers<B>,
     code: u8,
     rate: f32,
 }
@@ -52,14 +52,7 @@ impl<B: Bus> Lis3dh<B> {
     /// The slowest rate of the chip that is not below the one asked for.
     pub(in crate::device) fn new(bus: B, address: u8, rate: f32) -> Self {
         let (code, rate) = self::rate(rate);
-        Self { bus, address, code, rate }
-    }
-
-    fn register(&mut self, register: u8) -> Result<u8, DeviceError> {
-        let mut byte = [0];
-        self.bus.write_read(self.address, &[register], &mut byte).map_err(DeviceError::bus)?;
-        let [byte] = byte;
-        Ok(byte)
+        Self { registers: Registers::new(bus, address), code, rate }
     }
 }
 
@@ -69,24 +62,18 @@ impl<B: Bus> Fifo for Lis3dh<B> {
     }
 
     fn start(&mut self) -> Result<(), DeviceError> {
-        let found = self.register(WHO_AM_I)?;
-        if found != CHIP {
-            return Err(DeviceError::OtherChip { found: found.into(), expected: CHIP.into() });
-        }
-        for (register, value) in [
+        expect_chip(self.registers.byte(WHO_AM_I)?.into(), CHIP)?;
+        self.registers.set(&[
             (CTRL_REG4, 0xa8),
             (CTRL_REG5, 0x40),
             (FIFO_CTRL, 0x00),
             (FIFO_CTRL, 0x80),
             (CTRL_REG1, self.code << 4 | 0x07),
-        ] {
-            self.bus.write(self.address, &[register, value]).map_err(DeviceError::bus)?;
-        }
-        Ok(())
+        ])
     }
 
     fn fill(&mut self) -> Result<Fill, DeviceError> {
-        let source = self.register(FIFO_SRC)?;
+        let source = self.registers.byte(FIFO_SRC)?;
         let (overrun, empty) = (source & 0x40 != 0, source & 0x20 != 0);
         if overrun && empty {
             return Err(DeviceError::Unusable("says that its FIFO is full and empty: check the wiring"));
@@ -98,7 +85,7 @@ impl<B: Bus> Fifo for Lis3dh<B> {
     fn take(&mut self, count: usize, axes: &mut Axes) -> Result<(), DeviceError> {
         let mut bytes = [0; 6 * ROWS_MAX];
         let Some(bytes) = bytes.get_mut(..6 * count) else { return Ok(()) };
-        self.bus.write_read(self.address, &[OUT_X_L | AUTO_INCREMENT], bytes).map_err(DeviceError::bus)?;
+        self.registers.read(OUT_X_L | AUTO_INCREMENT, bytes)?;
         let (rows, _) = bytes.as_chunks::<6>();
         for &[x0, x1, y0, y1, z0, z1] in rows {
             // Twelve bits, at the top of sixteen.

@@ -77,7 +77,7 @@ impl Bench {
     pub(in crate::runtime) fn report(&mut self, now: Uptime) {
         self.reported = now;
         self.shelf.registry.look(now);
-        self.status.send_replace(self.shelf.registry.status().collect());
+        self.status.send_replace(self.shelf.status());
     }
 
     /// Waits until there may be something to do.

@@ -167,12 +167,12 @@ mod tests {
         let limits = window_bytes(&config(&[]));
         assert_eq!(limits[0], (96 << 20) / WINDOW_SHARE, "the only stream of samples");
         assert_eq!(limits[1..], [0, 0, 0]);
-        let small = config(&[("memory = \"96 MiB\"", "memory = \"16 MiB\"")]);
+        let small = config(&[("# memory = \"96 MiB\"", "memory = \"16 MiB\"")]);
         assert!(window_bytes(&small)[0] < limits[0]);
         let much = ("length = \"60 s\", hop = \"60 s\"", "length = \"12 h\", hop = \"1 h\"");
         let one = sure_bytes(&config(&[much]).streams[0]);
         assert!(one > (16 << 20) / WINDOW_SHARE);
-        let small = config(&[("memory = \"96 MiB\"", "memory = \"16 MiB\""), much]);
+        let small = config(&[("# memory = \"96 MiB\"", "memory = \"16 MiB\""), much]);
         assert_eq!(
             window_bytes(&small)[0],
             one,

@@ -148,7 +148,11 @@ fn safe_mode_is_told_before_the_models_it_leaves_out_and_names_the_remedy() {
     let health = parsed(&report.health());
     let reason = health["reason"].as_str().unwrap();
     assert_eq!(health["status"], "degraded");
-    assert!(reason.starts_with("safe mode: 5 runs") && reason.ends_with("then restart it, it stays so until then"), "{reason}");
+    assert!(
+        reason.starts_with("safe mode: 5 runs")
+            && reason.ends_with("then restart it, it stays so until then"),
+        "{reason}"
+    );
     assert_eq!(budget_json(&report.sources, report.memory_max, report.clock.uptime())["safe_mode"], true);
 }
 
