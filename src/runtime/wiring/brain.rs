@@ -91,7 +91,7 @@ pub(in crate::runtime::wiring) fn start_brain(
         inputs: inputs_seen,
         work,
         results: results_seen,
-        urgent: around.outbox.urgent.clone(),
+        records: around.outbox.records.clone(),
         outbox: around.outbox.requests.clone(),
         budget: around.governor.budget.subscribe(),
         governor: around.governor.status.subscribe(),
