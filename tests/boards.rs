@@ -12,12 +12,12 @@ use serde_json::Value;
 use tidegate::board::{BoardBudget, Presence, Profile, Thermal, builtin};
 use tidegate::clock::Uptime;
 use tidegate::config::DEFAULT_CONFIG;
-use tidegate::flow::Level;
-use tidegate::governor::{Governor, GovernorConfig, Readings};
+use tidegate::flow::{Budget, Level};
+use tidegate::governor::{CUT_FLOOR, Governor, GovernorConfig, HOLD_MARGIN, Readings};
 use tidegate::io::devices::write_registers;
 use tidegate::io::sysfs::{Sysfs, hottest, trip_points};
 use tidegate::runtime::board_profile;
-use tidegate::units::Celsius;
+use tidegate::units::{Celsius, Millicores};
 
 /// Name and text of every file in `boards/`.
 fn files() -> BTreeMap<String, String> {
@@ -130,8 +130,11 @@ fn every_sign_of_a_board_leads_to_it() {
     }
 }
 
+/// Processor time of the models while nothing is short.
+const CPU: Millicores = Millicores(1_000);
+
 /// The governor as the service sets it up for a board, after a minute at this temperature.
-fn level_at(profile: &Profile, thermal: &Thermal, temperature: f32) -> Level {
+fn budget_at(profile: &Profile, thermal: &Thermal, temperature: f32) -> Budget {
     let root = made_up(profile, temperature);
     let zones = Sysfs::at(root.path()).thermal_zones().unwrap();
     let found = zones.iter().any(|zone| thermal.zones.contains(&zone.kind));
@@ -139,29 +142,40 @@ fn level_at(profile: &Profile, thermal: &Thermal, temperature: f32) -> Level {
         has_sensor: thermal.has_sensor(found),
         ok: thermal.ok,
         frozen_after: thermal.frozen_after,
+        cpu: CPU,
         ..GovernorConfig::default()
     });
     let trip = thermal.trip_among(trip_points(&zones, &thermal.zones));
-    let mut level = Level::Nominal;
+    let mut budget = Budget::NOMINAL;
     for second in 0..60 {
         let at = Uptime(second * 1_000_000_000);
         let temperature = hottest(&zones, &thermal.zones);
-        level = governor.observe(Readings { at, temperature, trip, ..Readings::default() }).level;
+        budget = governor.observe(Readings { at, temperature, trip, ..Readings::default() });
     }
-    level
+    budget
 }
 
 #[test]
-fn every_board_that_gets_hot_sheds_work_before_it_slows_itself() {
+fn every_board_that_gets_hot_is_cut_back_before_it_slows_itself() {
     let mut heated = 0;
     for (name, text) in files() {
         let profile = Profile::parse(&text).unwrap();
         let Some(thermal) = &profile.thermal else { continue };
         let limit = thermal.trip_among(std::iter::empty());
         assert!(limit.0 - thermal.ok.0 >= 10.0, "{name}: no room between fine and too hot");
-        assert_eq!(level_at(&profile, thermal, thermal.ok.0), Level::Nominal, "{name}");
-        let below = level_at(&profile, thermal, limit.0 - 4.0);
-        assert!(below >= Level::Critical, "{name}: {below:?} at 4 degrees below its limit");
+        assert_eq!(budget_at(&profile, thermal, thermal.ok.0).level, Level::Nominal, "{name}");
+        // Nothing is shed while the cut of processor time holds the chip.
+        for (margin, most) in [(4.5, 1.0), (HOLD_MARGIN, CUT_FLOOR)] {
+            let budget = budget_at(&profile, thermal, limit.0 - margin);
+            let left = budget.cpu.0 as f32 / CPU.0 as f32;
+            assert_eq!(budget.level, Level::Warm, "{name} at {margin} degrees below its limit");
+            assert!(
+                (left - most).abs() < 0.01,
+                "{name}: {left} of the processor time {margin} degrees below its limit"
+            );
+        }
+        let near = budget_at(&profile, thermal, limit.0 - 2.0);
+        assert_eq!(near.level, Level::Emergency, "{name} at 2 degrees below its limit");
         heated += 1;
     }
     assert!(heated >= 9);
