@@ -36,6 +36,8 @@ pub struct Readings {
     pub under_voltage: bool,
     /// The firmware or the kernel holds the clock down at this moment.
     pub slowed: bool,
+    /// What the firmware or the kernel says of supply and clock cannot be read: `under_voltage` and `slowed` are not known.
+    pub flags_lost: bool,
     /// Processor time the models took since the readings before, per time; `None`: not known.
     pub busy: Option<Millicores>,
     /// Memory of the process and of the system.
@@ -212,6 +214,7 @@ impl Governor {
         status.clock = readings.clock;
         status.throttled = readings.slowed;
         status.under_voltage = readings.under_voltage;
+        status.flags_lost = readings.flags_lost;
         status.power = readings.hardware.power;
         status.core = self.meter.core();
         status.memory = readings.memory;
