@@ -93,13 +93,6 @@ impl Scheduler {
         }
     }
 
-    /// How many pieces like this one go together, of at most so many.
-    pub(super) fn together(&self, work: &Work, most: usize) -> usize {
-        let of = (work.model, self.budget.variant);
-        let holds_up = |count: usize| holds_up(&self.costs, of, work.priority, count as u64 * work.size());
-        (BATCH_MIN..=most).rev().find(|count| !holds_up(*count)).unwrap_or(1)
-    }
-
     /// Whether a batch of a size is done before the first of its deadlines, and in time for the most urgent work of the
     /// other models in its lane, as far as costs are known.
     fn is_timely(&self, model: ModelId, lane: Priority, size: u64, deadline: Uptime, now: Uptime) -> bool {
