@@ -24,6 +24,7 @@ use crate::runtime::hardware::{HardwareCommands, Measurements};
 use crate::runtime::infer::{DRAIN_MAX, Judged};
 use crate::runtime::outbox::OutboxRequest;
 use crate::runtime::plant::PlantInput;
+use crate::runtime::records::{NewRecord, RecordWays};
 use crate::runtime::retry::{IDLE_TURN, best_effort};
 use crate::runtime::status::Topics;
 use crate::tally::Stage;
@@ -45,8 +46,8 @@ pub(in crate::runtime) struct Analyze {
     pub(in crate::runtime) inputs: mpsc::Receiver<PlantInput>,
     pub(in crate::runtime) work: mpsc::Sender<Batch>,
     pub(in crate::runtime) results: mpsc::Receiver<Judged>,
-    /// The way of alarms to the outbox: past a queue that a slow disk holds up.
-    pub(in crate::runtime) urgent: mpsc::Sender<OutboxRequest>,
+    /// The ways of records to the outbox: that of alarms goes past a queue that a slow disk holds up.
+    pub(in crate::runtime) records: RecordWays,
     pub(in crate::runtime) outbox: mpsc::Sender<OutboxRequest>,
     pub(in crate::runtime) budget: watch::Receiver<Budget>,
     /// Tells the clock of the chip.
@@ -258,12 +259,7 @@ impl Analyze {
             }
             let lane = lane_of(outbound.facts().priority);
             let at = EventTime::from(self.clock.utc());
-            let way = match lane {
-                Lane::Alarm => &self.urgent,
-                Lane::Normal | Lane::Bulk => &self.outbox,
-            };
-            // A closed outbox ends the gateway: the supervisor has seen it too.
-            best_effort(way.send(OutboxRequest::Append { lane, payload, at }).await);
+            self.records.append(NewRecord { lane, payload, at }).await;
         }
     }
 

@@ -40,11 +40,13 @@ mod plan;
 mod plant;
 mod power_fail;
 mod reading;
+mod records;
 mod retry;
 mod room;
 #[cfg(test)]
 mod stall_tests;
 mod starts;
+mod state_files;
 mod status;
 mod summary_ids;
 mod supervisor;

@@ -165,7 +165,10 @@ impl Ends {
         let mut payload = Vec::new();
         encode_record(&event(number, false), &mut payload).unwrap();
         let at = EventTime(1_795_000_000_000_000);
-        self.requests.send(OutboxRequest::Append { lane: Lane::Normal, payload, at }).await.unwrap();
+        self.requests
+            .send(OutboxRequest::Append { lane: Lane::Normal, payload, at, room: None })
+            .await
+            .unwrap();
     }
 
     /// Feeds the backlog and the live events and waits until the cursor has passed them all.

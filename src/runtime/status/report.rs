@@ -124,11 +124,13 @@ impl StatusReport {
             Subject::Available => "online".to_owned(),
             Subject::Health => health.to_owned(),
             Subject::Outbox => {
+                let flushed = *sources.flushed.borrow();
                 let outbox = sources.outbox.borrow().clone();
-                outbox_json(&outbox, *sources.flushed.borrow()).to_string()
+                outbox_json(&outbox, flushed).to_string()
             }
             Subject::Link => {
-                link_json(*sources.link.borrow(), now, self.certificates.days_left()).to_string()
+                let link = *sources.link.borrow();
+                link_json(link, now, self.certificates.days_left()).to_string()
             }
             Subject::Models => {
                 let core = sources.governor.borrow().core;

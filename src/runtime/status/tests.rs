@@ -18,6 +18,7 @@ use crate::runtime::hardware::{HardwareCommands, HardwareHealth};
 use crate::runtime::known_time::KnownTime;
 use crate::runtime::operations::Pauses;
 use crate::runtime::outbox::OutboxReport;
+use crate::runtime::state_files::StateFiles;
 use crate::runtime::status::budget::budget_json;
 use crate::runtime::status::metrics::metrics_json;
 use crate::runtime::status::outbox::outbox_json;
@@ -48,6 +49,7 @@ fn model(state: ModelState) -> ModelStatus {
 fn report(models: Vec<ModelStatus>, budget: Budget, outbox: OutboxReport) -> StatusReport {
     let clock = SystemClock::start();
     let governor = Governor::new(GovernorConfig::default());
+    let folder = Path::new("/nonexistent");
     let sources = Sources {
         outbox: watch::channel(outbox).1,
         link: watch::channel(None).1,
@@ -72,7 +74,10 @@ fn report(models: Vec<ModelStatus>, budget: Budget, outbox: OutboxReport) -> Sta
         memory_max: Bytes(96 << 20),
         every: REPORT_EVERY,
         certificates: Certificates::new(Vec::new(), TlsMemory::default()),
-        known_time: KnownTime::in_folder(Path::new("/nonexistent")),
+        known_time: KnownTime::in_folder(
+            folder,
+            StateFiles::start(folder, &Arc::new(Metrics::new())).unwrap(),
+        ),
         clock,
     }
 }
@@ -143,7 +148,11 @@ fn safe_mode_is_told_before_the_models_it_leaves_out_and_names_the_remedy() {
     let health = parsed(&report.health());
     let reason = health["reason"].as_str().unwrap();
     assert_eq!(health["status"], "degraded");
-    assert!(reason.starts_with("safe mode: 5 runs") && reason.ends_with("then restart it"), "{reason}");
+    assert!(
+        reason.starts_with("safe mode: 5 runs")
+            && reason.ends_with("then restart it, it stays so until then"),
+        "{reason}"
+    );
     assert_eq!(budget_json(&report.sources, report.memory_max, report.clock.uptime())["safe_mode"], true);
 }
 

@@ -32,6 +32,9 @@ pub(in crate::runtime::wiring) struct Around<'a> {
     pub(in crate::runtime::wiring) governor: &'a GovernorShell,
     /// The streams that are not judged for now.
     pub(in crate::runtime::wiring) paused: watch::Receiver<Arc<[StreamId]>>,
+    /// What the board itself measures, and its panel.
+    pub(in crate::runtime::wiring) measurements: Measurements,
+    pub(in crate::runtime::wiring) panel: HardwareCommands,
 }
 
 /// The brain's task, the models' thread and the ways to them.
@@ -47,7 +50,6 @@ pub(in crate::runtime::wiring) fn start_brain(
     mut plan: Plan,
     shelf: Shelf,
     around: Around<'_>,
-    (measurements, panel): (Measurements, HardwareCommands),
     common: &Common,
 ) -> Result<BrainSide, WiringError> {
     let (work, work_seen) = mpsc::channel(BATCHES_OUT_MAX);
@@ -89,7 +91,7 @@ pub(in crate::runtime::wiring) fn start_brain(
         inputs: inputs_seen,
         work,
         results: results_seen,
-        urgent: around.outbox.urgent.clone(),
+        records: around.outbox.records.clone(),
         outbox: around.outbox.requests.clone(),
         budget: around.governor.budget.subscribe(),
         governor: around.governor.status.subscribe(),
@@ -97,8 +99,8 @@ pub(in crate::runtime::wiring) fn start_brain(
         waiting: wanted,
         since: Vec::new(),
         paused: around.paused,
-        measurements,
-        panel,
+        measurements: around.measurements,
+        panel: around.panel,
         decisions: Decisions::new(),
         complaints: Complaints::new(names),
         arrivals: Arrivals::default(),
