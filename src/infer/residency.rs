@@ -239,12 +239,12 @@ impl Residency {
         match place.at {
             Whereabouts::Here(loaded) if loaded.form == form => Step::Ready,
             Whereabouts::Here(loaded) => self.exchange(fits, id, (loaded, form), rule, now),
-            Whereabouts::Away => match self.bring_in(fits, id, form, now) {
-                Step::Load { unload, .. } if !unload.is_empty() && self.is_behind(fits, id, rule, now) => {
-                    Step::Wait { until: now.after(DWELL) }
-                }
-                step => step,
-            },
+            Whereabouts::Away => {
+                let step = self.bring_in(fits, id, form, now);
+                let displaces = matches!(&step, Step::Load { unload, .. } if !unload.is_empty());
+                let waits = displaces && self.is_behind(fits, id, rule, now);
+                if waits { Step::Wait { until: now.after(DWELL) } } else { step }
+            }
             Whereabouts::Lost(_) | Whereabouts::Out => Step::Never,
         }
     }
