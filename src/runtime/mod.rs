@@ -43,6 +43,9 @@ mod reading;
 mod retry;
 mod room;
 #[cfg(test)]
+#[path = "../../tests/support/slow_disk.rs"]
+mod slow_disk;
+#[cfg(test)]
 mod stall_tests;
 mod starts;
 mod state_files;
