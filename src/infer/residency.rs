@@ -6,10 +6,14 @@
 //!
 //! This is the one book of where each model is; whoever holds the models themselves follows it.
 
+mod turns;
+
 use std::time::Duration;
 
+pub use turns::AGED;
+
 use crate::clock::Uptime;
-use crate::flow::{ModelId, VariantRule};
+use crate::flow::{ModelId, Priority, VariantRule};
 
 /// How long a model stays at least. Two that take turns then lose a few percent of the time to loading, which takes
 /// at most [`RELOAD_MAX`], and a minute is longer than the bursts of a plant.
@@ -31,12 +35,26 @@ pub struct Cost {
 }
 
 /// What a model asks for.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Needs {
     /// Its forms, in the order of its manifest: the best first. Empty for a model that was refused.
     pub forms: Vec<Cost>,
-    /// An alarm stream needs it: it stays.
-    pub pinned: bool,
+    /// The most urgent lane of the streams that need it. The model of an alarm stream stays.
+    pub lane: Priority,
+}
+
+impl Needs {
+    /// Whether it stays.
+    pub fn is_pinned(&self) -> bool {
+        self.lane == Priority::Alarm
+    }
+}
+
+impl Default for Needs {
+    /// Of a model that is never loaded.
+    fn default() -> Self {
+        Self { forms: Vec::new(), lane: Priority::Bulk }
+    }
 }
 
 /// Whether models fit a limit.
@@ -104,6 +122,8 @@ struct Place {
     needs: Needs,
     at: Whereabouts,
     used: Uptime,
+    /// Since when work has waited for it.
+    wanted: Option<Uptime>,
 }
 
 /// Where a model is.
@@ -164,7 +184,7 @@ pub fn plan(models: &[Needs], limit: u64) -> Fit {
         each.max_by_key(|(needed, _)| *needed).unwrap_or((0, ModelId(0)))
     };
     if let Some(rule) = rules.into_iter().find(|rule| alone(*rule).0 <= limit) {
-        let turns = ids(models).filter(|(_, needs)| !needs.pinned && !needs.forms.is_empty());
+        let turns = ids(models).filter(|(_, needs)| !needs.is_pinned() && !needs.forms.is_empty());
         let turns = turns.map(|(id, _)| id).collect();
         return Fit::Turns { needed: alone(rule).0, together: together(rule), turns, rule };
     }
@@ -174,7 +194,7 @@ pub fn plan(models: &[Needs], limit: u64) -> Fit {
 
 /// Bytes of a model while it is loaded beside the pinned.
 fn beside_pinned(models: &[Needs], of: ModelId, needs: &Needs, rule: VariantRule) -> Option<u64> {
-    let others = ids(models).filter(|(id, needs)| *id != of && needs.pinned);
+    let others = ids(models).filter(|(id, needs)| *id != of && needs.is_pinned());
     let beside = others.filter_map(|(_, needs)| cost_of(needs, rule)).map(|cost| cost.kept).sum::<u64>();
     Some(beside.saturating_add(cost_of(needs, rule)?.peak))
 }
@@ -204,7 +224,7 @@ impl Residency {
             Fit::Together { rule, .. } | Fit::Turns { rule, .. } => rule,
             Fit::Never { .. } => VariantRule::Smallest,
         };
-        let place = |needs| Place { needs, at: Whereabouts::Away, used: Uptime::ZERO };
+        let place = |needs| Place { needs, at: Whereabouts::Away, used: Uptime::ZERO, wanted: None };
         Self { limit, rule, places: models.into_iter().map(place).collect(), coming: None }
     }
 
@@ -219,7 +239,12 @@ impl Residency {
         match place.at {
             Whereabouts::Here(loaded) if loaded.form == form => Step::Ready,
             Whereabouts::Here(loaded) => self.exchange(fits, id, (loaded, form), rule, now),
-            Whereabouts::Away => self.bring_in(fits, id, form, now),
+            Whereabouts::Away => match self.bring_in(fits, id, form, now) {
+                Step::Load { unload, .. } if !unload.is_empty() && self.is_behind(fits, id, rule, now) => {
+                    Step::Wait { until: now.after(DWELL) }
+                }
+                step => step,
+            },
             Whereabouts::Lost(_) | Whereabouts::Out => Step::Never,
         }
     }
@@ -257,13 +282,13 @@ impl Residency {
         if fits(self.limit, beside, peak) { Step::Load { unload: vec![id], form } } else { Step::Ready }
     }
 
-    /// A model that is not loaded. The least recently useful go for it, those past their dwell first.
+    /// A model that is not loaded. The least recently useful go for it, those that may go now first.
     fn bring_in(&self, fits: Fits, id: ModelId, form: usize, now: Uptime) -> Step {
         let peak = self.cost(id, form).peak;
         let mut beside = self.taken();
         let mut unload = Vec::new();
-        let (free, dwelling): (Vec<_>, Vec<_>) =
-            self.movable(id).partition(|(_, loaded)| now.since(loaded.since) >= DWELL);
+        let from = |victim: &(ModelId, Loaded)| self.gives_way(*victim, id, now);
+        let (free, mut staying): (Vec<_>, Vec<_>) = self.movable(id).partition(|victim| from(victim) <= now);
         for (victim, loaded) in free {
             if fits(self.limit, beside, peak) {
                 break;
@@ -275,10 +300,11 @@ impl Residency {
             self.spare(fits, &mut unload, beside, peak);
             return Step::Load { unload, form };
         }
+        staying.sort_by_key(from);
         let mut until = None;
-        for (_, loaded) in dwelling {
-            beside = beside.saturating_sub(loaded.kept);
-            until = until.max(Some(loaded.since.after(DWELL)));
+        for victim in staying {
+            beside = beside.saturating_sub(victim.1.kept);
+            until = Some(from(&victim));
             if fits(self.limit, beside, peak) {
                 break;
             }
@@ -340,7 +366,7 @@ impl Residency {
             Whereabouts::Lost(_) | Whereabouts::Out => return false,
         }
         place.at = Whereabouts::Here(Loaded { form, since: now, kept: cost.kept });
-        place.used = place.used.max(now);
+        (place.used, place.wanted) = (place.used.max(now), None);
         if let Some(known) = place.needs.forms.get_mut(form) {
             *known = cost;
         }
@@ -414,8 +440,7 @@ impl Residency {
 
     /// Heap of all that can be asked, in bytes.
     pub fn kept(&self) -> u64 {
-        let each = (0_u16..).map(ModelId).take(self.places.len());
-        each.map(|id| self.kept_by(id)).fold(0, u64::saturating_add)
+        self.ids().map(|id| self.kept_by(id)).fold(0, u64::saturating_add)
     }
 
     /// Heap of all there is: also of what hangs, and of what is on its way.
@@ -440,11 +465,15 @@ impl Residency {
     /// The loaded models that are not pinned and not this one, least recently useful first.
     fn movable(&self, not: ModelId) -> impl Iterator<Item = (ModelId, Loaded)> {
         let loaded = (0_u16..).map(ModelId).zip(&self.places);
-        let loaded = loaded.filter(|(id, place)| *id != not && !place.needs.pinned);
+        let loaded = loaded.filter(|(id, place)| *id != not && !place.needs.is_pinned());
         let mut loaded: Vec<_> =
             loaded.filter_map(|(id, place)| Some((place.used, id, place.here()?))).collect();
         loaded.sort_by_key(|(used, id, _)| (*used, id.0));
         loaded.into_iter().map(|(_, id, loaded)| (id, loaded))
+    }
+
+    fn ids(&self) -> impl Iterator<Item = ModelId> + use<> {
+        (0_u16..).map(ModelId).take(self.places.len())
     }
 
     fn place(&self, id: ModelId) -> Option<&Place> {
@@ -475,8 +504,12 @@ mod tests {
         Cost { kept, peak, spent: Duration::from_micros(micros) }
     }
 
+    fn lane(pinned: bool) -> Priority {
+        if pinned { Priority::Alarm } else { Priority::Normal }
+    }
+
     fn needs(kept: u64, pinned: bool) -> Needs {
-        Needs { forms: vec![cost(kept, kept, 9), cost(kept / 2, kept / 2, 5)], pinned }
+        Needs { forms: vec![cost(kept, kept, 9), cost(kept / 2, kept / 2, 5)], lane: lane(pinned) }
     }
 
     fn at(seconds: u64) -> Uptime {
@@ -497,7 +530,7 @@ mod tests {
         for (index, &victim) in unload.iter().enumerate() {
             let place = world.place(victim).ok_or("nobody")?;
             let loaded = place.here().ok_or("a victim that is not loaded")?;
-            if victim != id && (place.needs.pinned || now.since(loaded.since) < DWELL) {
+            if victim != id && (place.needs.is_pinned() || now.since(loaded.since) < DWELL) {
                 return Err(format!("{victim:?} was to stay"));
             }
             let rest = unload.iter().enumerate().filter(|(other, _)| *other != index);
@@ -571,7 +604,7 @@ mod tests {
         for (rule, form) in [(VariantRule::Best, 0), (VariantRule::Cheapest, 2), (VariantRule::Smallest, 1)] {
             assert_eq!(choose(&forms, rule), Some(form));
         }
-        let mut world = Residency::new(vec![Needs { forms, pinned: true }], 200);
+        let mut world = Residency::new(vec![Needs { forms, lane: Priority::Alarm }], 200);
         let id = ModelId(0);
         let mut ask = |rule, seconds| obey(&mut world, fits, id, rule, at(seconds)).unwrap();
         let load = |unload: &[ModelId], form| Step::Load { unload: unload.to_vec(), form };
@@ -593,7 +626,7 @@ mod tests {
         assert_eq!(plan(&models, 34), Fit::Never { needed: 35, largest: ModelId(0) });
         assert_eq!(plan(&[], 0), Fit::Together { needed: 0, rule: VariantRule::Best });
         // What loading takes for a moment counts once, for the worst.
-        let heavy = [Needs { forms: vec![cost(10, 100, 1)], pinned: false }, needs(20, false)];
+        let heavy = [Needs { forms: vec![cost(10, 100, 1)], lane: Priority::Normal }, needs(20, false)];
         assert_eq!(plan(&heavy, 120), Fit::Together { needed: 120, rule: VariantRule::Best });
     }
 
@@ -642,13 +675,13 @@ mod tests {
     fn play((models, limit, steps): &Script, fits: Fits) -> Result<(), String> {
         let needs = |(forms, pinned): &(Vec<(u64, u64, u64)>, bool)| Needs {
             forms: forms.iter().map(|(kept, more, spent)| cost(*kept, kept + more, *spent)).collect(),
-            pinned: *pinned,
+            lane: lane(*pinned),
         };
         let models: Vec<Needs> = models.iter().map(needs).collect();
         let (count, fit) = (u16::try_from(models.len()).unwrap(), plan(&models, *limit));
         let (mut world, mut now) = (Residency::new(models.clone(), *limit), 0);
         let rules = [VariantRule::Best, VariantRule::Cheapest, VariantRule::Smallest];
-        for id in (0..count).filter(|id| models[usize::from(*id)].pinned) {
+        for id in (0..count).filter(|id| models[usize::from(*id)].is_pinned()) {
             let step = obey(&mut world, fits, ModelId(id), VariantRule::Best, at(0))?;
             if matches!(step, Step::Wait { .. }) {
                 return Err("the pinned come first and wait for nobody".to_owned());

@@ -10,6 +10,12 @@ pub(in crate::runtime) const REQUESTS_MAX: usize = 1_024;
 /// Alarms on their way to the outbox, past all other requests.
 pub(in crate::runtime) const URGENT_MAX: usize = 128;
 
+/// Bytes of records on their way to the outbox: as many as requests, of 512 each, which is a rich event.
+pub(in crate::runtime) const RECORDS_BYTES_MAX: usize = 512 << 10;
+
+/// Bytes of alarms on their way there: as many as requests, of 512 each, which is also one of the longest.
+pub(in crate::runtime) const URGENT_BYTES_MAX: usize = 64 << 10;
+
 /// Most work waiting for a model: a burst of a few seconds. Less where the windows are large, see `memory`.
 pub(in crate::runtime) const QUEUE_MAX: usize = 256;
 

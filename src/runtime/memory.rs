@@ -19,10 +19,12 @@ use crate::runtime::analyze::WORK_IN_FLIGHT;
 use crate::runtime::extraction::WORDS_MAX;
 use crate::runtime::infer::{Models, model_parts};
 use crate::runtime::limits::{
-    DECISIONS_BYTES_MAX, INPUT_BYTES_MAX, REQUESTS_MAX, STANDING_BYTES_MAX, URGENT_MAX,
+    DECISIONS_BYTES_MAX, INPUT_BYTES_MAX, RECORDS_BYTES_MAX, REQUESTS_MAX, STANDING_BYTES_MAX,
+    URGENT_BYTES_MAX, URGENT_MAX,
 };
 use crate::runtime::memory::limits::{largest_work, series_bytes};
 pub(in crate::runtime) use crate::runtime::memory::limits::{queue_bytes, queue_max, window_bytes};
+use crate::runtime::outbox::OutboxRequest;
 use crate::units::Bytes;
 
 /// One line of the memory plan.
@@ -37,9 +39,6 @@ pub struct MemoryPart {
 /// Program, stacks, MQTT, TLS and log: private memory of the device build without models, rounded up. Measured by
 /// `scripts/bench memory`.
 const PROCESS: Bytes = Bytes(6 << 20);
-
-/// A stored event, postcard-encoded, rounded up.
-const RECORD_BYTES: u64 = 512;
 
 /// Copies of a batch of inputs: as it is made, as the model normalises it, as the graph takes it.
 const INPUT_COPIES: u64 = 3;
@@ -85,7 +84,9 @@ fn fixed_parts(config: &Config, manifests: &[Option<Arc<Manifest>>]) -> Vec<Memo
     let marking = manifests().filter_map(|manifest| manifest.tags.as_ref()).map(marking_bytes).max();
     parts.extend(marking.map(|bytes| part("reports being marked", bytes)));
     parts.push(part("decisions and standing alarms", DECISIONS_BYTES_MAX + STANDING_BYTES_MAX));
-    parts.push(part("records on their way to the outbox", (REQUESTS_MAX + URGENT_MAX) as u64 * RECORD_BYTES));
+    let requests = (REQUESTS_MAX + URGENT_MAX) * size_of::<OutboxRequest>();
+    let records = RECORDS_BYTES_MAX + URGENT_BYTES_MAX + requests;
+    parts.push(part("records on their way to the outbox", records as u64));
     parts.push(part("outbox, and what a disk does not take", config.outbox.memory_max().0));
     if config.outbox.when_full == WhenFull::Coarsen {
         parts.push(part("stored events being drawn together", COARSENING_BYTES_MAX as u64));

@@ -40,6 +40,7 @@ mod plan;
 mod plant;
 mod power_fail;
 mod reading;
+mod records;
 mod retry;
 mod room;
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::error::Error as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 use tracing::{error, info, warn};
 
 use crate::clock::{Clock, EventTime, SystemClock, Uptime};
@@ -45,6 +45,8 @@ pub(in crate::runtime) enum OutboxRequest {
         payload: Vec<u8>,
         /// Wall time.
         at: EventTime,
+        /// The room it takes on its way, until this is dropped.
+        room: Option<OwnedSemaphorePermit>,
     },
     /// Read records of a lane.
     Read {
@@ -236,7 +238,9 @@ impl<D: Disk> OutboxWorker<D> {
     pub(in crate::runtime) fn serve(&mut self, request: OutboxRequest, turn: &mut Turn) {
         let now = self.clock.uptime();
         match request {
-            OutboxRequest::Append { lane, payload, at } => self.append(lane, &payload, at, turn),
+            OutboxRequest::Append { lane, payload, at, room: _until_stored } => {
+                self.append(lane, &payload, at, turn)
+            }
             OutboxRequest::Read { lane, from, upto, records_max, bytes_max, reply } => {
                 let mut records = Vec::new();
                 let read = self.outbox.read(lane, from, upto, records_max, bytes_max, &mut records);
@@ -489,7 +493,7 @@ mod tests {
     }
 
     fn append(bytes: usize) -> OutboxRequest {
-        OutboxRequest::Append { lane: Lane::Normal, payload: vec![7; bytes], at: EventTime(0) }
+        OutboxRequest::Append { lane: Lane::Normal, payload: vec![7; bytes], at: EventTime(0), room: None }
     }
 
     /// Runs the thread on requests that wait already, until all are served; the disk may begin to fail before.

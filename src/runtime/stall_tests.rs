@@ -48,7 +48,7 @@ impl Before for Stalling {
 }
 
 fn append(lane: Lane) -> OutboxRequest {
-    OutboxRequest::Append { lane, payload: vec![7; 200], at: EventTime(0) }
+    OutboxRequest::Append { lane, payload: vec![7; 200], at: EventTime(0), room: None }
 }
 
 /// A disk may stall for seconds. What is not urgent waits, first in the channel and then at its source: memory does not

@@ -105,8 +105,7 @@ pub(in crate::runtime) async fn wire(
     let outlets = (voice, on_power_fail(&outbox));
     let hardware = start_hardware(attached, &options.root, outlets, stopping_seen.clone(), &common)?;
     let (forward, link) = start_forward(config, &common, &outbox, grace_seen, health_seen.clone())?;
-    let ways = (outbox.urgent.clone(), outbox.requests.clone());
-    let levels = LevelTeller::new(outbox.epoch, ways, publisher_seen.clone(), &common);
+    let levels = LevelTeller::new(outbox.epoch, outbox.records.clone(), publisher_seen.clone(), &common);
     let shelf = shelf(config, models, &common);
     let pauses = Arc::new(pause_book(config, files.clone(), &common));
     let around = Around {

@@ -97,6 +97,8 @@ metrics! {
     OutboxWritten = "tidegate_outbox_written_bytes_total",
     /// Syncs that failed; what they may have lost went into another file.
     FailedSyncs = "tidegate_outbox_failed_syncs_total",
+    /// Times a record waited because those before it took all the room on their way to the outbox.
+    RecordWaits = "tidegate_outbox_record_waits_total",
     /// Records that wait in memory because the disk takes nothing.
     OutboxHeld = "tidegate_outbox_memory_records",
     /// Times the supply failed and everything was made durable, or tried to.

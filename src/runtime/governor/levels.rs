@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tracing::error;
 
 use crate::clock::{Clock, EventTime, SystemClock};
@@ -11,10 +11,9 @@ use crate::egress::{LevelChange, level};
 use crate::flow::Level;
 use crate::governor::GovernorStatus;
 use crate::io::mqtt::{Delivery, Publisher};
-use crate::outbox::Lane;
 use crate::runtime::analyze::lane_of;
 use crate::runtime::common::Common;
-use crate::runtime::outbox::OutboxRequest;
+use crate::runtime::records::{NewRecord, RecordWays};
 use crate::runtime::summary_ids::SummaryIds;
 use crate::telemetry::{Metric, Metrics};
 use crate::wire::{Origin, encode_record, write_event};
@@ -25,8 +24,7 @@ const WAITING_MAX: usize = 16;
 /// Where changes are told.
 pub(in crate::runtime) struct LevelTeller {
     ids: SummaryIds,
-    urgent: mpsc::Sender<OutboxRequest>,
-    outbox: mpsc::Sender<OutboxRequest>,
+    records: RecordWays,
     publisher: watch::Receiver<Option<Publisher>>,
     /// `R/event/governor`.
     topic: String,
@@ -41,22 +39,21 @@ pub(in crate::runtime) struct LevelTeller {
 struct Waiting {
     /// The level that was told last.
     told: Level,
-    upstream: VecDeque<(Lane, Vec<u8>, EventTime)>,
+    upstream: VecDeque<NewRecord>,
     plant: VecDeque<Vec<u8>>,
 }
 
 impl LevelTeller {
-    /// Tells them in this epoch of the outbox, alarms by the first way to it.
+    /// Tells them in this epoch of the outbox.
     pub(in crate::runtime) fn new(
         epoch: u32,
-        (urgent, outbox): (mpsc::Sender<OutboxRequest>, mpsc::Sender<OutboxRequest>),
+        records: RecordWays,
         publisher: watch::Receiver<Option<Publisher>>,
         common: &Common,
     ) -> Self {
         Self {
             ids: SummaryIds::of_levels(epoch),
-            urgent,
-            outbox,
+            records,
             publisher,
             topic: common.topics.governor(),
             origin: common.origin.clone(),
@@ -87,33 +84,26 @@ impl LevelTeller {
         let wall = self.clock.utc();
         let at = EventTime::from(wall);
         let event = level(self.ids.take(), &change, at, wall.quality);
-        let (mut record, mut message) = (Vec::new(), Vec::new());
+        let (mut payload, mut message) = (Vec::new(), Vec::new());
         write_event(&mut message, &self.origin, event.facts(), None);
-        if let Err(error) = encode_record(&event, &mut record) {
+        if let Err(error) = encode_record(&event, &mut payload) {
             error!(%error, "could not encode a change of the level");
             return;
         }
         let lane = lane_of(event.facts().priority);
-        let lost =
-            push(&mut self.waiting.upstream, (lane, record, at)) + push(&mut self.waiting.plant, message);
+        let record = NewRecord { lane, payload, at };
+        let lost = push(&mut self.waiting.upstream, record) + push(&mut self.waiting.plant, message);
         self.metrics.add(Metric::UntoldLevels, lost);
     }
 
     fn flush(&mut self) {
         // By its own way each: what is critical does not wait behind what is not.
         let mut next = 0;
-        while let Some((lane, ..)) = self.waiting.upstream.get(next) {
-            let way = match lane {
-                Lane::Alarm => &self.urgent,
-                Lane::Normal | Lane::Bulk => &self.outbox,
-            };
+        while let Some(record) = self.waiting.upstream.remove(next) {
             // Full: later. Closed: the gateway ends, and the outbox with it.
-            let Ok(room) = way.try_reserve() else {
+            if let Err(record) = self.records.try_append(record) {
+                self.waiting.upstream.insert(next, record);
                 next += 1;
-                continue;
-            };
-            if let Some((lane, payload, at)) = self.waiting.upstream.remove(next) {
-                room.send(OutboxRequest::Append { lane, payload, at });
             }
         }
         let Some(publisher) = self.publisher.borrow().clone() else { return };
@@ -138,9 +128,13 @@ fn push<T>(waiting: &mut VecDeque<T>, next: T) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use tokio::sync::mpsc;
+
     use super::*;
     use crate::flow::{Budget, BudgetReason};
     use crate::governor::{Governor, GovernorConfig};
+    use crate::outbox::Lane;
+    use crate::runtime::outbox::OutboxRequest;
     use crate::wire::decode_record;
 
     fn at(level: Level, reason: BudgetReason) -> GovernorStatus {
@@ -153,8 +147,7 @@ mod tests {
         let (outbox, outbox_seen) = mpsc::channel(room);
         let teller = LevelTeller {
             ids: SummaryIds::of_levels(4),
-            urgent,
-            outbox,
+            records: RecordWays::new(urgent, outbox, Arc::new(Metrics::new())),
             publisher: watch::channel(None).1,
             topic: "tidegate/site/gw/event/governor".to_owned(),
             origin: Origin { site: "site".into(), gateway: "gw".into() },

@@ -136,6 +136,24 @@ impl Shelf {
         }
     }
 
+    /// Since when work has waited for models that are away: the one it has waited longest for is loaded without being
+    /// asked, when that is long.
+    pub(in crate::runtime) fn take_turns(&mut self, wanted: &[Option<Uptime>], budget: &Budget, now: Uptime) {
+        self.residency.want(wanted);
+        if let Some(id) = self.residency.due(budget.variant, now).filter(|_| self.fetch.is_none()) {
+            self.prepare(id, budget.variant, budget, now);
+        }
+    }
+
+    /// From when on each model that is away may be asked, by [`ModelId`].
+    pub(in crate::runtime) fn turns(
+        &self,
+        rule: VariantRule,
+        now: Uptime,
+    ) -> impl Iterator<Item = Option<Uptime>> + '_ {
+        self.residency.turns(rule, now)
+    }
+
     /// Lets go what nobody needs while memory is short.
     pub(in crate::runtime) fn relieve(&mut self, budget: &Budget, now: Uptime) {
         if budget.reason == BudgetReason::Memory && budget.level >= Level::Hot {
@@ -357,3 +375,5 @@ fn load(source: &ModelSource, id: ModelId, form: usize) -> LoadResult {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(in crate::runtime) use tests::one_at_a_time;

@@ -145,7 +145,10 @@ impl Ends {
     async fn append(&self, number: u64) {
         let mut payload = Vec::new();
         encode_record(&event(number, false), &mut payload).unwrap();
-        self.requests.send(OutboxRequest::Append { lane: Lane::Normal, payload, at: WALL }).await.unwrap();
+        self.requests
+            .send(OutboxRequest::Append { lane: Lane::Normal, payload, at: WALL, room: None })
+            .await
+            .unwrap();
     }
 
     /// Feeds the backlog and the live events and waits until the cursor has passed them all.

@@ -51,7 +51,7 @@ impl Before for Pace {
 }
 
 fn append(lane: Lane) -> OutboxRequest {
-    OutboxRequest::Append { lane, payload: vec![7; 300], at: EventTime(0) }
+    OutboxRequest::Append { lane, payload: vec![7; 300], at: EventTime(0), room: None }
 }
 
 /// More than a segment holds.

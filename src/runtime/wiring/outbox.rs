@@ -18,6 +18,7 @@ use crate::runtime::hardware::OnPowerFail;
 use crate::runtime::limits::{REQUESTS_MAX, URGENT_MAX};
 use crate::runtime::outbox::{OutboxReport, OutboxRequest, OutboxWorker};
 use crate::runtime::power_fail::{Flushed, POWER_FAIL_MAX, PowerFail};
+use crate::runtime::records::RecordWays;
 use crate::runtime::retry::best_effort;
 use crate::runtime::room::Room;
 use crate::runtime::summary_ids::SummaryIds;
@@ -30,7 +31,7 @@ pub(in crate::runtime::wiring) struct OutboxSide {
     /// Where the forwarder goes on: cursors, what was delivered beyond them, and its note.
     pub(in crate::runtime::wiring) starts: [LaneStart; 3],
     pub(in crate::runtime::wiring) note: Vec<u8>,
-    pub(in crate::runtime::wiring) urgent: mpsc::Sender<OutboxRequest>,
+    pub(in crate::runtime::wiring) records: RecordWays,
     pub(in crate::runtime::wiring) requests: mpsc::Sender<OutboxRequest>,
     /// Where the power-fail input is told, and how the flush went.
     pub(in crate::runtime::wiring) power_fail: mpsc::Sender<PowerFail>,
@@ -81,7 +82,7 @@ pub(in crate::runtime::wiring) fn start_outbox(
         epoch,
         starts,
         note,
-        urgent,
+        records: RecordWays::new(urgent, requests.clone(), Arc::clone(&common.metrics)),
         requests,
         power_fail,
         flushed: flushed_seen,

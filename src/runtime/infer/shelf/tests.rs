@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use proptest::prelude::*;
 
 use super::*;
+use crate::flow::Priority;
 use crate::infer::{AdmissionLimits, Manifest, ModelInput, Needs, VariantReport, examine};
 use crate::runtime::text_row::text_row;
 
@@ -31,7 +32,8 @@ fn shelf(folders: &[PathBuf], limit: impl Fn(&[Needs]) -> u64) -> Shelf {
 fn shelf_of(sources: Vec<ModelSource>, limit: impl Fn(&[Needs]) -> u64) -> Shelf {
     let sources: Vec<_> = sources.into_iter().map(Arc::new).collect();
     let forms = |source: &Arc<ModelSource>| source.forms().iter().map(|form| form.cost).collect();
-    let needs: Vec<_> = sources.iter().map(|source| Needs { forms: forms(source), pinned: false }).collect();
+    let needs: Vec<_> =
+        sources.iter().map(|source| Needs { forms: forms(source), lane: Priority::Normal }).collect();
     let mut registry = Registry::new();
     for source in &sources {
         registry.expect(Arc::clone(source.manifest())).unwrap();
@@ -177,6 +179,12 @@ struct World {
     folders: Vec<tempfile::TempDir>,
     away: Vec<(Lent, u64)>,
     now: u64,
+}
+
+/// Two models of which one fits into memory at a time, and their folders.
+pub(in crate::runtime) fn one_at_a_time() -> (Shelf, Vec<tempfile::TempDir>) {
+    let World { shelf, folders, .. } = World::new(2, 2);
+    (shelf, folders)
 }
 
 impl World {
