@@ -53,18 +53,19 @@ pub struct SystemClock {
     started: Instant,
     confirmed: Arc<AtomicBool>,
     now: fn() -> Instant,
+    wall: fn() -> SystemTime,
 }
 
 impl SystemClock {
     /// Starts counting uptime.
     #[expect(clippy::disallowed_methods, reason = "the one place that reads the clock")]
     pub fn start() -> Self {
-        Self::by(Instant::now)
+        Self::by(Instant::now, SystemTime::now)
     }
 
-    /// A clock whose uptime follows this instead: a test that owns the time gives that of its executor.
-    pub(crate) fn by(now: fn() -> Instant) -> Self {
-        Self { started: now(), confirmed: Arc::default(), now }
+    /// A clock whose uptime and wall time follow these instead: a test that owns the time gives that of its executor.
+    pub(crate) fn by(now: fn() -> Instant, wall: fn() -> SystemTime) -> Self {
+        Self { started: now(), confirmed: Arc::default(), now, wall }
     }
 
     /// Records whether a time service has confirmed the wall clock; every clone sees it.
@@ -95,9 +96,8 @@ impl Clock for SystemClock {
         Uptime::ZERO.after((self.now)().saturating_duration_since(self.started))
     }
 
-    #[expect(clippy::disallowed_methods, reason = "the one place that reads the clock")]
     fn utc(&self) -> UtcTime {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+        let since = (self.wall)().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
         let micros = i64::try_from(since.as_micros()).unwrap_or(i64::MAX);
         let quality = if micros < EARLIEST_PLAUSIBLE.0 {
             ClockQuality::Unset

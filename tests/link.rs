@@ -15,6 +15,8 @@ mod common;
 #[path = "support/chaos_proxy.rs"]
 #[expect(dead_code, reason = "a cut at one byte is for runs by the thousand")]
 mod chaos_proxy;
+#[path = "support/tcp_ends.rs"]
+mod tcp_ends;
 mod service {
     #![allow(dead_code, reason = "a part of what the tests of the service use")]
     pub(crate) mod gate;
@@ -32,6 +34,7 @@ use common::mosquitto::Mosquitto;
 use service::gateway::Gateway;
 use service::tap::{Seen, Tap, feed};
 use service::world::{Plan, config, events, good, unique, value_of};
+use tcp_ends::TcpEnds;
 use tidegate::io::mqtt::Protocol;
 use tokio::time::Instant;
 
@@ -102,9 +105,10 @@ fn rows() -> Vec<Row> {
 async fn start(row: Row, plant: u16, number: u64) -> Running {
     let shore = Mosquitto::start(false);
     let tap = Tap::new(shore.port(), "shore");
-    let proxy = ChaosProxy::start(shore.port(), row.weather, row.blows.clone(), 20_261_120 + number).await;
+    let (ends, port) = TcpEnds::before(shore.port()).await;
+    let proxy = ChaosProxy::start(ends, row.weather, row.blows.clone(), 20_261_120 + number);
     let plan = Plan { protocol: Protocol::V311, ..Plan::default() };
-    let text = config(&format!("gw-{number}"), plant, proxy.port(), &plan);
+    let text = config(&format!("gw-{number}"), plant, port, &plan);
     // The rule of the documents: four round trips and ten seconds.
     let connect = (row.weather.round_trip * 4).as_secs() + 10;
     let times = format!("connect_timeout = \"{connect} s\"\nkeep_alive = \"{} s\"", row.keep_alive.as_secs());

@@ -45,7 +45,7 @@ pub(in crate::runtime) fn plant_target(config: &Config, common: &Common) -> Resu
         in_flight: PLANT_IN_FLIGHT,
         ..endpoint(&config.plant.link, common)?
     };
-    Ok(Target { endpoint, password_file: config.plant.link.password_file.clone() })
+    Ok(Target { endpoint, password_file: config.plant.link.password_file.clone(), dial: None })
 }
 
 /// The broker upstream and how to speak with it.
@@ -57,7 +57,7 @@ pub(in crate::runtime) fn upstream_target(config: &Config, common: &Common) -> R
         packet_min: UPSTREAM_PACKET_MIN,
         ..endpoint(&config.upstream.link, common)?
     };
-    Ok(Target { endpoint, password_file: config.upstream.link.password_file.clone() })
+    Ok(Target { endpoint, password_file: config.upstream.link.password_file.clone(), dial: None })
 }
 
 fn endpoint(link: &LinkSettings, common: &Common) -> Result<Endpoint, WiringError> {

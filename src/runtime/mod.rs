@@ -44,6 +44,9 @@ mod records;
 mod retry;
 mod room;
 #[cfg(test)]
+#[path = "../../tests/support/slow_disk.rs"]
+mod slow_disk;
+#[cfg(test)]
 mod stall_tests;
 mod starts;
 mod state_files;

@@ -1,6 +1,5 @@
 //! A disk that stalls: who waits, and who does not.
 
-use std::io;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
@@ -10,11 +9,12 @@ use tokio::sync::{mpsc, watch};
 use crate::clock::{Clock, EventTime, SystemClock};
 use crate::egress::Door;
 use crate::io::disk::Directory;
-use crate::outbox::{Disk, DiskRead, Lane, Outbox, OutboxConfig};
+use crate::outbox::{Lane, Outbox, OutboxConfig};
 use crate::runtime::coarsening::Coarsening;
 use crate::runtime::limits::{REQUESTS_MAX, URGENT_MAX};
 use crate::runtime::outbox::{OutboxReport, OutboxRequest, OutboxWorker};
 use crate::runtime::room::Room;
+use crate::runtime::slow_disk::{Before, SlowDisk};
 use crate::runtime::summary_ids::SummaryIds;
 use crate::runtime::threads::thread;
 use crate::telemetry::{Metrics, Progress};
@@ -27,39 +27,15 @@ struct Gate {
     synced: Vec<String>,
 }
 
-/// A disk whose syncs wait for a gate.
-struct Stalling {
-    disk: Directory,
-    gate: Arc<(Mutex<Gate>, Condvar)>,
-}
+/// Syncs wait for a gate.
+struct Stalling(Arc<(Mutex<Gate>, Condvar)>);
 
-impl DiskRead for Stalling {
-    fn list(&mut self) -> io::Result<Vec<String>> {
-        self.disk.list()
-    }
-    fn len(&mut self, name: &str) -> io::Result<u64> {
-        self.disk.len(name)
-    }
-    fn read_at(&mut self, name: &str, offset: u64, into: &mut [u8]) -> io::Result<usize> {
-        self.disk.read_at(name, offset, into)
-    }
-}
+impl Before for Stalling {
+    fn moves(&mut self, _bytes: usize) {}
 
-impl Disk for Stalling {
-    fn create(&mut self, name: &str) -> io::Result<()> {
-        self.disk.create(name)
-    }
-    fn write_at(&mut self, name: &str, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        self.disk.write_at(name, offset, bytes)
-    }
-    fn allocate(&mut self, name: &str, len: u64) -> io::Result<()> {
-        self.disk.allocate(name, len)
-    }
-    fn unit(&mut self) -> u64 {
-        self.disk.unit()
-    }
-    fn sync(&mut self, name: &str) -> io::Result<()> {
-        let (gate, turn) = &*self.gate;
+    fn syncs(&mut self, name: Option<&str>) {
+        let Some(name) = name else { return };
+        let (gate, turn) = &*self.0;
         let mut gate = gate.lock().unwrap();
         gate.waiting += 1;
         turn.notify_all();
@@ -68,19 +44,6 @@ impl Disk for Stalling {
         }
         gate.waiting -= 1;
         gate.synced.push(name.to_owned());
-        self.disk.sync(name)
-    }
-    fn sync_dir(&mut self) -> io::Result<()> {
-        self.disk.sync_dir()
-    }
-    fn rename(&mut self, from: &str, to: &str) -> io::Result<()> {
-        self.disk.rename(from, to)
-    }
-    fn free_bytes(&mut self) -> io::Result<u64> {
-        Ok(u64::MAX)
-    }
-    fn remove(&mut self, name: &str) -> io::Result<()> {
-        self.disk.remove(name)
     }
 }
 
@@ -94,7 +57,8 @@ fn append(lane: Lane) -> OutboxRequest {
 async fn alarms_pass_a_channel_that_a_stalling_disk_has_filled() {
     let temporary = tempfile::tempdir().unwrap();
     let gate = Arc::new((Mutex::new(Gate::default()), Condvar::new()));
-    let disk = Stalling { disk: Directory::open(temporary.path()).unwrap(), gate: Arc::clone(&gate) };
+    let before = Stalling(Arc::clone(&gate));
+    let disk = SlowDisk { disk: Directory::open(temporary.path()).unwrap(), before };
     let sync_interval = Duration::from_millis(1);
     let config = OutboxConfig { sync_interval, batch_records_max: 16, ..OutboxConfig::default() };
     let clock = SystemClock::start();

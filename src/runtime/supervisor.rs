@@ -206,7 +206,7 @@ mod tests {
     }
 
     fn steps() -> Steps {
-        Steps::new(SystemClock::by(virtual_now))
+        Steps::new(SystemClock::by(virtual_now, || std::time::UNIX_EPOCH))
     }
 
     fn virtual_now() -> std::time::Instant {

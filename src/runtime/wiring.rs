@@ -33,7 +33,7 @@ use crate::runtime::endpoints::{certificates, forward_config, plant_target, upst
 use crate::runtime::forward::{Forward, Wires};
 use crate::runtime::governor::{GovernorShell, LevelTeller, board_profile, prepare_governor};
 use crate::runtime::hardware::{
-    HardwareCommands, HardwareEnd, HardwareHealth, HardwareVoice, start_hardware,
+    HardwareCommands, HardwareEnd, HardwareHealth, HardwareSide, HardwareVoice, start_hardware,
 };
 use crate::runtime::infer::InferLost;
 use crate::runtime::infer::{Models, load_models};
@@ -47,7 +47,7 @@ use crate::runtime::starts::LEFT_OUT;
 use crate::runtime::state_files::StateFiles;
 use crate::runtime::status::{Sources, StatusReport, Topics};
 use crate::runtime::threads::thread;
-use crate::runtime::wiring::brain::{Around, shelf, start_brain};
+use crate::runtime::wiring::brain::{Around, BrainSide, shelf, start_brain};
 use crate::runtime::wiring::outbox::{OutboxSide, on_power_fail, start_outbox};
 use crate::telemetry::{Progress, Purpose, booked};
 use crate::wire::{Encoder, Origin};
@@ -103,27 +103,17 @@ pub(in crate::runtime) async fn wire(
         .map_err(|faults| WiringError::Plan { faults })?;
     let attached = (std::mem::take(&mut governor.attached), std::mem::take(&mut plan.measured));
     let outlets = (voice, on_power_fail(&outbox));
-    let hardware = start_hardware(attached, &options.root, outlets, stopping_seen.clone(), &common)?;
+    let HardwareSide { measurements, commands: panel, health: hardware, end: hardware_end } =
+        start_hardware(attached, &options.root, outlets, stopping_seen.clone(), &common)?;
     let (forward, link) = start_forward(config, &common, &outbox, grace_seen, health_seen.clone())?;
     let levels = LevelTeller::new(outbox.epoch, outbox.records.clone(), publisher_seen.clone(), &common);
     let shelf = shelf(config, models, &common);
     let pauses = Arc::new(pause_book(config, files.clone(), &common));
-    let around = Around {
-        outbox: &outbox,
-        governor: &governor,
-        paused: pauses.ids(),
-        measurements: hardware.measurements,
-        panel: hardware.commands.clone(),
-    };
-    let brain = start_brain(plan, shelf, around, &common)?;
-    let told = Told {
-        link,
-        models: brain.models,
-        pauses: pauses.subscribe(),
-        hardware: hardware.health,
-        panel: hardware.commands.clone(),
-        is_safe_mode,
-    };
+    let paused = pauses.ids();
+    let around = Around { outbox: &outbox, governor: &governor, paused, measurements, panel: panel.clone() };
+    let BrainSide { analyze, infer, inputs, filters, models } = start_brain(plan, shelf, around, &common)?;
+    let pauses_seen = pauses.subscribe();
+    let told = Told { link, models, pauses: pauses_seen, hardware, panel: panel.clone(), is_safe_mode };
     let sources = sources(&outbox, &governor, told, &common);
     let around = Surroundings {
         files: files.clone(),
@@ -135,18 +125,18 @@ pub(in crate::runtime) async fn wire(
     let ways = StatusWays { publisher: publisher_seen.clone(), health, stopping: stopping_seen.clone() };
     let status = status_report(config, sources, ways, known_time, &common);
     let Prepared { shell, intake, commands } = prepare(&config.gateway.state_dir, around, &common);
-    let ways = PlantWays { inputs: brain.inputs, intake, commands, publisher, stopping: stopping_seen };
-    let plant = plant_link(config, brain.filters, ways, &common)?;
+    let ways = PlantWays { inputs, intake, commands, publisher, stopping: stopping_seen };
+    let plant = plant_link(config, filters, ways, &common)?;
     // Examining the models may take longer than any task may be silent.
     common.progress.restart(common.clock.uptime());
     Ok(Service {
         forward,
-        analyze: brain.analyze,
+        analyze,
         governor: tokio::spawn(booked(Purpose::Status, governor.run(levels))),
         status: tokio::spawn(booked(Purpose::Status, status.run())),
         operations: tokio::spawn(shell.run()),
         plant: tokio::spawn(booked(Purpose::Plant, plant.run())),
-        infer: brain.infer,
+        infer,
         outbox: outbox.done,
         power_fail: outbox.power_fail,
         flushed: outbox.flushed,
@@ -156,8 +146,8 @@ pub(in crate::runtime) async fn wire(
         topics: common.topics,
         instance: common.instance,
         progress: common.progress,
-        hardware: hardware.commands,
-        hardware_end: hardware.end,
+        hardware: panel,
+        hardware_end,
         clock: common.clock,
     })
 }

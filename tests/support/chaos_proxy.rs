@@ -3,12 +3,11 @@
 //! Everything it does follows from its script and the seed. It keeps time by tokio's clock, so that under a paused clock
 //! ten minutes of silence cost nothing; and it notes what a test wants to know: bytes each way, attempts, endings.
 
+use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::tcp::{ReadHalf, WriteHalf};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
@@ -68,15 +67,28 @@ pub(crate) struct Passage {
     pub(crate) down: u64,
 }
 
+/// One end of a connection.
+pub(crate) trait Side: AsyncRead + AsyncWrite + Unpin + Send + 'static {
+    /// It breaks when it is dropped: no good-bye, and what is under way is lost.
+    fn reset(&self);
+}
+
+/// What lies before the proxy and behind it.
+pub(crate) trait Ends: Send + Sync + 'static {
+    type Side: Side;
+    /// The next connection of a client; none when there will be no more.
+    fn accept(&mut self) -> impl Future<Output = Option<Self::Side>> + Send;
+    /// A connection to the broker.
+    fn dial(&self) -> impl Future<Output = io::Result<Self::Side>> + Send;
+}
+
 /// A proxy. It ends when it is dropped.
 pub(crate) struct ChaosProxy {
-    port: u16,
     shared: Arc<Shared>,
     accepting: JoinHandle<()>,
 }
 
 struct Shared {
-    target: u16,
     weather: Weather,
     state: Mutex<State>,
     /// Counts the breaks of all connections that are there.
@@ -101,10 +113,8 @@ enum Way {
 }
 
 impl ChaosProxy {
-    /// In front of a port on this machine; the blows fall one after the other, each on the connection that earns it.
-    pub(crate) async fn start(target: u16, weather: Weather, blows: Vec<Blow>, seed: u64) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let port = listener.local_addr().unwrap().port();
+    /// Between these ends; the blows fall one after the other, each on the connection that earns it.
+    pub(crate) fn start(ends: impl Ends, weather: Weather, blows: Vec<Blow>, seed: u64) -> Self {
         let mut random = fastrand::Rng::with_seed(seed);
         let now = Instant::now();
         let stall_at = weather.stall.map(|stall| now + gap(stall, &mut random));
@@ -116,15 +126,9 @@ impl ChaosProxy {
             stalled_until: now,
             stall_at,
         };
-        let shared =
-            Arc::new(Shared { target, weather, state: Mutex::new(state), broken: watch::channel(0).0 });
-        let accepting = tokio::spawn(accept(listener, Arc::clone(&shared)));
-        Self { port, shared, accepting }
-    }
-
-    /// Where to connect.
-    pub(crate) fn port(&self) -> u16 {
-        self.port
+        let shared = Arc::new(Shared { weather, state: Mutex::new(state), broken: watch::channel(0).0 });
+        let accepting = tokio::spawn(accept(ends, Arc::clone(&shared)));
+        Self { shared, accepting }
     }
 
     /// Every connection so far.
@@ -145,10 +149,8 @@ impl Drop for ChaosProxy {
     }
 }
 
-async fn accept(listener: TcpListener, shared: Arc<Shared>) {
-    loop {
-        let Ok((near, _)) = listener.accept().await else { return };
-        near.set_nodelay(true).unwrap();
+async fn accept(mut ends: impl Ends, shared: Arc<Shared>) {
+    while let Some(mut near) = ends.accept().await {
         let (number, swallowed) = {
             let mut state = shared.state.lock().unwrap();
             let now = Instant::now();
@@ -157,12 +159,10 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
             state.passages.push(passage);
             (state.passages.len() - 1, swallowed)
         };
-        let far = TcpStream::connect(("127.0.0.1", shared.target)).await;
-        match far {
+        match ends.dial().await {
             Ok(far) => drop(tokio::spawn(pass(near, far, Arc::clone(&shared), number))),
             // Accepted by something on the way that will never answer; else nobody is there.
             Err(_) if swallowed.is_some() => drop(tokio::spawn(async move {
-                let (mut near, _keep) = near.into_split();
                 while near.read(&mut [0; PIECE_MAX]).await.is_ok_and(|read| read > 0) {}
             })),
             Err(_) => shared.close(number),
@@ -171,13 +171,12 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
 }
 
 /// One connection, until either side or the link ends it.
-async fn pass(mut near: TcpStream, mut far: TcpStream, shared: Arc<Shared>, number: usize) {
-    far.set_nodelay(true).unwrap();
+async fn pass(mut near: impl Side, mut far: impl Side, shared: Arc<Shared>, number: usize) {
     let mut broken = shared.broken.subscribe();
     let struck = Notify::new();
     let is_broken = {
-        let (near_read, near_write) = near.split();
-        let (far_read, far_write) = far.split();
+        let (near_read, near_write) = tokio::io::split(&mut near);
+        let (far_read, far_write) = tokio::io::split(&mut far);
         let up = flow(near_read, far_write, &shared, (number, Way::Up), &struck);
         let down = flow(far_read, near_write, &shared, (number, Way::Down), &struck);
         let up = async {
@@ -194,15 +193,20 @@ async fn pass(mut near: TcpStream, mut far: TcpStream, shared: Arc<Shared>, numb
     };
     if is_broken {
         // A link that breaks does not say good-bye: RST to both.
-        for socket in [&near, &far] {
-            socket.set_zero_linger().unwrap();
-        }
+        near.reset();
+        far.reset();
     }
     shared.close(number);
 }
 
 /// One direction: reads, delays by the link's rules, writes.
-async fn flow(mut from: ReadHalf<'_>, to: WriteHalf<'_>, shared: &Shared, on: (usize, Way), struck: &Notify) {
+async fn flow(
+    mut from: impl AsyncRead + Unpin,
+    to: impl AsyncWrite + Unpin,
+    shared: &Shared,
+    on: (usize, Way),
+    struck: &Notify,
+) {
     let (sender, pieces) = mpsc::channel::<(Instant, Vec<u8>)>(PIECES_MAX);
     let (number, way) = on;
     let reader = async move {
@@ -230,7 +234,7 @@ async fn flow(mut from: ReadHalf<'_>, to: WriteHalf<'_>, shared: &Shared, on: (u
 }
 
 async fn write_pieces(
-    mut to: WriteHalf<'_>,
+    mut to: impl AsyncWrite + Unpin,
     mut pieces: mpsc::Receiver<(Instant, Vec<u8>)>,
     shared: &Shared,
     (number, way): (usize, Way),

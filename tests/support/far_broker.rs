@@ -3,9 +3,10 @@
 use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+
+use super::wire::{Dialer, Listener, Wire, listen};
 
 /// How it acknowledges.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,7 +29,7 @@ pub(crate) struct Taken {
 
 /// A broker. It ends when it is dropped.
 pub(crate) struct FarBroker {
-    port: u16,
+    dialer: Dialer,
     shared: Arc<Shared>,
     accepting: JoinHandle<()>,
 }
@@ -41,17 +42,16 @@ struct Shared {
 }
 
 impl FarBroker {
-    pub(crate) async fn start(manner: Manner) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let port = listener.local_addr().unwrap().port();
+    pub(crate) fn start(manner: Manner) -> Self {
+        let (dialer, listener) = listen();
         let shared = Arc::new(Shared { manner, taken: Mutex::default(), restarts: watch::channel(0).0 });
         let accepting = tokio::spawn(accept(listener, Arc::clone(&shared)));
-        Self { port, shared, accepting }
+        Self { dialer, shared, accepting }
     }
 
-    /// Where it listens.
-    pub(crate) fn port(&self) -> u16 {
-        self.port
+    /// Connects to it.
+    pub(crate) fn dialer(&self) -> Dialer {
+        self.dialer.clone()
     }
 
     /// Everything it has taken so far.
@@ -82,9 +82,8 @@ impl Shared {
     }
 }
 
-async fn accept(listener: TcpListener, shared: Arc<Shared>) {
-    while let Ok((socket, _)) = listener.accept().await {
-        socket.set_nodelay(true).unwrap();
+async fn accept(mut listener: Listener, shared: Arc<Shared>) {
+    while let Some(socket) = listener.accept().await {
         let shared = Arc::clone(&shared);
         tokio::spawn(async move {
             let mut restarts = shared.restarts.subscribe();
@@ -97,7 +96,7 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
 }
 
 /// One client, until it leaves or breaks the protocol.
-async fn serve(mut socket: TcpStream, shared: &Shared) -> Option<()> {
+async fn serve(mut socket: Wire, shared: &Shared) -> Option<()> {
     let (kind, connect) = packet(&mut socket).await?;
     assert_eq!(kind, 0x10, "CONNECT first");
     assert!(connect.starts_with(b"\0\x04MQTT\x04"), "MQTT 3.1.1");
@@ -131,7 +130,7 @@ async fn serve(mut socket: TcpStream, shared: &Shared) -> Option<()> {
     }
 }
 
-async fn packet(socket: &mut TcpStream) -> Option<(u8, Vec<u8>)> {
+async fn packet(socket: &mut Wire) -> Option<(u8, Vec<u8>)> {
     let kind = socket.read_u8().await.ok()?;
     let mut length = 0_usize;
     for shift in [0, 7, 14, 21] {

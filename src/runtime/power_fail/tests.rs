@@ -1,21 +1,21 @@
 //! From the edge of the power-fail input to the disk: on a slow disk in a time of its own, and on the one that is there.
 
 use std::cell::Cell;
-use std::io;
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::clock::{Clock, EventTime, SystemClock};
 use crate::egress::Door;
 use crate::io::disk::Directory;
-use crate::outbox::{Disk, DiskRead, Lane, Outbox, OutboxConfig, Seq};
+use crate::outbox::{Disk, Lane, Outbox, OutboxConfig, Seq};
 use crate::runtime::coarsening::Coarsening;
 use crate::runtime::limits::{REQUESTS_MAX, URGENT_MAX};
 use crate::runtime::outbox::{OutboxReport, OutboxRequest, OutboxWorker, Reading};
 use crate::runtime::power_fail::{FLUSH_MAX, Flushed, PowerFail};
 use crate::runtime::room::Room;
+use crate::runtime::slow_disk::{Before, SlowDisk};
 use crate::runtime::summary_ids::SummaryIds;
 use crate::telemetry::{Metric, Metrics, Progress};
 
@@ -39,66 +39,14 @@ struct Pace {
     bytes_per_second: f64,
 }
 
-/// A disk that keeps everything at once and says that it took its time.
-struct Paced {
-    disk: Directory,
-    pace: Pace,
-}
-
-impl Paced {
-    fn spend(&self, bytes: usize) {
-        let took = Duration::from_secs_f64(bytes as f64 / self.pace.bytes_per_second);
-        TAKEN.set(TAKEN.get() + took);
+/// Says that the disk has taken its time.
+impl Before for Pace {
+    fn moves(&mut self, bytes: usize) {
+        TAKEN.set(TAKEN.get() + Duration::from_secs_f64(bytes as f64 / self.bytes_per_second));
     }
 
-    fn flush(&self) {
-        TAKEN.set(TAKEN.get() + self.pace.sync);
-    }
-}
-
-impl DiskRead for Paced {
-    fn list(&mut self) -> io::Result<Vec<String>> {
-        self.disk.list()
-    }
-    fn len(&mut self, name: &str) -> io::Result<u64> {
-        self.disk.len(name)
-    }
-    fn read_at(&mut self, name: &str, offset: u64, into: &mut [u8]) -> io::Result<usize> {
-        self.spend(into.len());
-        self.disk.read_at(name, offset, into)
-    }
-}
-
-impl Disk for Paced {
-    fn create(&mut self, name: &str) -> io::Result<()> {
-        self.disk.create(name)
-    }
-    fn write_at(&mut self, name: &str, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        self.spend(bytes.len());
-        self.disk.write_at(name, offset, bytes)
-    }
-    fn allocate(&mut self, name: &str, len: u64) -> io::Result<()> {
-        self.disk.allocate(name, len)
-    }
-    fn unit(&mut self) -> u64 {
-        self.disk.unit()
-    }
-    fn sync(&mut self, name: &str) -> io::Result<()> {
-        self.flush();
-        self.disk.sync(name)
-    }
-    fn sync_dir(&mut self) -> io::Result<()> {
-        self.flush();
-        self.disk.sync_dir()
-    }
-    fn rename(&mut self, from: &str, to: &str) -> io::Result<()> {
-        self.disk.rename(from, to)
-    }
-    fn free_bytes(&mut self) -> io::Result<u64> {
-        Ok(u64::MAX)
-    }
-    fn remove(&mut self, name: &str) -> io::Result<()> {
-        self.disk.remove(name)
+    fn syncs(&mut self, _name: Option<&str>) {
+        TAKEN.set(TAKEN.get() + self.sync);
     }
 }
 
@@ -219,8 +167,8 @@ const PACES: [Pace; 3] = [
 async fn everything_is_durable_200_ms_after_the_edge_whatever_waits_before_it() {
     for pace in PACES {
         let folder = folder();
-        let disk = Paced { disk: Directory::open(folder.path()).unwrap(), pace };
-        let (flushed, appended) = fail(disk, SystemClock::by(disk_time), Way::Edge).await;
+        let disk = SlowDisk { disk: Directory::open(folder.path()).unwrap(), before: pace };
+        let (flushed, appended) = fail(disk, SystemClock::by(disk_time, || UNIX_EPOCH), Way::Edge).await;
         println!(
             "POWER-FAIL {}: stored after {:?}, all after {:?}, {} records",
             pace.name, flushed.stored_after, flushed.all_after, flushed.records
@@ -230,8 +178,8 @@ async fn everything_is_durable_200_ms_after_the_edge_whatever_waits_before_it() 
     }
     // The planted bug: a flush that waits its turn, on the fastest of them.
     let (folder, [pace, ..]) = (folder(), PACES);
-    let disk = Paced { disk: Directory::open(folder.path()).unwrap(), pace };
-    let (late, _) = fail(disk, SystemClock::by(disk_time), Way::Queue).await;
+    let disk = SlowDisk { disk: Directory::open(folder.path()).unwrap(), before: pace };
+    let (late, _) = fail(disk, SystemClock::by(disk_time, || UNIX_EPOCH), Way::Queue).await;
     println!("POWER-FAIL {}: behind what waits it takes {:?}", pace.name, late.all_after);
     assert!(late.all_after > FLUSH_MAX, "the planted bug is not seen: {late:?}");
 }
