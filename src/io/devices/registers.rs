@@ -94,11 +94,16 @@ pub fn write_registers(root: &Path, bus: u8, address: u8, registers: &[(u8, &[u8
 
 fn read_registers(folder: &Path, address: u8) -> Result<BTreeMap<u8, Vec<u8>>, BusError> {
     let path = folder.join(format!("{address:02x}"));
-    let bytes = read_at_once(&path, FILE_MAX).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => BusError::NoAnswer,
-        io::ErrorKind::WouldBlock => BusError::TimedOut,
-        _ => BusError::Other(error.to_string()),
-    })?;
+    let fault = |error: io::Error| {
+        if error.kind() == io::ErrorKind::NotFound {
+            BusError::NoAnswer
+        } else if error.kind() == io::ErrorKind::WouldBlock {
+            BusError::TimedOut
+        } else {
+            BusError::Other(error.to_string())
+        }
+    };
+    let bytes = read_at_once(&path, FILE_MAX).map_err(fault)?;
     let text = String::from_utf8_lossy(&bytes);
     let mut registers = BTreeMap::new();
     for line in text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')) {
