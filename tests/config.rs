@@ -127,6 +127,17 @@ const FAULTS: &[(&str, &str, &str)] = &[
         "format = \"xml\"",
         "streams[1].payload.format: \"xml\"; allowed: json | text | nmea",
     ),
+    (
+        "topic = \"plant/rig\"",
+        "topic = \"$share/all/tidegate/lab/gw-1/event/+\"",
+        "streams[0].topic: \"$share/all/tidegate/lab/gw-1/event/+\" lies below tidegate/lab/gw-1, where this gateway speaks",
+    ),
+    (
+        "topic = \"plant/rig\"",
+        "topic = \"tidegate/lab/gw-1/#\"",
+        "streams[0].topic: \"tidegate/lab/gw-1/#\" lies below tidegate/lab/gw-1, where this gateway speaks: no stream gets it; \
+         allowed: a topic of the plant, or of another gateway",
+    ),
     ("topic = \"plant/rig\"", "topic = \"plant/#/rig\"", "streams[0].topic: topic filter \"plant/#/rig\""),
     (
         "127.0.0.1:1884",
@@ -349,6 +360,16 @@ fn check_tells_what_only_models_boards_and_files_can_tell() {
         assert_eq!(code, Some(78), "{said}");
         let faults = said.split_once("error: ").unwrap().1;
         assert!(faults.lines().skip(1).any(|fault| fault.contains(line)), "{faults:?} has no {line:?}");
+    }
+}
+
+#[test]
+fn a_stream_may_read_whatever_is_wider_than_what_this_gateway_says() {
+    for topic in
+        ["#", "tidegate/#", "tidegate/+/gw-1/event/+", "tidegate/lab/gw-12/event/x", "tidegate/lab/gw-1"]
+    {
+        let text = SOUND.replacen("plant/rig", topic, 1);
+        assert!(Config::parse(&text).is_ok(), "{topic}");
     }
 }
 

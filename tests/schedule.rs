@@ -566,3 +566,44 @@ fn at_the_end_nothing_waits_for_others_or_for_processor_time() {
     floor.until(at(4_000));
     assert_eq!(floor.useful(0), 5);
 }
+
+#[test]
+fn work_of_a_model_whose_turn_it_is_not_waits_and_holds_nobody_up() {
+    let mut scheduler = Scheduler::new(config(16));
+    let mut lost = Vec::new();
+    for number in 0..4 {
+        let stream = if number % 2 == 0 { NORMAL } else { BULK };
+        scheduler.push(work(number, stream.model, stream, at(u64::from(number))), &mut |_| {});
+    }
+    let away = |from: u64| [None, Some(at(from)), None].into();
+    scheduler.set_turns(away(5_000));
+    let mut next = |scheduler: &mut Scheduler, now| {
+        let batch = scheduler.next_batch(at(now), &mut |work| lost.push(number(&work)))?;
+        let found: Vec<u32> = batch.work.iter().map(number).collect();
+        Some((batch, found))
+    };
+    let (first, found) = next(&mut scheduler, 100).unwrap();
+    assert_eq!(found, [1], "bulk, although normal work waits: its model is away");
+    scheduler.settle(first, Duration::ZERO, at(100));
+    let mut since = Vec::new();
+    scheduler.waiting(&mut since);
+    assert_eq!(since, [None, Some(at(0)), None]);
+    let (second, found) = next(&mut scheduler, 101).unwrap();
+    assert_eq!((found, scheduler.poll_timeout()), (vec![3], Some(at(5_000))));
+    scheduler.settle(second, Duration::ZERO, at(101));
+    assert!(next(&mut scheduler, 4_999).is_none());
+    let (early, found) = next(&mut scheduler, 5_000).unwrap();
+    assert_eq!(found, [0]);
+    // Somebody else had been quicker.
+    scheduler.set_turns(away(9_000));
+    scheduler.put_back(early, at(5_001), &mut |_| panic!("there is room"));
+    assert!(next(&mut scheduler, 5_001).is_none());
+    assert!((scheduler.held(), scheduler.tally().passed) == (2, 2) && scheduler.tally().balances(2));
+    let order = [9_000, 9_001].map(|now| {
+        let (batch, found) = next(&mut scheduler, now).unwrap();
+        scheduler.settle(batch, Duration::ZERO, at(now));
+        found
+    });
+    assert_eq!(order, [[0], [2]], "in its place");
+    assert!(lost.is_empty());
+}

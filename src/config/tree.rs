@@ -12,8 +12,8 @@ use crate::config::gateway::{BudgetSettings, Gateway, is_name};
 use crate::config::hardware::read_wired;
 use crate::config::link::{Plant, Upstream};
 use crate::config::section::Section;
-use crate::config::stream::StreamSettings;
-use crate::ingest::Limits;
+use crate::config::stream::{StreamSettings, StreamSource};
+use crate::ingest::{Limits, TopicFilter};
 use crate::outbox::{OutboxConfig, WhenFull};
 use crate::units::Bytes;
 
@@ -121,6 +121,7 @@ impl Config {
     /// |---|---|
     /// | at least one stream, at most 1,024 | a gateway without streams does nothing; ids are small |
     /// | names of streams and models differ from each other | topics and events are told apart by them |
+    /// | no stream reads only what the gateway itself says | it would get nothing: that is kept from all streams |
     /// | plant and upstream are not the same broker | raw data and what may leave must not meet |
     fn cross_check(&self, root: &Section<'_>) {
         if self.streams.is_empty() && root.entries("streams") == 0 {
@@ -154,9 +155,31 @@ impl Config {
                 );
             }
         }
+        self.check_own_topics(root);
         let (plant, upstream) = (&self.plant.link, &self.upstream.link);
         if !plant.address.host.is_empty() && plant.address == upstream.address {
             root.fault("upstream.url", "the same broker as plant.url", "another broker");
+        }
+    }
+
+    /// A wider filter, such as `#`, gets the rest of what it matches.
+    fn check_own_topics(&self, root: &Section<'_>) {
+        let own = format!("tidegate/{}/{}", self.gateway.site, self.gateway.id);
+        let Ok(all) = TopicFilter::parse(&format!("{own}/#")) else { return };
+        for stream in &self.streams {
+            if let StreamSource::Plant { filter, .. } = &stream.source
+                && all.covers(filter)
+                && !filter.as_str().ends_with(&own)
+            {
+                root.fault(
+                    &format!("streams[{}].topic", stream.index),
+                    format!(
+                        "{:?} lies below {own}, where this gateway speaks: no stream gets it",
+                        filter.as_str()
+                    ),
+                    "a topic of the plant, or of another gateway",
+                );
+            }
         }
     }
 }

@@ -23,6 +23,22 @@ impl Digest {
     }
 }
 
+/// Takes the bytes of a file piece by piece.
+#[derive(Default)]
+pub struct Digester(Sha256);
+
+impl Digester {
+    /// The next bytes.
+    pub fn push(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// The digest of all of them.
+    pub fn finish(self) -> Digest {
+        Digest(self.0.finalize().into())
+    }
+}
+
 impl FromStr for Digest {
     type Err = DigestError;
     fn from_str(text: &str) -> Result<Self, DigestError> {
@@ -74,6 +90,9 @@ mod tests {
         let text = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
         assert_eq!(Digest::of(b"abc").to_string(), text);
         assert_eq!(text.parse::<Digest>(), Ok(Digest::of(b"abc")));
+        let mut digester = Digester::default();
+        [&b"a"[..], b"", b"bc"].into_iter().for_each(|bytes| digester.push(bytes));
+        assert_eq!(digester.finish(), Digest::of(b"abc"));
         assert_eq!(text.to_uppercase().parse::<Digest>(), Ok(Digest::of(b"abc")));
         for wrong in ["", "ba78", &text.replace('b', "g"), &format!("{text}00"), &"é".repeat(32)] {
             assert!(wrong.parse::<Digest>().is_err(), "{wrong}");

@@ -21,7 +21,7 @@ pub use admission::{
     AdmissionError, AdmissionLimits, AdmissionReport, BATCH_MAX, BATCH_MIN, Encode, Excess, OutlineLimits,
     ThreadTime, VariantReport, examine,
 };
-pub use digest::Digest;
+pub use digest::{Digest, Digester};
 pub use engine::{Draft, Engine, EngineError, Footprint, RunError, Survey, spec_at};
 pub use judge::{Evidence, judge, out_of_scope};
 pub use manifest::{Manifest, ManifestFault};

@@ -117,6 +117,9 @@ struct Slot {
     manifest: Option<Arc<Manifest>>,
     /// Inputs it takes in one run where it is not loaded.
     batch_max: usize,
+    /// Why it is not asked, though it may be there.
+    fault: Option<ModelState>,
+    /// All but `state`, `resident` and the percentiles, which follow from the rest.
     status: ModelStatus,
     latency: Latency,
     /// Processor time at the last look, and when that was.
@@ -157,30 +160,23 @@ impl Registry {
     pub fn add(&mut self, model: Model, sha256: Digest, memory_bytes: u64) -> Option<ModelId> {
         let manifest = Arc::clone(model.manifest());
         let id = Arc::clone(manifest.id());
-        let status = ModelStatus {
-            id,
-            sha256: Some(sha256),
-            memory_bytes,
-            resident: true,
-            loads: 1,
-            ..ModelStatus::default()
-        };
+        let status =
+            ModelStatus { id, sha256: Some(sha256), memory_bytes, loads: 1, ..ModelStatus::default() };
         self.push(Slot::new(Some(model), Some(manifest), status))
     }
 
     /// Adds the place of a model that was admitted and is not loaded yet.
     pub fn expect(&mut self, manifest: Arc<Manifest>) -> Option<ModelId> {
         let variants = manifest.variants.iter().map(|variant| Arc::clone(&variant.name)).collect();
-        let (id, state) = (Arc::clone(manifest.id()), ModelState::Unloaded);
-        let status = ModelStatus { id, variants, state, ..ModelStatus::default() };
+        let status = ModelStatus { id: Arc::clone(manifest.id()), variants, ..ModelStatus::default() };
         self.push(Slot::new(None, Some(manifest), status))
     }
 
     /// Adds the place of a model that was not admitted, so that ids keep the order of the configuration.
     pub fn refuse(&mut self, name: &str, why: String) -> Option<ModelId> {
-        let status =
-            ModelStatus { id: name.into(), state: ModelState::Refused(why), ..ModelStatus::default() };
-        self.push(Slot::new(None, None, status))
+        let status = ModelStatus { id: name.into(), ..ModelStatus::default() };
+        let fault = Some(ModelState::Refused(why));
+        self.push(Slot { fault, ..Slot::new(None, None, status) })
     }
 
     /// Says which form is in memory, or will be.
@@ -199,8 +195,6 @@ impl Registry {
         self.describe(id, form);
         let Some(slot) = self.slot_mut(id) else { return };
         slot.model = Some(model);
-        slot.status.resident = true;
-        slot.status.state = ModelState::Ready;
         slot.status.loads += 1;
     }
 
@@ -208,22 +202,7 @@ impl Registry {
     pub fn unload(&mut self, id: ModelId) {
         let Some(slot) = self.slot_mut(id) else { return };
         if slot.model.take().is_some() {
-            slot.status.resident = false;
             slot.status.unloads += 1;
-            slot.status.state = ModelState::Unloaded;
-        }
-    }
-
-    /// Says that a model is on its way into memory, or, with `false`, that it is not any more.
-    pub fn set_loading(&mut self, id: ModelId, loading: bool) {
-        let Some(slot) = self.slot_mut(id) else { return };
-        let (from, to) = if loading {
-            (ModelState::Unloaded, ModelState::Loading)
-        } else {
-            (ModelState::Loading, ModelState::Unloaded)
-        };
-        if slot.status.state == from {
-            slot.status.state = to;
         }
     }
 
@@ -282,8 +261,8 @@ impl Registry {
     }
 
     /// Whether a model can be used; `None` where there is none.
-    pub fn state(&self, id: ModelId) -> Option<&ModelState> {
-        self.slot(id).map(|slot| &slot.status.state)
+    pub fn state(&self, id: ModelId) -> Option<ModelState> {
+        self.slot(id).map(Slot::state)
     }
 
     /// How often a model was given up.
@@ -331,16 +310,14 @@ impl Registry {
         answer: impl FnOnce(&mut Model) -> Vec<Result<T, FailureReason>>,
     ) -> Vec<Result<T, FailureReason>> {
         let Some(slot) = self.slot_mut(id) else { return vec![Err(FailureReason::Quarantined); count] };
-        let refusal = match (&slot.status.state, &mut slot.model) {
-            (ModelState::Ready, Some(model)) => {
+        let refusal = match (&slot.fault, &mut slot.model) {
+            (None, Some(model)) => {
                 let judged = answer(model);
                 slot.account(&judged);
                 return judged;
             }
-            (ModelState::Unloaded | ModelState::Loading, _) => FailureReason::NoRoom,
-            (ModelState::Ready | ModelState::Quarantined(_) | ModelState::Refused(_), _) => {
-                FailureReason::Quarantined
-            }
+            (None, None) => FailureReason::NoRoom,
+            (Some(_), _) => FailureReason::Quarantined,
         };
         vec![Err(refusal); count]
     }
@@ -391,7 +368,7 @@ impl Registry {
 
     /// Heap all of them take, in bytes.
     pub fn memory_bytes(&self) -> u64 {
-        let resident = self.slots.iter().flatten().filter(|slot| slot.status.resident);
+        let resident = self.slots.iter().flatten().filter(|slot| slot.model.is_some());
         resident.map(|slot| slot.status.memory_bytes).sum()
     }
 
@@ -413,7 +390,7 @@ impl Registry {
 impl Slot {
     fn new(model: Option<Model>, manifest: Option<Arc<Manifest>>, status: ModelStatus) -> Self {
         let looked = (status.spent, Uptime::ZERO);
-        Self { model, manifest, batch_max: 1, status, latency: Latency::new(), looked }
+        Self { model, manifest, batch_max: 1, fault: None, status, latency: Latency::new(), looked }
     }
 
     fn batch_max(&self) -> usize {
@@ -447,12 +424,19 @@ impl Slot {
 
     fn quarantine(&mut self, reason: FailureReason) {
         self.model = None;
-        self.status.resident = false;
-        self.status.state = ModelState::Quarantined(reason);
+        self.fault = Some(ModelState::Quarantined(reason));
+    }
+
+    /// One that is on its way is [`ModelState::Unloaded`] here: whoever loads it says so.
+    fn state(&self) -> ModelState {
+        let without_fault = || if self.model.is_some() { ModelState::Ready } else { ModelState::Unloaded };
+        self.fault.clone().unwrap_or_else(without_fault)
     }
 
     fn shown(&self) -> ModelStatus {
         ModelStatus {
+            state: self.state(),
+            resident: self.model.is_some(),
             p50: self.latency.quantile(0.5),
             p99: self.latency.quantile(0.99),
             ..self.status.clone()

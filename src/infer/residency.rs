@@ -1,13 +1,19 @@
 //! Which models are in memory, and in which form: whom to load, whom to let go, what fits at all.
 //!
 //! # Invariants
-//! What is loaded, with what loading takes for a moment, is never more than the limit. The model of an alarm stream
-//! stays; no other is let go within [`DWELL`] of its load. Nobody is let go in vain.
+//! What is loaded, with what loading takes for a moment and what models that hang keep, is never more than the limit. The
+//! model of an alarm stream stays; no other is let go within [`DWELL`] of its load. Nobody is let go in vain.
+//!
+//! This is the one book of where each model is; whoever holds the models themselves follows it.
+
+mod turns;
 
 use std::time::Duration;
 
+pub use turns::AGED;
+
 use crate::clock::Uptime;
-use crate::flow::{ModelId, VariantRule};
+use crate::flow::{ModelId, Priority, VariantRule};
 
 /// How long a model stays at least. Two that take turns then lose a few percent of the time to loading, which takes
 /// at most [`RELOAD_MAX`], and a minute is longer than the bursts of a plant.
@@ -29,12 +35,26 @@ pub struct Cost {
 }
 
 /// What a model asks for.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Needs {
     /// Its forms, in the order of its manifest: the best first. Empty for a model that was refused.
     pub forms: Vec<Cost>,
-    /// An alarm stream needs it: it stays.
-    pub pinned: bool,
+    /// The most urgent lane of the streams that need it. The model of an alarm stream stays.
+    pub lane: Priority,
+}
+
+impl Needs {
+    /// Whether it stays.
+    pub fn is_pinned(&self) -> bool {
+        self.lane == Priority::Alarm
+    }
+}
+
+impl Default for Needs {
+    /// Of a model that is never loaded.
+    fn default() -> Self {
+        Self { forms: Vec::new(), lane: Priority::Bulk }
+    }
 }
 
 /// Whether models fit a limit.
@@ -94,20 +114,48 @@ pub struct Residency {
     limit: u64,
     rule: VariantRule,
     places: Vec<Place>,
+    coming: Option<Coming>,
 }
 
 #[derive(Clone, Debug)]
 struct Place {
     needs: Needs,
-    loaded: Option<Loaded>,
+    at: Whereabouts,
     used: Uptime,
-    barred: bool,
+    /// Since when work has waited for it.
+    wanted: Option<Uptime>,
+}
+
+/// Where a model is.
+#[derive(Clone, Copy, Debug)]
+enum Whereabouts {
+    /// Not in memory.
+    Away,
+    /// In memory, to be asked.
+    Here(Loaded),
+    /// Held by a thread that gives no sign of life: not to be asked, its memory stays taken.
+    Lost(Loaded),
+    /// Not to be asked any more; its memory is free.
+    Out,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Loaded {
     form: usize,
     since: Uptime,
+    /// As it was when it came, whatever its form is found to cost later.
+    kept: u64,
+}
+
+/// A form on its way into memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Coming {
+    /// Whose.
+    pub id: ModelId,
+    /// Index of the form.
+    pub form: usize,
+    /// Memory that is taken for it meanwhile: none while only its file is checked.
+    pub peak: u64,
 }
 
 /// What a form costs that cannot be loaded any more.
@@ -136,7 +184,7 @@ pub fn plan(models: &[Needs], limit: u64) -> Fit {
         each.max_by_key(|(needed, _)| *needed).unwrap_or((0, ModelId(0)))
     };
     if let Some(rule) = rules.into_iter().find(|rule| alone(*rule).0 <= limit) {
-        let turns = ids(models).filter(|(_, needs)| !needs.pinned && !needs.forms.is_empty());
+        let turns = ids(models).filter(|(_, needs)| !needs.is_pinned() && !needs.forms.is_empty());
         let turns = turns.map(|(id, _)| id).collect();
         return Fit::Turns { needed: alone(rule).0, together: together(rule), turns, rule };
     }
@@ -146,7 +194,7 @@ pub fn plan(models: &[Needs], limit: u64) -> Fit {
 
 /// Bytes of a model while it is loaded beside the pinned.
 fn beside_pinned(models: &[Needs], of: ModelId, needs: &Needs, rule: VariantRule) -> Option<u64> {
-    let others = ids(models).filter(|(id, needs)| *id != of && needs.pinned);
+    let others = ids(models).filter(|(id, needs)| *id != of && needs.is_pinned());
     let beside = others.filter_map(|(_, needs)| cost_of(needs, rule)).map(|cost| cost.kept).sum::<u64>();
     Some(beside.saturating_add(cost_of(needs, rule)?.peak))
 }
@@ -176,8 +224,8 @@ impl Residency {
             Fit::Together { rule, .. } | Fit::Turns { rule, .. } => rule,
             Fit::Never { .. } => VariantRule::Smallest,
         };
-        let place = |needs| Place { needs, loaded: None, used: Uptime::ZERO, barred: false };
-        Self { limit, rule, places: models.into_iter().map(place).collect() }
+        let place = |needs| Place { needs, at: Whereabouts::Away, used: Uptime::ZERO, wanted: None };
+        Self { limit, rule, places: models.into_iter().map(place).collect(), coming: None }
     }
 
     /// What to do so that a model can be asked in the form a rule asks for.
@@ -186,12 +234,18 @@ impl Residency {
     }
 
     fn step_by(&self, fits: Fits, id: ModelId, rule: VariantRule, now: Uptime) -> Step {
-        let Some(place) = self.place(id).filter(|place| !place.barred) else { return Step::Never };
+        let Some(place) = self.place(id) else { return Step::Never };
         let Some(form) = self.form_for(&place.needs.forms, rule) else { return Step::Never };
-        match place.loaded {
-            Some(loaded) if loaded.form == form => Step::Ready,
-            Some(loaded) => self.exchange(fits, id, (loaded, form), rule, now),
-            None => self.bring_in(fits, id, form, now),
+        match place.at {
+            Whereabouts::Here(loaded) if loaded.form == form => Step::Ready,
+            Whereabouts::Here(loaded) => self.exchange(fits, id, (loaded, form), rule, now),
+            Whereabouts::Away => match self.bring_in(fits, id, form, now) {
+                Step::Load { unload, .. } if !unload.is_empty() && self.is_behind(fits, id, rule, now) => {
+                    Step::Wait { until: now.after(DWELL) }
+                }
+                step => step,
+            },
+            Whereabouts::Lost(_) | Whereabouts::Out => Step::Never,
         }
     }
 
@@ -221,35 +275,36 @@ impl Residency {
         if rule == VariantRule::Best && now.since(loaded.since) < DWELL {
             return Step::Ready;
         }
-        if fits(self.limit, self.kept(), peak) {
+        if fits(self.limit, self.taken(), peak) {
             return Step::Load { unload: Vec::new(), form };
         }
-        let beside = self.kept().saturating_sub(self.cost(id, loaded.form).kept);
+        let beside = self.taken().saturating_sub(loaded.kept);
         if fits(self.limit, beside, peak) { Step::Load { unload: vec![id], form } } else { Step::Ready }
     }
 
-    /// A model that is not loaded. The least recently useful go for it, those past their dwell first.
+    /// A model that is not loaded. The least recently useful go for it, those that may go now first.
     fn bring_in(&self, fits: Fits, id: ModelId, form: usize, now: Uptime) -> Step {
         let peak = self.cost(id, form).peak;
-        let mut beside = self.kept();
+        let mut beside = self.taken();
         let mut unload = Vec::new();
-        let (free, dwelling): (Vec<_>, Vec<_>) =
-            self.movable(id).partition(|(_, loaded)| now.since(loaded.since) >= DWELL);
+        let from = |victim: &(ModelId, Loaded)| self.gives_way(*victim, id, now);
+        let (free, mut staying): (Vec<_>, Vec<_>) = self.movable(id).partition(|victim| from(victim) <= now);
         for (victim, loaded) in free {
             if fits(self.limit, beside, peak) {
                 break;
             }
-            beside = beside.saturating_sub(self.cost(victim, loaded.form).kept);
+            beside = beside.saturating_sub(loaded.kept);
             unload.push(victim);
         }
         if fits(self.limit, beside, peak) {
             self.spare(fits, &mut unload, beside, peak);
             return Step::Load { unload, form };
         }
+        staying.sort_by_key(from);
         let mut until = None;
-        for (victim, loaded) in dwelling {
-            beside = beside.saturating_sub(self.cost(victim, loaded.form).kept);
-            until = until.max(Some(loaded.since.after(DWELL)));
+        for victim in staying {
+            beside = beside.saturating_sub(victim.1.kept);
+            until = Some(from(&victim));
             if fits(self.limit, beside, peak) {
                 break;
             }
@@ -282,27 +337,58 @@ impl Residency {
         gone.map(|(id, _)| id).collect()
     }
 
-    /// A form was loaded and takes this much, as measured now.
-    pub fn loaded(&mut self, id: ModelId, form: usize, cost: Cost, now: Uptime) {
-        let Some(place) = self.place_mut(id) else { return };
-        place.loaded = Some(Loaded { form, since: now });
-        place.used = place.used.max(now);
+    /// The file of a form is checked before anything is done for it.
+    pub fn check(&mut self, id: ModelId, form: usize) {
+        self.coming = Some(Coming { id, form, peak: 0 });
+    }
+
+    /// A form is being loaded: what that takes is taken.
+    pub fn begin(&mut self, id: ModelId, form: usize) {
+        self.coming = Some(Coming { id, form, peak: self.cost(id, form).peak });
+    }
+
+    /// What is on its way.
+    pub fn coming(&self) -> Option<Coming> {
+        self.coming
+    }
+
+    /// What was on its way is not any more.
+    pub fn end(&mut self) -> Option<Coming> {
+        self.coming.take()
+    }
+
+    /// A form has come and takes this much, as measured now; false for a model that was put out of use meanwhile: it is
+    /// not for the form to undo that.
+    pub fn loaded(&mut self, id: ModelId, form: usize, cost: Cost, now: Uptime) -> bool {
+        let Some(place) = self.place_mut(id) else { return false };
+        match place.at {
+            Whereabouts::Away | Whereabouts::Here(_) => {}
+            Whereabouts::Lost(_) | Whereabouts::Out => return false,
+        }
+        place.at = Whereabouts::Here(Loaded { form, since: now, kept: cost.kept });
+        (place.used, place.wanted) = (place.used.max(now), None);
         if let Some(known) = place.needs.forms.get_mut(form) {
             *known = cost;
         }
+        true
     }
 
-    /// A form cannot be loaded any more: others of the model can.
-    pub fn withdraw(&mut self, id: ModelId, form: usize) {
-        if let Some(known) = self.place_mut(id).and_then(|place| place.needs.forms.get_mut(form)) {
+    /// A form cannot be loaded any more: others of the model can. False where none is left, and it is not in memory either.
+    pub fn withdraw(&mut self, id: ModelId, form: usize) -> bool {
+        let Some(place) = self.place_mut(id) else { return false };
+        if let Some(known) = place.needs.forms.get_mut(form) {
             *known = WITHDRAWN;
         }
+        let is_away = matches!(place.at, Whereabouts::Away);
+        !is_away || place.needs.forms.iter().any(|cost| *cost != WITHDRAWN)
     }
 
     /// It is no longer in memory.
     pub fn unloaded(&mut self, id: ModelId) {
-        if let Some(place) = self.place_mut(id) {
-            place.loaded = None;
+        if let Some(place) = self.place_mut(id)
+            && matches!(place.at, Whereabouts::Here(_))
+        {
+            place.at = Whereabouts::Away;
         }
     }
 
@@ -313,30 +399,37 @@ impl Residency {
         }
     }
 
-    /// It is not to be asked any more, and its memory is free again.
+    /// It is not to be asked any more, and its memory is free again; that of one that hangs is not.
     pub fn bar(&mut self, id: ModelId) {
-        if let Some(place) = self.place_mut(id) {
-            (place.barred, place.loaded) = (true, None);
+        if let Some(place) = self.place_mut(id)
+            && !matches!(place.at, Whereabouts::Lost(_))
+        {
+            place.at = Whereabouts::Out;
         }
     }
 
     /// It hangs: it is not asked any more, and its memory stays taken.
     pub fn lose(&mut self, id: ModelId) {
-        self.limit = self.limit.saturating_sub(self.kept_by(id));
-        self.bar(id);
-    }
-
-    /// It hung and came back.
-    pub fn regain(&mut self, id: ModelId, form: usize, now: Uptime) {
-        self.limit = self.limit.saturating_add(self.cost(id, form).kept);
         if let Some(place) = self.place_mut(id) {
-            (place.barred, place.loaded) = (false, Some(Loaded { form, since: now }));
+            place.at = match place.at {
+                Whereabouts::Here(loaded) | Whereabouts::Lost(loaded) => Whereabouts::Lost(loaded),
+                Whereabouts::Away | Whereabouts::Out => Whereabouts::Out,
+            };
         }
     }
 
-    /// The form that is loaded.
+    /// It hung and came back, as it went.
+    pub fn regain(&mut self, id: ModelId, now: Uptime) {
+        if let Some(place) = self.place_mut(id)
+            && let Whereabouts::Lost(loaded) = place.at
+        {
+            place.at = Whereabouts::Here(Loaded { since: now, ..loaded });
+        }
+    }
+
+    /// The form that is in memory, to be asked.
     pub fn form(&self, id: ModelId) -> Option<usize> {
-        self.place(id)?.loaded.map(|loaded| loaded.form)
+        self.place(id)?.here().map(|loaded| loaded.form)
     }
 
     /// What a form costs; nothing where there is none.
@@ -345,10 +438,19 @@ impl Residency {
         cost.copied().unwrap_or_default()
     }
 
-    /// Heap of all that is loaded, in bytes.
+    /// Heap of all that can be asked, in bytes.
     pub fn kept(&self) -> u64 {
-        let each = (0_u16..).map(ModelId).take(self.places.len());
-        each.map(|id| self.kept_by(id)).fold(0, u64::saturating_add)
+        self.ids().map(|id| self.kept_by(id)).fold(0, u64::saturating_add)
+    }
+
+    /// Heap of all there is: also of what hangs, and of what is on its way.
+    pub fn taken(&self) -> u64 {
+        let lost = self.places.iter().filter_map(|place| match place.at {
+            Whereabouts::Lost(loaded) => Some(loaded.kept),
+            Whereabouts::Away | Whereabouts::Here(_) | Whereabouts::Out => None,
+        });
+        let coming = self.coming.map(|coming| coming.peak);
+        lost.chain(coming).fold(self.kept(), u64::saturating_add)
     }
 
     /// Bytes models may take.
@@ -357,17 +459,21 @@ impl Residency {
     }
 
     fn kept_by(&self, id: ModelId) -> u64 {
-        self.form(id).map_or(0, |form| self.cost(id, form).kept)
+        self.place(id).and_then(Place::here).map_or(0, |loaded| loaded.kept)
     }
 
     /// The loaded models that are not pinned and not this one, least recently useful first.
     fn movable(&self, not: ModelId) -> impl Iterator<Item = (ModelId, Loaded)> {
         let loaded = (0_u16..).map(ModelId).zip(&self.places);
-        let loaded = loaded.filter(|(id, place)| *id != not && !place.needs.pinned);
+        let loaded = loaded.filter(|(id, place)| *id != not && !place.needs.is_pinned());
         let mut loaded: Vec<_> =
-            loaded.filter_map(|(id, place)| Some((place.used, id, place.loaded?))).collect();
+            loaded.filter_map(|(id, place)| Some((place.used, id, place.here()?))).collect();
         loaded.sort_by_key(|(used, id, _)| (*used, id.0));
         loaded.into_iter().map(|(_, id, loaded)| (id, loaded))
+    }
+
+    fn ids(&self) -> impl Iterator<Item = ModelId> + use<> {
+        (0_u16..).map(ModelId).take(self.places.len())
     }
 
     fn place(&self, id: ModelId) -> Option<&Place> {
@@ -376,6 +482,15 @@ impl Residency {
 
     fn place_mut(&mut self, id: ModelId) -> Option<&mut Place> {
         self.places.get_mut(usize::from(id.0))
+    }
+}
+
+impl Place {
+    fn here(&self) -> Option<Loaded> {
+        match self.at {
+            Whereabouts::Here(loaded) => Some(loaded),
+            Whereabouts::Away | Whereabouts::Lost(_) | Whereabouts::Out => None,
+        }
     }
 }
 
@@ -389,8 +504,12 @@ mod tests {
         Cost { kept, peak, spent: Duration::from_micros(micros) }
     }
 
+    fn lane(pinned: bool) -> Priority {
+        if pinned { Priority::Alarm } else { Priority::Normal }
+    }
+
     fn needs(kept: u64, pinned: bool) -> Needs {
-        Needs { forms: vec![cost(kept, kept, 9), cost(kept / 2, kept / 2, 5)], pinned }
+        Needs { forms: vec![cost(kept, kept, 9), cost(kept / 2, kept / 2, 5)], lane: lane(pinned) }
     }
 
     fn at(seconds: u64) -> Uptime {
@@ -410,22 +529,24 @@ mod tests {
         let peak = world.cost(id, *form).peak;
         for (index, &victim) in unload.iter().enumerate() {
             let place = world.place(victim).ok_or("nobody")?;
-            let loaded = place.loaded.ok_or("a victim that is not loaded")?;
-            if victim != id && (place.needs.pinned || now.since(loaded.since) < DWELL) {
+            let loaded = place.here().ok_or("a victim that is not loaded")?;
+            if victim != id && (place.needs.is_pinned() || now.since(loaded.since) < DWELL) {
                 return Err(format!("{victim:?} was to stay"));
             }
             let rest = unload.iter().enumerate().filter(|(other, _)| *other != index);
             let rest: u64 = rest.map(|(_, other)| world.kept_by(*other)).sum();
-            if world.kept() - rest + peak <= world.limit {
+            if world.taken() - rest + peak <= world.limit {
                 return Err(format!("{victim:?} went in vain"));
             }
         }
         for victim in unload {
             world.unloaded(*victim);
         }
-        if world.kept() + peak > world.limit {
-            return Err(format!("{} beside {} under {}", peak, world.kept(), world.limit));
+        world.begin(id, *form);
+        if world.taken() > world.limit {
+            return Err(format!("{} with {peak} under {}", world.taken(), world.limit));
         }
+        world.end();
         let known = world.cost(id, *form);
         world.loaded(id, *form, known, now);
         Ok(step)
@@ -483,7 +604,7 @@ mod tests {
         for (rule, form) in [(VariantRule::Best, 0), (VariantRule::Cheapest, 2), (VariantRule::Smallest, 1)] {
             assert_eq!(choose(&forms, rule), Some(form));
         }
-        let mut world = Residency::new(vec![Needs { forms, pinned: true }], 200);
+        let mut world = Residency::new(vec![Needs { forms, lane: Priority::Alarm }], 200);
         let id = ModelId(0);
         let mut ask = |rule, seconds| obey(&mut world, fits, id, rule, at(seconds)).unwrap();
         let load = |unload: &[ModelId], form| Step::Load { unload: unload.to_vec(), form };
@@ -505,7 +626,7 @@ mod tests {
         assert_eq!(plan(&models, 34), Fit::Never { needed: 35, largest: ModelId(0) });
         assert_eq!(plan(&[], 0), Fit::Together { needed: 0, rule: VariantRule::Best });
         // What loading takes for a moment counts once, for the worst.
-        let heavy = [Needs { forms: vec![cost(10, 100, 1)], pinned: false }, needs(20, false)];
+        let heavy = [Needs { forms: vec![cost(10, 100, 1)], lane: Priority::Normal }, needs(20, false)];
         assert_eq!(plan(&heavy, 120), Fit::Together { needed: 120, rule: VariantRule::Best });
     }
 
@@ -516,11 +637,17 @@ mod tests {
             obey(&mut world, fits, ModelId(id), VariantRule::Best, at(0)).unwrap();
         }
         world.lose(ModelId(0));
-        assert_eq!((world.limit(), world.kept()), (60, 50));
+        assert_eq!((world.taken(), world.kept()), (90, 50));
         assert_eq!(world.step(ModelId(0), VariantRule::Best, at(100)), Step::Never);
-        world.regain(ModelId(0), 0, at(100));
-        assert_eq!((world.limit(), world.kept()), (100, 90));
-        assert_eq!(world.step(ModelId(0), VariantRule::Best, at(100)), Step::Ready);
+        world.bar(ModelId(0));
+        assert!(!world.loaded(ModelId(0), 1, cost(20, 20, 5), at(100)), "it hangs all the same");
+        world.withdraw(ModelId(0), 0);
+        assert_eq!(world.taken(), 90, "what it cost when it came is what it keeps");
+        world.regain(ModelId(0), at(100));
+        assert_eq!((world.taken(), world.kept()), (90, 90));
+        assert_eq!(world.form(ModelId(0)), Some(0));
+        world.regain(ModelId(0), at(101));
+        assert_eq!(world.taken(), 90, "once");
     }
 
     #[test]
@@ -548,13 +675,13 @@ mod tests {
     fn play((models, limit, steps): &Script, fits: Fits) -> Result<(), String> {
         let needs = |(forms, pinned): &(Vec<(u64, u64, u64)>, bool)| Needs {
             forms: forms.iter().map(|(kept, more, spent)| cost(*kept, kept + more, *spent)).collect(),
-            pinned: *pinned,
+            lane: lane(*pinned),
         };
         let models: Vec<Needs> = models.iter().map(needs).collect();
         let (count, fit) = (u16::try_from(models.len()).unwrap(), plan(&models, *limit));
         let (mut world, mut now) = (Residency::new(models.clone(), *limit), 0);
         let rules = [VariantRule::Best, VariantRule::Cheapest, VariantRule::Smallest];
-        for id in (0..count).filter(|id| models[usize::from(*id)].pinned) {
+        for id in (0..count).filter(|id| models[usize::from(*id)].is_pinned()) {
             let step = obey(&mut world, fits, ModelId(id), VariantRule::Best, at(0))?;
             if matches!(step, Step::Wait { .. }) {
                 return Err("the pinned come first and wait for nobody".to_owned());

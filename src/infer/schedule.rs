@@ -6,7 +6,7 @@
 //!
 //! # Invariants
 //! Never more pieces and bytes than allowed. `received = passed + dropped + held` at any time. Work of one stream stays
-//! in order. While a more urgent lane may run, none other does. Nothing is allocated once as much has waited as ever does.
+//! in order. While a more urgent lane may run, none other does. Work of a model whose turn it is not waits, whatever its lane. Nothing is allocated once as much has waited as ever does.
 //!
 //! # Why
 //! Removing work where some of it would be late is the algorithm of Moore and Hodgson, with the stream that asks for
@@ -18,8 +18,10 @@ mod cost;
 mod lines;
 mod relief;
 mod room;
+mod turns;
 mod under_way;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 pub use bucket::{BURST, Bucket, OVERDRAFT};
@@ -76,6 +78,8 @@ pub struct Scheduler {
     budget: Budget,
     paused: Vec<StreamId>,
     under_way: UnderWay,
+    /// From when on models that are away may be asked.
+    turns: Arc<[Option<Uptime>]>,
     /// Set when the gateway stops: nothing waits for others, nor for processor time.
     is_draining: bool,
     is_waiting: bool,
@@ -109,6 +113,7 @@ impl Scheduler {
             budget: Budget::NOMINAL,
             paused: Vec::new(),
             under_way: UnderWay::default(),
+            turns: Arc::default(),
             is_draining: false,
             is_waiting: false,
             at: Uptime::ZERO,
@@ -214,7 +219,9 @@ impl Scheduler {
             return self.bucket.opens(lane);
         }
         let heads = (0..self.lines.len()).filter_map(|line| self.lines.at(line, 0));
-        heads.map(|work| self.gathered(work)).filter(|at| *at > self.at).min()
+        let ready =
+            |work: &Work| self.turn(work.model).map_or(Uptime::ZERO, |turn| turn).max(self.gathered(work));
+        heads.map(ready).filter(|at| *at > self.at).min()
     }
 
     /// Drops all that waits or is under way: the grace is over. What waits is counted as stopped here, what is under way by

@@ -1,6 +1,7 @@
 //! Owns the stages' state and moves things from one to the next.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::{ClockQuality, Uptime, UtcTime};
@@ -148,6 +149,16 @@ impl Pipeline {
         schedule.set_paused(streams, &mut |work| reclaim(states, work));
     }
 
+    /// From when on each model that is away may be asked; `None` for one that may be asked.
+    pub fn set_turns(&mut self, turns: Arc<[Option<Uptime>]>) {
+        self.schedule.set_turns(turns);
+    }
+
+    /// Since when work has waited for each model that is away.
+    pub fn waiting(&self, since: &mut Vec<Option<Uptime>>) {
+        self.schedule.waiting(since);
+    }
+
     /// The next work for the models; `None` also while they have enough.
     pub fn next_batch(&mut self, now: Uptime) -> Option<Batch> {
         let Self { streams, schedule, .. } = self;
@@ -159,6 +170,13 @@ impl Pipeline {
     /// Takes back a batch whose work has been answered, with the processor time that all of it took.
     pub fn settle(&mut self, batch: Batch, spent: Duration, now: Uptime) {
         self.schedule.settle(batch, spent, now);
+    }
+
+    /// Takes back a batch that nobody has begun, because it is not its model's turn.
+    pub fn put_back(&mut self, batch: Batch, now: Uptime) {
+        self.in_flight = self.in_flight.saturating_sub(batch.work.len() as u64);
+        let Self { streams, schedule, .. } = self;
+        schedule.put_back(batch, now, &mut |work| reclaim(streams, work));
     }
 
     /// Takes back the buffers of a window that has been judged.

@@ -52,6 +52,10 @@ pub(in crate::runtime) struct Analyze {
     pub(in crate::runtime) budget: watch::Receiver<Budget>,
     /// Tells the clock of the chip.
     pub(in crate::runtime) governor: watch::Receiver<GovernorStatus>,
+    /// From when on models that are away may be asked, and since when work has waited for them.
+    pub(in crate::runtime) turns: watch::Receiver<Arc<[Option<Uptime>]>>,
+    pub(in crate::runtime) waiting: watch::Sender<Vec<Option<Uptime>>>,
+    pub(in crate::runtime) since: Vec<Option<Uptime>>,
     /// The streams that are not judged for now.
     pub(in crate::runtime) paused: watch::Receiver<Arc<[StreamId]>>,
     /// What the board measures itself.
@@ -111,6 +115,7 @@ impl Analyze {
                 }
                 Some(samples) = self.measurements.recv() => self.measure(&samples),
                 Ok(()) = self.budget.changed() => {}
+                Ok(()) = self.turns.changed() => {}
                 Ok(()) = self.paused.changed() => self.paused.mark_changed(),
                 () = tokio::time::sleep_until(wake) => {}
             }
@@ -209,15 +214,26 @@ impl Analyze {
     }
 
     fn feed_models(&mut self, now: Uptime) {
+        let turns = self.turns.borrow().clone();
+        self.pipeline.set_turns(turns);
         while let Some(batch) = self.pipeline.next_batch(now) {
             // Its capacity is the number of batches out, so there is room; it is closed only after this task.
             best_effort(self.work.try_send(batch));
         }
+        self.pipeline.waiting(&mut self.since);
+        self.waiting.send_if_modified(|told| {
+            let is_new = *told != self.since;
+            told.clone_from(&self.since);
+            is_new
+        });
     }
 
     /// Takes back a batch with its answers.
     async fn settle(&mut self, judged: Judged) {
         let Judged { batch, answers } = judged;
+        if answers.is_empty() {
+            return self.pipeline.put_back(batch, self.clock.uptime());
+        }
         self.pipeline.settle(
             batch,
             answers.iter().map(|answer| answer.inference.spent).sum(),

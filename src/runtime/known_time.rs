@@ -3,28 +3,24 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use tracing::warn;
-
 use crate::clock::{Clock, ClockQuality, EventTime, SystemClock, Uptime};
-use crate::io::files::{read_text, write_file};
+use crate::io::files::read_text;
+use crate::runtime::state_files::{StateFile, StateFiles};
 
 /// Written this often while the clock is confirmed: the bound is a day old at most, the disk wears by a block a day.
 const KEPT_EVERY: Duration = Duration::from_hours(24);
 
-/// Name of the file in `state_dir`: seconds since 1970 in decimal digits. Cut off by a power cut it reads as an earlier
-/// time, which only makes the bound weaker.
-const FILE: &str = "clock";
-
-/// The file and when it was last written.
+/// The file, seconds since 1970 in decimal digits, and when it was last written.
 pub(in crate::runtime) struct KnownTime {
     path: PathBuf,
+    files: StateFiles,
     written: Option<Uptime>,
 }
 
 impl KnownTime {
     /// In this state directory.
-    pub(in crate::runtime) fn in_folder(state_dir: &Path) -> Self {
-        Self { path: state_dir.join(FILE), written: None }
+    pub(in crate::runtime) fn in_folder(state_dir: &Path, files: StateFiles) -> Self {
+        Self { path: state_dir.join(StateFile::Clock.name()), files, written: None }
     }
 
     /// What an earlier run has kept.
@@ -43,29 +39,32 @@ impl KnownTime {
         }
         self.written = Some(now);
         let text = format!("{}\n", wall.micros.div_euclid(1_000_000));
-        if let Err(error) = write_file(&self.path, text.as_bytes()) {
-            warn!(%error, "could not keep the time: after a restart without a clock older certificates may pass");
-        }
+        self.files.put(StateFile::Clock, text.into_bytes());
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::sync::Arc;
 
-    #[test]
-    fn only_a_confirmed_time_is_kept_and_garbage_is_no_time() {
+    use super::*;
+    use crate::telemetry::Metrics;
+
+    #[tokio::test]
+    async fn only_a_confirmed_time_is_kept_and_garbage_is_no_time() {
         let folder = tempfile::tempdir().unwrap();
         let clock = SystemClock::start();
-        let mut known = KnownTime::in_folder(folder.path());
+        let files = StateFiles::start(folder.path(), &Arc::new(Metrics::new())).unwrap();
+        let mut known = KnownTime::in_folder(folder.path(), files.clone());
         known.keep(&clock);
         assert_eq!(known.read(), None, "not confirmed");
         clock.confirm(true);
         known.keep(&clock);
+        files.end().await;
         let kept = known.read().unwrap();
         assert!(EventTime::from(clock.utc()).micros_since(kept).abs() < 5_000_000, "{kept:?}");
         for garbage in ["", "x", "-1", "99999999999999999999"] {
-            std::fs::write(folder.path().join(FILE), garbage).unwrap();
+            std::fs::write(folder.path().join("clock"), garbage).unwrap();
             assert_eq!(known.read(), None, "{garbage}");
         }
     }

@@ -46,6 +46,7 @@ mod room;
 #[cfg(test)]
 mod stall_tests;
 mod starts;
+mod state_files;
 mod status;
 mod summary_ids;
 mod supervisor;

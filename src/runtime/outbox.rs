@@ -1,4 +1,4 @@
-//! The outbox's thread: appends, syncs in groups, reads for the forwarder. The only one that waits for the disk.
+//! The outbox's thread: appends, syncs in groups, reads for the forwarder. Whoever stores an event waits for no disk.
 
 use std::error::Error as _;
 use std::sync::Arc;

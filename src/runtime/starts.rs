@@ -7,13 +7,14 @@
 //! No clock is needed for it. The time since the boot tells how far two starts lie apart at least, also when the board was
 //! booted in between; a wall clock that was set both times can only make that more.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use tracing::{error, warn};
 
 use crate::clock::{Clock, ClockQuality, SystemClock, Uptime};
-use crate::io::files::{read_bytes, replace_file, state_folder};
+use crate::io::files::{read_bytes, state_folder};
+use crate::runtime::state_files::{StateFile, StateFiles};
 
 /// So many starts without an orderly end make the next one a safe one.
 pub(in crate::runtime) const CRASHES_MAX: usize = 5;
@@ -23,10 +24,6 @@ pub(in crate::runtime) const CRASHES_WITHIN: Duration = Duration::from_mins(10);
 
 /// A run as long as this was a good one: whatever went wrong before is forgotten.
 const GOOD_AFTER: Duration = Duration::from_mins(10);
-
-/// Name of the file in `state_dir`: a line for each start that has not ended in order, seconds since the boot and, where
-/// the clock was set, seconds since 1970.
-const FILE: &str = "starts";
 
 /// Longest file that is read.
 const FILE_BYTES_MAX: u64 = 4 << 10;
@@ -43,7 +40,8 @@ struct Start {
     wall: Option<i64>,
 }
 
-/// Starts without an orderly end, the oldest first, this one last.
+/// Starts without an orderly end, the oldest first, this one last; on the disk a line for each, seconds since the boot
+/// and, where the clock was set, seconds since 1970.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Starts(Vec<Start>);
 
@@ -98,7 +96,7 @@ impl Starts {
 /// The file, and what is known of this run.
 #[derive(Debug)]
 pub(in crate::runtime) struct StartLog {
-    path: PathBuf,
+    files: StateFiles,
     starts: Starts,
     is_safe: bool,
     /// Whether this run needs no more watching: it was long enough, or it has ended.
@@ -107,9 +105,8 @@ pub(in crate::runtime) struct StartLog {
 
 impl StartLog {
     /// Writes down that a run begins, and finds out whether it should be a safe one.
-    pub(in crate::runtime) fn begin(state_dir: &Path, clock: &SystemClock) -> Self {
-        let path = state_dir.join(FILE);
-        let bytes = read_bytes(&path, FILE_BYTES_MAX).unwrap_or_default();
+    pub(in crate::runtime) async fn begin(state_dir: &Path, files: StateFiles, clock: &SystemClock) -> Self {
+        let bytes = read_bytes(&state_dir.join(StateFile::Starts.name()), FILE_BYTES_MAX).unwrap_or_default();
         let mut starts = Starts::parse(&String::from_utf8_lossy(&bytes));
         let utc = clock.utc();
         let is_set = utc.quality != ClockQuality::Unset;
@@ -122,12 +119,14 @@ impl StartLog {
                 minutes, "too many runs crashed: models are left out, see docs/operations.md"
             );
         }
-        let mut log = Self { path, starts, is_safe, is_settled: false };
         if let Err(error) = state_folder(state_dir) {
             warn!(%error, "could not make the state directory");
         }
-        log.write();
-        log
+        // Before anything that may crash; a disk that takes nothing does not keep the gateway from trying.
+        if let Err(error) = files.keep(StateFile::Starts, starts.text().into_bytes()).await {
+            warn!(%error, "could not write down that a run begins: a crash loop may go on");
+        }
+        Self { files, starts, is_safe, is_settled: false }
     }
 
     /// Whether the models are left out.
@@ -153,18 +152,19 @@ impl StartLog {
         }
     }
 
-    fn write(&mut self) {
-        if let Err(error) = replace_file(&self.path, self.starts.text().as_bytes()) {
-            warn!(%error, "could not write down how the runs end: a crash loop may go on");
-        }
+    fn write(&self) {
+        self.files.put(StateFile::Starts, self.starts.text().into_bytes());
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use proptest::prelude::*;
 
     use super::*;
+    use crate::telemetry::Metrics;
 
     fn start(booted: u64, wall: Option<i64>) -> Start {
         Start { booted, wall }
@@ -211,33 +211,36 @@ mod tests {
         assert_eq!(safe_after(daily), None);
     }
 
-    fn log(folder: &Path) -> StartLog {
-        StartLog::begin(folder, &SystemClock::start())
+    async fn log(folder: &Path) -> StartLog {
+        let files = StateFiles::start(folder, &Arc::new(Metrics::new())).unwrap();
+        StartLog::begin(folder, files, &SystemClock::start()).await
     }
 
-    #[test]
-    fn orderly_ends_and_good_runs_are_forgiven_and_a_torn_file_is_no_obstacle() {
+    #[tokio::test]
+    async fn orderly_ends_and_good_runs_are_forgiven_and_a_torn_file_is_no_obstacle() {
         let folder = tempfile::tempdir().unwrap();
         let state = folder.path().join("not/there/yet");
         for _ in 0..20 {
-            let mut orderly = log(&state);
+            let mut orderly = log(&state).await;
             assert!(!orderly.is_safe());
             orderly.end();
+            orderly.files.end().await;
         }
         for crash in 0..8 {
-            assert_eq!(log(&state).is_safe(), crash >= CRASHES_MAX, "after {crash} crashes");
+            assert_eq!(log(&state).await.is_safe(), crash >= CRASHES_MAX, "after {crash} crashes");
         }
-        let mut good = log(&state);
+        let mut good = log(&state).await;
         assert!(good.is_safe(), "until the next start");
         good.keep(Uptime::ZERO.after(GOOD_AFTER));
         good.end();
-        assert!(!log(&state).is_safe(), "the next start after a good run");
+        good.files.end().await;
+        assert!(!log(&state).await.is_safe(), "the next start after a good run");
         let huge = format!("0 -\n{0} {1}\n{0} {1}\n{0} {2}\n", u64::MAX, i64::MAX, i64::MIN);
         let long = "1 1\n".repeat(5_000);
         let garbage = ["", "x", "\u{fffd}\n1 2 3\n", "99999999999999999999999 1\n", &long, &huge];
         for garbage in garbage {
-            std::fs::write(state.join(FILE), garbage).unwrap();
-            assert!(!log(&state).is_safe(), "{garbage:.20}");
+            std::fs::write(state.join("starts"), garbage).unwrap();
+            assert!(!log(&state).await.is_safe(), "{garbage:.20}");
         }
     }
 

@@ -1,18 +1,17 @@
 //! Starts everything, watches progress, drains in the order of the flow.
 
-use std::time::Duration;
+mod drain;
+mod signals;
 
-use rustix::process::Signal;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
-use tokio::task::{JoinError, JoinHandle};
+use tokio::task::JoinError;
 use tokio::time::MissedTickBehavior;
 use tracing::{error, info, warn};
 
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::device::seam::HardwareCommand;
-use crate::io::mqtt::Delivery;
 use crate::io::systemd;
 use crate::outbox::OutboxError;
 use crate::runtime::common::WiringError;
@@ -22,19 +21,12 @@ use crate::runtime::options::Options;
 use crate::runtime::power_fail::PowerFail;
 use crate::runtime::retry::{IDLE_TURN, best_effort};
 use crate::runtime::starts::StartLog;
-use crate::runtime::status::last_health;
+use crate::runtime::state_files::StateFiles;
+use crate::runtime::supervisor::drain::{OUTBOX_GRACE, Steps};
+use crate::runtime::supervisor::signals::Signals;
 use crate::runtime::wiring::{Service, wire};
 
-/// How long each step of the drain may take. Together less than `TimeoutStopSec` of the unit.
-const ANALYZE_GRACE: Duration = Duration::from_secs(5);
-const FORWARD_GRACE: Duration = Duration::from_secs(4);
-const OUTBOX_GRACE: Duration = Duration::from_secs(5);
-const PLANT_GRACE: Duration = Duration::from_secs(2);
-
-/// Longest drain: every step takes all of its grace.
-pub const DRAIN_TOTAL: Duration = Duration::from_secs(
-    ANALYZE_GRACE.as_secs() + FORWARD_GRACE.as_secs() + OUTBOX_GRACE.as_secs() + 2 * PLANT_GRACE.as_secs(),
-);
+pub use drain::DRAIN_TOTAL;
 
 /// Why the service ended.
 #[derive(Debug, thiserror::Error)]
@@ -67,17 +59,41 @@ pub fn run(config: &Config, options: Options) -> Result<(), RunError> {
     hide_panic_messages();
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(RunError::Start)?;
-    let mut starts = StartLog::begin(&config.gateway.state_dir, &SystemClock::start());
-    let ended = runtime.block_on(async {
-        // What tools of a battery-backed supply send, beside the input on a pin. From the beginning on: to be ended by it
-        // while the models are examined would look like a crash.
-        let power = signal(SignalKind::from_raw(Signal::POWER.as_raw())).map_err(RunError::Start)?;
-        let service = wire(config, &options, starts.is_safe())?;
-        supervise(service, options.stop, power, &mut starts).await
-    });
+    finish(runtime, serve(config, options))
+}
+
+/// Runs until the service has ended. A name that is still being looked up keeps its thread for as long as the resolver likes,
+/// 40 s and more: nobody waits for it.
+fn finish<T>(runtime: Runtime, service: impl Future<Output = T>) -> T {
+    let ended = runtime.block_on(service);
+    runtime.shutdown_background();
+    ended
+}
+
+/// From the first moment to the last: whatever happens, the start is written down before it and the end after it.
+async fn serve(config: &Config, mut options: Options) -> Result<(), RunError> {
+    // From the beginning on: to be ended by a signal while the models are examined would look like a crash.
+    let mut signals = Signals::hear(options.stop.take()).map_err(RunError::Start)?;
+    let clock = SystemClock::start();
+    let state_dir = &config.gateway.state_dir;
+    let files = StateFiles::start(state_dir, &options.metrics).map_err(RunError::Start)?;
+    let mut starts = StartLog::begin(state_dir, files.clone(), &clock).await;
+    let mut steps = Steps::new(clock);
+    let service = tokio::select! {
+        biased;
+        service = wire(config, &options, &files, starts.is_safe()) => Some(service),
+        () = signals.stop.asked() => None,
+    };
+    let ended = match service {
+        Some(Ok(service)) => supervise(service, signals, &mut starts, &mut steps).await,
+        Some(Err(error)) => Err(error.into()),
+        None => Ok(()),
+    };
     if is_orderly(&ended) {
         starts.end();
     }
+    steps.state(&files).await;
+    info!(took = %steps, "stopped");
     ended
 }
 
@@ -92,18 +108,10 @@ fn is_orderly(ended: &Result<(), RunError>) -> bool {
 
 async fn supervise(
     mut service: Service,
-    stop: Option<oneshot::Receiver<()>>,
-    mut power: tokio::signal::unix::Signal,
+    mut signals: Signals,
     starts: &mut StartLog,
+    steps: &mut Steps,
 ) -> Result<(), RunError> {
-    let mut terminate = signal(SignalKind::terminate()).map_err(RunError::Start)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(RunError::Start)?;
-    let mut stop = std::pin::pin!(async {
-        match stop {
-            Some(stop) => drop(stop.await),
-            None => std::future::pending().await,
-        }
-    });
     // A clock of its own: signals and flushes in a storm must not put the feed off.
     let mut turn = tokio::time::interval(IDLE_TURN);
     turn.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -111,11 +119,9 @@ async fn supervise(
     info!("started");
     let early = loop {
         tokio::select! {
-            _ = terminate.recv() => break Ok(()),
-            _ = interrupt.recv() => break Ok(()),
-            () = stop.as_mut() => break Ok(()),
+            () = signals.stop.asked() => break Ok(()),
             // One that finds no room finds a flush under way.
-            _ = power.recv() => best_effort(service.power_fail.try_send(PowerFail { at: service.clock.uptime() })),
+            _ = signals.power.recv() => best_effort(service.power_fail.try_send(PowerFail { at: service.clock.uptime() })),
             ended = &mut service.outbox => break Err(outbox_ended(ended)),
             _ = &mut service.plant => break Err(RunError::Ended("plant")),
             _ = &mut service.analyze => break Err(RunError::Ended("analyze")),
@@ -143,58 +149,10 @@ async fn supervise(
         error!(%error, "draining after a failure");
     }
     let hardware = std::mem::replace(&mut service.hardware_end, HardwareEnd::none());
-    let drained = drain(service).await;
+    let drained = steps.drain(service).await;
     let ended = early.and(drained);
-    hardware.end(ended.is_ok()).await;
+    steps.lines(hardware, ended.is_ok()).await;
     ended
-}
-
-/// Ends the tasks in the order of the flow: sources, brain, link upstream, outbox, link to the plant.
-async fn drain(mut service: Service) -> Result<(), RunError> {
-    service.stopping.send_replace(true);
-    finish("analyze", ANALYZE_GRACE, &mut service.analyze).await;
-    // Each step is shorter than a hardware watchdog waits, all of them are not.
-    service.hardware.send(HardwareCommand::FeedWatchdog);
-    service.grace.send_replace(Some(service.clock.uptime().after(FORWARD_GRACE)));
-    finish("forward", FORWARD_GRACE + PLANT_GRACE, &mut service.forward).await;
-    service.hardware.send(HardwareCommand::FeedWatchdog);
-    let outcome = outbox_end(&mut service.outbox).await;
-    service.hardware.send(HardwareCommand::FeedWatchdog);
-    let publisher = service.publisher.borrow().clone();
-    if let Some(publisher) = publisher {
-        let available = service.topics.available();
-        let health = service.topics.health();
-        let down = last_health(&service.clock, &service.instance);
-        best_effort(publisher.publish(&health, down.into_bytes(), Delivery::AtMostOnce, true));
-        best_effort(publisher.publish(&available, b"stopped".to_vec(), Delivery::AtMostOnce, true));
-        best_effort(publisher.disconnect());
-        finish("plant", PLANT_GRACE, &mut service.plant).await;
-    }
-    info!("stopped");
-    outcome
-}
-
-async fn finish(task: &'static str, grace: Duration, handle: &mut JoinHandle<()>) {
-    if handle.is_finished() {
-        return;
-    }
-    if tokio::time::timeout(grace, &mut *handle).await.is_err() {
-        warn!(task, "did not end in time");
-        handle.abort();
-    }
-}
-
-/// Nobody can ask the outbox any more: it makes everything durable and ends.
-async fn outbox_end(outbox: &mut oneshot::Receiver<Result<(), OutboxError>>) -> Result<(), RunError> {
-    if outbox.is_terminated() {
-        // Its end began the drain and has been told.
-        return Ok(());
-    }
-    match tokio::time::timeout(OUTBOX_GRACE, outbox).await {
-        Ok(Ok(Ok(()))) => Ok(()),
-        Ok(ended) => Err(outbox_ended(ended)),
-        Err(_) => Err(RunError::Unfinished),
-    }
 }
 
 fn outbox_ended(ended: Result<Result<(), OutboxError>, oneshot::error::RecvError>) -> RunError {
@@ -224,24 +182,40 @@ fn hide_panic_messages() {
 mod tests {
     use std::path::Path;
     use std::sync::Arc;
+    use std::time::Duration;
 
     use tokio::sync::{mpsc, watch};
 
     use super::*;
+    use crate::io::mqtt::{Endpoint, open};
     use crate::runtime::hardware::HardwareCommands;
     use crate::runtime::status::Topics;
-    use crate::telemetry::Progress;
+    use crate::runtime::supervisor::drain::{
+        ANALYZE_GRACE, FORWARD_MAX, LINES_GRACE, PLANT_GRACE, STATE_GRACE,
+    };
+    use crate::telemetry::{Metrics, Progress};
 
     /// Reports the end of the outbox's thread.
     type OutboxEnd = oneshot::Sender<Result<(), OutboxError>>;
 
     /// Of a gateway without a state directory.
-    fn starts() -> StartLog {
-        StartLog::begin(Path::new("/nonexistent/state"), &SystemClock::start())
+    async fn starts() -> StartLog {
+        let folder = Path::new("/proc/none");
+        let files = StateFiles::start(folder, &Arc::new(Metrics::new())).unwrap();
+        StartLog::begin(folder, files, &SystemClock::start()).await
     }
 
-    fn power() -> tokio::signal::unix::Signal {
-        signal(SignalKind::from_raw(Signal::POWER.as_raw())).unwrap()
+    fn steps() -> Steps {
+        Steps::new(SystemClock::by(virtual_now))
+    }
+
+    fn virtual_now() -> std::time::Instant {
+        tokio::time::Instant::now().into_std()
+    }
+
+    /// Supervises a service to its end.
+    async fn supervised(service: Service, stop: Option<oneshot::Receiver<()>>) -> Result<(), RunError> {
+        supervise(service, Signals::hear(stop).unwrap(), &mut starts().await, &mut steps()).await
     }
 
     fn held() -> OutboxError {
@@ -285,7 +259,7 @@ mod tests {
     async fn an_outbox_that_fails_ends_the_service_in_order_and_is_what_it_ends_with() {
         let (service, outbox) = service();
         outbox.send(Err(held())).unwrap();
-        let ended = supervise(service, None, power(), &mut starts()).await;
+        let ended = supervised(service, None).await;
         assert!(matches!(ended, Err(RunError::Outbox(OutboxError::Held { .. }))), "{ended:?}");
     }
 
@@ -311,7 +285,7 @@ mod tests {
             end_in_the_drain(&service, outbox, with);
             let (stop, stopped) = oneshot::channel();
             stop.send(()).unwrap();
-            let ended = supervise(service, Some(stopped), power(), &mut starts()).await;
+            let ended = supervised(service, Some(stopped)).await;
             match (ended, expected) {
                 (Ok(()), None) => {}
                 (Err(error), Some(text)) => assert!(error.to_string().starts_with(text), "{error}"),
@@ -326,7 +300,7 @@ mod tests {
         let (way, mut told) = mpsc::channel(16);
         service.hardware = HardwareCommands::new(Some(way));
         outbox.send(Ok(())).unwrap();
-        drain(service).await.unwrap();
+        steps().drain(service).await.unwrap();
         let mut fed = 0;
         while let Ok(command) = told.try_recv() {
             assert_eq!(command, HardwareCommand::FeedWatchdog);
@@ -352,8 +326,7 @@ mod tests {
             }
             stop.send(()).unwrap();
         };
-        let mut starts = starts();
-        let (ended, ()) = tokio::join!(supervise(service, Some(stopped), power(), &mut starts), storm);
+        let (ended, ()) = tokio::join!(supervised(service, Some(stopped)), storm);
         ended.unwrap();
         let fed = std::iter::from_fn(|| told.try_recv().ok()).count();
         // Two are of the orderly end.
@@ -365,7 +338,80 @@ mod tests {
         let (mut service, outbox) = service();
         service.status = tokio::spawn(async {});
         end_in_the_drain(&service, outbox, Some(Ok(())));
-        let ended = supervise(service, None, power(), &mut starts()).await;
+        let ended = supervised(service, None).await;
         assert!(matches!(ended, Err(RunError::Ended("status"))), "{ended:?}");
+    }
+
+    /// What hangs in a drain.
+    #[derive(Clone, Copy, Debug)]
+    enum Hangs {
+        Analyze,
+        Forward,
+        Outbox,
+        Plant,
+        Lines,
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whatever_hangs_in_the_drain_costs_its_own_grace_and_no_more() {
+        for (hangs, grace) in [
+            (Hangs::Analyze, ANALYZE_GRACE),
+            (Hangs::Forward, FORWARD_MAX),
+            (Hangs::Outbox, OUTBOX_GRACE),
+            (Hangs::Plant, PLANT_GRACE),
+            (Hangs::Lines, LINES_GRACE),
+        ] {
+            let (mut service, outbox) = service();
+            let endpoint = Endpoint::new("mqtt://127.0.0.1:9".parse().unwrap(), "gw");
+            let (publisher, _connection) = open(&endpoint).unwrap();
+            service.publisher = watch::channel(Some(publisher)).1;
+            let (closing, _) = watch::channel(None);
+            let (lines_done, done) = oneshot::channel();
+            let mut hardware = HardwareEnd::none();
+            let endless = || tokio::spawn(std::future::pending());
+            match hangs {
+                Hangs::Analyze => service.analyze = endless(),
+                Hangs::Forward => service.forward = endless(),
+                Hangs::Plant => service.plant = endless(),
+                Hangs::Lines => hardware = HardwareEnd { closing, done: Some(done) },
+                Hangs::Outbox => {}
+            }
+            let outbox = match hangs {
+                Hangs::Outbox => Some(outbox),
+                Hangs::Analyze | Hangs::Forward | Hangs::Plant | Hangs::Lines => {
+                    outbox.send(Ok(())).unwrap();
+                    None
+                }
+            };
+            let (mut steps, began) = (steps(), virtual_now());
+            let ended = steps.drain(service).await;
+            steps.lines(hardware, ended.is_ok()).await;
+            let took = virtual_now() - began;
+            assert!((grace..grace + Duration::from_millis(10)).contains(&took), "{hangs:?}: {took:?}");
+            assert_eq!(ended.is_err(), matches!(hangs, Hangs::Outbox), "{hangs:?}: {ended:?}");
+            let named = format!("{} {} ms", format!("{hangs:?}").to_lowercase(), grace.as_millis());
+            assert!(steps.to_string().contains(&named), "{hangs:?}: {steps}");
+            drop((outbox, lines_done));
+        }
+        let all = ANALYZE_GRACE + FORWARD_MAX + OUTBOX_GRACE + PLANT_GRACE + LINES_GRACE + STATE_GRACE;
+        assert_eq!(all, DRAIN_TOTAL);
+    }
+
+    /// An end was seen to take more than 40 s: the resolver's patience with a name server that is away.
+    #[test]
+    fn a_name_that_is_still_being_looked_up_holds_up_no_end() {
+        let (release, held) = std::sync::mpsc::sync_channel::<()>(1);
+        let (done, ended) = std::sync::mpsc::sync_channel(1);
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            finish(runtime, async {
+                // As `lookup_host` does it.
+                drop(tokio::task::spawn_blocking(move || held.recv()));
+                tokio::task::yield_now().await;
+            });
+            done.send(()).unwrap();
+        });
+        assert!(ended.recv_timeout(Duration::from_secs(20)).is_ok(), "the end waits for the resolver");
+        drop(release);
     }
 }

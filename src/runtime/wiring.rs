@@ -38,13 +38,15 @@ use crate::runtime::hardware::{
 use crate::runtime::infer::InferLost;
 use crate::runtime::infer::{Models, load_models};
 use crate::runtime::known_time::KnownTime;
-use crate::runtime::operations::{Command, Intake, PauseBook, Pauses, Surroundings, prepare};
+use crate::runtime::operations::{Command, Intake, PauseBook, Pauses, Prepared, Surroundings, prepare};
 use crate::runtime::options::Options;
 use crate::runtime::plan::{door, plan};
 use crate::runtime::plant::{PlantInput, PlantLink};
 use crate::runtime::power_fail::{Flushed, PowerFail};
 use crate::runtime::starts::LEFT_OUT;
+use crate::runtime::state_files::StateFiles;
 use crate::runtime::status::{Sources, StatusReport, Topics};
+use crate::runtime::threads::thread;
 use crate::runtime::wiring::brain::{Around, shelf, start_brain};
 use crate::runtime::wiring::outbox::{OutboxSide, on_power_fail, start_outbox};
 use crate::telemetry::{Progress, Purpose, booked};
@@ -74,15 +76,17 @@ pub(in crate::runtime) struct Service {
     pub(in crate::runtime) clock: SystemClock,
 }
 
-/// Recognises the board; opens and spawns everything as it holds there, back to front. Needs a running executor.
-pub(in crate::runtime) fn wire(
+/// Recognises the board; opens and spawns everything as it holds there, back to front. May be given up while the models are
+/// examined: nothing runs before that.
+pub(in crate::runtime) async fn wire(
     config: &Config,
     options: &Options,
+    files: &StateFiles,
     is_safe_mode: bool,
 ) -> Result<Service, WiringError> {
     let (config, board) = on_board(config, &options.root)?;
     let config = &config;
-    let known_time = KnownTime::in_folder(&config.gateway.state_dir);
+    let known_time = KnownTime::in_folder(&config.gateway.state_dir, files.clone());
     let common = common(config, options, known_time.read());
     let (stopping, stopping_seen) = watch::channel(false);
     let (grace, grace_seen) = watch::channel(None);
@@ -92,7 +96,7 @@ pub(in crate::runtime) fn wire(
     let (voice, view) = HardwareVoice::channel();
     let mut governor =
         prepare_governor((config, board), &options.root, stopping_seen.clone(), view, &common)?;
-    let models = models(config, is_safe_mode)?;
+    let models = models(config, is_safe_mode).await?;
     let sparing = governor.budget.subscribe();
     let outbox = start_outbox(config, door(config, &models.manifests, &models.readings), sparing, &common)?;
     let mut plan = plan(config, &models.manifests, &models.readings, outbox.epoch)
@@ -103,23 +107,35 @@ pub(in crate::runtime) fn wire(
     let (forward, link) = start_forward(config, &common, &outbox, grace_seen, health_seen.clone())?;
     let levels = LevelTeller::new(outbox.epoch, outbox.records.clone(), publisher_seen.clone(), &common);
     let shelf = shelf(config, models, &common);
-    let pauses = Arc::new(pause_book(config, &common));
-    let around = Around { outbox: &outbox, governor: &governor, paused: pauses.ids() };
-    let own = (hardware.measurements, hardware.commands.clone());
-    let brain = start_brain(plan, shelf, around, own, &common)?;
-    let heard = (link, brain.models, pauses.subscribe(), is_safe_mode);
-    let sources = sources(&outbox, &governor, (hardware.health, hardware.commands.clone()), heard, &common);
+    let pauses = Arc::new(pause_book(config, files.clone(), &common));
+    let around = Around {
+        outbox: &outbox,
+        governor: &governor,
+        paused: pauses.ids(),
+        measurements: hardware.measurements,
+        panel: hardware.commands.clone(),
+    };
+    let brain = start_brain(plan, shelf, around, &common)?;
+    let told = Told {
+        link,
+        models: brain.models,
+        pauses: pauses.subscribe(),
+        hardware: hardware.health,
+        panel: hardware.commands.clone(),
+        is_safe_mode,
+    };
+    let sources = sources(&outbox, &governor, told, &common);
     let around = Surroundings {
+        files: files.clone(),
         pauses,
         health: health_seen,
         publisher: publisher_seen.clone(),
         stopping: stopping_seen.clone(),
     };
-    let operations = prepare(&config.gateway.state_dir, around, &common);
-    let ways = (publisher_seen.clone(), health, stopping_seen.clone());
+    let ways = StatusWays { publisher: publisher_seen.clone(), health, stopping: stopping_seen.clone() };
     let status = status_report(config, sources, ways, known_time, &common);
-    let (shell, to_operations) = (operations.shell, (operations.intake, operations.commands));
-    let ways = (brain.inputs, to_operations, publisher, stopping_seen);
+    let Prepared { shell, intake, commands } = prepare(&config.gateway.state_dir, around, &common);
+    let ways = PlantWays { inputs: brain.inputs, intake, commands, publisher, stopping: stopping_seen };
     let plant = plant_link(config, brain.filters, ways, &common)?;
     // Examining the models may take longer than any task may be silent.
     common.progress.restart(common.clock.uptime());
@@ -163,20 +179,23 @@ fn on_board(config: &Config, root: &Path) -> Result<(Config, Profile), WiringErr
     Ok((config, board))
 }
 
-/// What the plant link hands on: messages, commands, its connection; and when it is to stop.
-type PlantWays = (
-    mpsc::Sender<PlantInput>,
-    (Intake, mpsc::Sender<Command>),
-    watch::Sender<Option<Publisher>>,
-    watch::Receiver<bool>,
-);
+/// Where the plant link hands on what comes, and what tells it to stop.
+struct PlantWays {
+    inputs: mpsc::Sender<PlantInput>,
+    /// Tells commands from the rest.
+    intake: Intake,
+    commands: mpsc::Sender<Command>,
+    publisher: watch::Sender<Option<Publisher>>,
+    stopping: watch::Receiver<bool>,
+}
 
 fn plant_link(
     config: &Config,
     filters: Vec<String>,
-    (inputs, (intake, commands), publisher, stopping): PlantWays,
+    ways: PlantWays,
     common: &Common,
 ) -> Result<PlantLink, WiringError> {
+    let PlantWays { inputs, intake, commands, publisher, stopping } = ways;
     Ok(PlantLink {
         target: plant_target(config, common)?,
         filters: filters.into_iter().chain([common.topics.commands()]).collect(),
@@ -191,18 +210,19 @@ fn plant_link(
     })
 }
 
-/// What the link says, what the models say, what is paused, and whether the models are left out.
-type Heard =
-    (watch::Receiver<Option<Status>>, watch::Receiver<Vec<ModelStatus>>, watch::Receiver<Pauses>, bool);
+/// What the status tells of besides outbox and governor.
+struct Told {
+    link: watch::Receiver<Option<Status>>,
+    models: watch::Receiver<Vec<ModelStatus>>,
+    pauses: watch::Receiver<Pauses>,
+    hardware: HardwareHealth,
+    panel: HardwareCommands,
+    is_safe_mode: bool,
+}
 
 /// What the status topics tell of.
-fn sources(
-    outbox: &OutboxSide,
-    governor: &GovernorShell,
-    (hardware, panel): (HardwareHealth, HardwareCommands),
-    (link, models, pauses, is_safe_mode): Heard,
-    common: &Common,
-) -> Sources {
+fn sources(outbox: &OutboxSide, governor: &GovernorShell, told: Told, common: &Common) -> Sources {
+    let Told { link, models, pauses, hardware, panel, is_safe_mode } = told;
     Sources {
         pauses,
         is_safe_mode,
@@ -219,18 +239,22 @@ fn sources(
     }
 }
 
-/// The shell that tells the plant how the gateway is: through the connection of the plant link, and to the link upstream.
+/// Through what the status is told: the connection of the plant link; health goes to the link upstream as well.
+struct StatusWays {
+    publisher: watch::Receiver<Option<Publisher>>,
+    health: watch::Sender<Arc<str>>,
+    stopping: watch::Receiver<bool>,
+}
+
+/// The shell that tells the plant how the gateway is.
 fn status_report(
     config: &Config,
     sources: Sources,
-    (publisher, health, stopping): (
-        watch::Receiver<Option<Publisher>>,
-        watch::Sender<Arc<str>>,
-        watch::Receiver<bool>,
-    ),
+    ways: StatusWays,
     known_time: KnownTime,
     common: &Common,
 ) -> StatusReport {
+    let StatusWays { publisher, health, stopping } = ways;
     StatusReport {
         sources,
         publisher,
@@ -261,12 +285,16 @@ fn common(config: &Config, options: &Options, known: Option<EventTime>) -> Commo
     }
 }
 
-/// The models; those that are refused are logged. In safe mode there are none.
-fn models(config: &Config, is_safe_mode: bool) -> Result<Models, WiringError> {
+/// The models; those that are refused are logged. In safe mode there are none. On a thread of its own: examining them takes
+/// long, and who asks the gateway to stop meanwhile is heard.
+async fn models(config: &Config, is_safe_mode: bool) -> Result<Models, WiringError> {
     if is_safe_mode {
         return Ok(Models::left_out(&config.models, LEFT_OUT));
     }
-    let models = load_models(&config.models).map_err(WiringError::Thread)?;
+    let entries = config.models.clone();
+    let examined = thread("tg-load", async move { load_models(&entries) }).map_err(WiringError::Thread)?;
+    let ended = || std::io::Error::other("the thread that examines the models has ended: a bug, see the log");
+    let models = examined.await.unwrap_or_else(|_| Err(ended())).map_err(WiringError::Thread)?;
     for fault in &models.faults {
         error!(why = %fault.why, "refused a model");
     }
@@ -305,9 +333,9 @@ fn start_forward(
 }
 
 /// The pauses of the configured streams, those of before the restart among them.
-fn pause_book(config: &Config, common: &Common) -> PauseBook {
+fn pause_book(config: &Config, files: StateFiles, common: &Common) -> PauseBook {
     let streams = config.streams.iter().map(|stream| (Arc::clone(&stream.name), stream.priority)).collect();
-    PauseBook::open(&config.gateway.state_dir, streams, common.clock.clone())
+    PauseBook::open(&config.gateway.state_dir, files, streams, common.clock.clone())
 }
 
 fn topics(config: &Config) -> Topics {

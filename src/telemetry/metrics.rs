@@ -43,6 +43,8 @@ metrics! {
     Commands = "tidegate_commands_total",
     /// Messages on command topics that are no command we offer, or came while too many waited.
     RefusedCommands = "tidegate_refused_commands_total",
+    /// Writes of small files of state that failed, or were waited for in vain.
+    FailedStateWrites = "tidegate_state_failed_writes_total",
     /// Distinct sources seen.
     Series = "tidegate_ingest_series",
     /// Samples accepted out of order.

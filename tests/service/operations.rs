@@ -95,6 +95,55 @@ fn a_pause_is_kept_over_a_power_cut_and_ended_by_resume_and_each_is_done_once() 
     }
 }
 
+/// It failed: the first health was told after the commands that lay on the broker had been read.
+#[test]
+fn health_that_was_asked_for_while_the_gateway_was_away_is_answered_once() {
+    let mut world = World::start(&Plan::default());
+    world.gateway.kill();
+    ask(&world, "health", "early", json!({}));
+    let mark = world.ear.mark();
+    world.gateway.launch();
+    world.online(mark);
+    let (words, end) = ended(&world.ear, "health", "early");
+    assert_eq!(words, ["executing", "successful"], "{end}");
+    assert!(end["health"]["status"].is_string() && end["health"]["stages"].is_object(), "{end}");
+    world.feed_good(0..10);
+    world.decided(0..10);
+    assert_eq!(answers(&world.ear.all(), "health", "early").len(), 2);
+    world.finish();
+}
+
+/// The files of state were written on the executor: while the disk hung in one of them nothing else went on.
+#[test]
+fn a_disk_that_hangs_under_a_command_fails_it_and_holds_up_nobody_else() {
+    let world = World::start(&Plan::default());
+    // To open a pipe for writing takes until somebody reads it.
+    let pipe = world.gateway.path("state/commands.new");
+    rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::RWXU).unwrap();
+    ask(&world, "pause", "p-1", json!({}));
+    world.feed_good(0..100);
+    world.delivered(0..100);
+    let (words, end) = ended(&world.ear, "pause", "p-1");
+    let reason = end["reason"].as_str().unwrap();
+    assert!(words == ["failed"] && reason.contains("not answered"), "{words:?} {reason}");
+    let mark = world.ear.mark();
+    world.metrics(mark, "the figures", |json| {
+        (json["metrics"]["tidegate_state_failed_writes_total"] == 1).then_some(())
+    });
+    world.feed_good(100..200);
+    world.delivered(100..200);
+    let health = last(&world.ear.all(), "status/health").unwrap().json();
+    assert_eq!(health["status"], "up", "{health}");
+    // It works again.
+    let reader = std::fs::File::open(&pipe).unwrap();
+    std::fs::remove_file(&pipe).unwrap();
+    drop(reader);
+    ask(&world, "pause", "p-2", json!({}));
+    let (words, _) = ended(&world.ear, "pause", "p-2");
+    assert_eq!(words, ["executing", "successful"]);
+    world.finish();
+}
+
 #[test]
 fn a_command_given_while_the_gateway_is_away_is_done_when_it_comes_and_a_wrong_one_fails_with_the_remedy() {
     let mut world = World::start(&Plan::default());

@@ -51,6 +51,25 @@ fn a_supply_that_fails_during_the_start_ends_nothing() {
     assert!(world.gateway.is_running());
 }
 
+/// It counted as a crash: five impatient restarts of a slow board led to safe mode.
+#[test]
+fn a_stop_during_the_start_is_an_orderly_end() {
+    let redactor = concat!(env!("CARGO_MANIFEST_DIR"), "/models/redactor");
+    let config = format!("[[models]]\nname = \"redactor\"\npath = \"{redactor}\"\n");
+    let mut world = World::start(&Plan { config, ..Plan::default() });
+    assert!(world.gateway.terminate().success());
+    let before = world.gateway.log().len();
+    world.gateway.launch();
+    // The board is recognised before the models are examined.
+    while !world.gateway.log().get(before..).is_some_and(|log| log.contains("recognised the board")) {
+        assert!(world.gateway.is_running());
+        std::thread::yield_now();
+    }
+    assert_eq!(world.gateway.terminate().code(), Some(0));
+    let starts = std::fs::read_to_string(world.gateway.path("state/starts")).unwrap();
+    assert_eq!(starts, "", "it counts as a crash");
+}
+
 #[test]
 fn after_five_crashes_the_gateway_starts_without_models_says_why_and_delivers() {
     let models = tempfile::tempdir().unwrap();

@@ -12,7 +12,8 @@ impl Scheduler {
     pub(super) fn choose(&self, lane: Priority, now: Uptime) -> Option<usize> {
         let is_ready = |work: &Work| {
             let waiting = self.lines.held_for(work.model, work.priority);
-            now >= self.gathered(work) || waiting >= self.batch_max(work.model)
+            let is_gathered = now >= self.gathered(work) || waiting >= self.batch_max(work.model);
+            is_gathered && self.is_open(work.model)
         };
         self.lines.earliest(|_| 0, |work| work.priority == lane && is_ready(work))
     }
@@ -85,7 +86,9 @@ impl Scheduler {
     fn is_timely(&self, model: ModelId, lane: Priority, size: u64, deadline: Uptime, now: Uptime) -> bool {
         let Some(cost) = self.costs.trust(model, self.budget.variant, size, now) else { return true };
         let done = now.after(self.under_way.ahead(lane, now)).after(cost);
-        let other = self.lines.earliest(|_| 0, |work| work.priority == lane && work.model != model);
+        let other = self
+            .lines
+            .earliest(|_| 0, |work| work.priority == lane && work.model != model && self.is_open(work.model));
         let is_late = |work: &Work| done.after(self.cost(work, now)) > work.deadline;
         done <= deadline && !other.and_then(|line| self.lines.at(line, 0)).is_some_and(is_late)
     }

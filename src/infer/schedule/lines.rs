@@ -36,6 +36,15 @@ struct Line {
 impl Lines {
     /// Adds work at the end of its line.
     pub(super) fn push(&mut self, work: Work, bytes: u64) {
+        self.put(work, bytes, VecDeque::push_back);
+    }
+
+    /// Puts work back where it was taken from.
+    pub(super) fn push_front(&mut self, work: Work, bytes: u64) {
+        self.put(work, bytes, VecDeque::push_front);
+    }
+
+    fn put(&mut self, work: Work, bytes: u64, end: fn(&mut VecDeque<usize>, usize)) {
         let (line, model, lane) =
             (usize::from(work.subject.stream.0), usize::from(work.model.0), work.priority as usize);
         if self.lines.len() <= line {
@@ -51,7 +60,7 @@ impl Lines {
             None => self.store.push(held),
         }
         if let Some(line) = self.lines.get_mut(line) {
-            line.places.push_back(place);
+            end(&mut line.places, place);
             line.bytes += bytes;
         }
         self.bytes += bytes;

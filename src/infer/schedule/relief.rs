@@ -29,7 +29,11 @@ impl Scheduler {
         let mut sum = Duration::ZERO;
         loop {
             let of = |line: usize| scratch.places.get(line).copied().unwrap_or(0);
-            let Some(line) = self.lines.earliest(of, |work| work.priority == lane) else { break };
+            let Some(line) =
+                self.lines.earliest(of, |work| work.priority == lane && self.is_open(work.model))
+            else {
+                break;
+            };
             let index = of(line);
             let Some(work) = self.lines.at(line, index) else { break };
             let (deadline, asked) = (work.deadline, self.asked(work, now));
@@ -62,7 +66,8 @@ impl Scheduler {
     fn seems_feasible(&self, lane: Priority, now: Uptime) -> bool {
         let (mut sum, mut first) = (Duration::ZERO, None);
         for line in 0..self.lines.len() {
-            let Some(work) = self.lines.at(line, 0).filter(|work| work.priority == lane) else { continue };
+            let is_wanted = |work: &&Work| work.priority == lane && self.is_open(work.model);
+            let Some(work) = self.lines.at(line, 0).filter(is_wanted) else { continue };
             let count = u32::try_from(self.lines.count_of(line)).unwrap_or(u32::MAX);
             sum = sum.saturating_add(self.asked(work, now).saturating_mul(count));
             first = Some(first.map_or(work.deadline, |first: Uptime| first.min(work.deadline)));

@@ -3,15 +3,21 @@
 //! # Invariants
 //! Only bytes whose digest is the admitted one are loaded: what was examined is what runs, however often it is read.
 
-use std::path::PathBuf;
+use std::fs::OpenOptions;
+use std::io::{self, BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::infer::manifest::Variant;
 use crate::infer::{
-    AdmissionError, AdmissionLimits, Cost, Digest, EngineError, Form, Manifest, Model, VariantReport,
+    AdmissionError, AdmissionLimits, Cost, Digest, Digester, EngineError, Form, Manifest, Model,
+    VariantReport,
 };
-use crate::io::files::read_capped;
+use crate::io::files::{open_at_once, read_capped};
+
+/// Bytes of a file in memory while it is checked.
+const PIECE: usize = 64 << 10;
 
 /// Where an admitted model comes from, without its bytes.
 #[derive(Clone, Debug)]
@@ -39,7 +45,7 @@ pub enum ReloadError {
         model: Arc<str>,
         /// Why.
         #[source]
-        source: std::io::Error,
+        source: io::Error,
     },
     /// A file is not the one that was admitted.
     #[error("{0}, or restart the gateway to admit the new one")]
@@ -78,21 +84,24 @@ impl ModelSource {
         self.manifest.variants.iter().zip(&self.variants).map(form).collect()
     }
 
+    /// Whether the file of a variant is still the one that was admitted, without taking memory for it.
+    pub fn check(&self, index: usize) -> Result<(), ReloadError> {
+        let (variant, _) = self.known(index)?;
+        let found = digest(&self.folder.join(&*variant.file), AdmissionLimits::default().file_bytes);
+        let found =
+            found.map_err(|source| ReloadError::Read { model: Arc::clone(self.manifest.id()), source })?;
+        self.admitted(variant, found)
+    }
+
     /// Reads a variant, checks that it is the one that was admitted, and loads it; with what that cost just now.
     pub fn load(&self, index: usize) -> Result<(Model, Cost), ReloadError> {
         let model = || Arc::clone(self.manifest.id());
-        let known = self.manifest.variants.get(index).zip(self.variants.get(index));
-        let (variant, report) = known.ok_or_else(|| ReloadError::Variant { model: model(), index })?;
+        let (variant, report) = self.known(index)?;
         let (loaded, heap) = tidegate_alloc::measure(|| {
             let most = AdmissionLimits::default().file_bytes;
             let bytes = read_capped(&self.folder.join(&*variant.file), most)
                 .map_err(|source| ReloadError::Read { model: model(), source })?;
-            let found = Digest::of(&bytes);
-            if found != variant.sha256 {
-                let (file, expected) = (Arc::clone(&variant.file), variant.sha256);
-                let changed = AdmissionError::Digest { model: model(), file, expected, found };
-                return Err(ReloadError::Changed(changed));
-            }
+            self.admitted(variant, Digest::of(&bytes))?;
             let loaded = Model::load(Arc::clone(&self.manifest), &bytes, &proven(report));
             drop(bytes);
             let mut loaded = loaded.map_err(|source| ReloadError::Engine { model: model(), source })?;
@@ -106,6 +115,44 @@ impl ModelSource {
             Cost { kept: heap.kept, peak: heap.peak, spent: known.spent }
         };
         Ok((loaded?, cost))
+    }
+
+    fn known(&self, index: usize) -> Result<(&Variant, &VariantReport), ReloadError> {
+        let known = self.manifest.variants.get(index).zip(self.variants.get(index));
+        known.ok_or_else(|| ReloadError::Variant { model: Arc::clone(self.manifest.id()), index })
+    }
+
+    fn admitted(&self, variant: &Variant, found: Digest) -> Result<(), ReloadError> {
+        if found == variant.sha256 {
+            return Ok(());
+        }
+        let (model, file) = (Arc::clone(self.manifest.id()), Arc::clone(&variant.file));
+        let changed = AdmissionError::Digest { model, file, expected: variant.sha256, found };
+        Err(ReloadError::Changed(changed))
+    }
+}
+
+/// The digest of a plain file of at most this length.
+fn digest(path: &Path, most: u64) -> io::Result<Digest> {
+    let file = open_at_once(path, OpenOptions::new().read(true))?;
+    if !file.metadata()?.is_file() {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    let mut reader = BufReader::with_capacity(PIECE, file.take(most.saturating_add(1)));
+    let (mut digester, mut length) = (Digester::default(), 0);
+    loop {
+        let bytes = reader.fill_buf()?;
+        let taken = bytes.len();
+        if taken == 0 {
+            return if length > most {
+                Err(io::ErrorKind::FileTooLarge.into())
+            } else {
+                Ok(digester.finish())
+            };
+        }
+        digester.push(bytes);
+        length += taken as u64;
+        reader.consume(taken);
     }
 }
 

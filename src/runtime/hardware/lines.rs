@@ -76,8 +76,8 @@ struct WatchdogSlot {
 
 /// The end of the lines: whoever drops it lets them as they are.
 pub(in crate::runtime) struct HardwareEnd {
-    pub(in crate::runtime::hardware) closing: watch::Sender<Option<bool>>,
-    pub(in crate::runtime::hardware) done: Option<oneshot::Receiver<()>>,
+    pub(in crate::runtime) closing: watch::Sender<Option<bool>>,
+    pub(in crate::runtime) done: Option<oneshot::Receiver<()>>,
 }
 
 impl HardwareEnd {

@@ -1,9 +1,10 @@
 //! What lies before the models' thread: batches that wait, reports that are being marked, the models. Says what is next.
 //!
 //! # Invariants
-//! An alarm waits for one piece of anything less urgent. At most [`PARKED_MAX`] batches wait for a model that is not in
-//! memory; whoever is beyond is answered at once.
+//! An alarm waits for one piece of anything less urgent. At most [`PARKED_MAX`] batches wait for a model on its way into
+//! memory. Work of a model whose turn it is not goes back to where it waited, after that has been told.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc::error::TryRecvError;
@@ -12,9 +13,8 @@ use tokio::time::Instant;
 
 use crate::clock::Uptime;
 use crate::flow::{Budget, FailureReason, Priority};
-use crate::infer::residency::RELOAD_MAX;
 use crate::infer::{Batch, ModelStatus};
-use crate::runtime::infer::judging::{Judged, Marking, StreamInput, refused};
+use crate::runtime::infer::judging::{Judged, Marking, StreamInput, refused, unbegun};
 use crate::runtime::infer::shelf::{Lent, Shelf, Standing};
 use crate::runtime::retry::IDLE_TURN;
 
@@ -28,6 +28,9 @@ pub(in crate::runtime) struct Bench {
     pub(in crate::runtime) budget: watch::Receiver<Budget>,
     pub(in crate::runtime) status: watch::Sender<Vec<ModelStatus>>,
     pub(in crate::runtime) shelf: Shelf,
+    /// Since when work has waited for models that are away, and from when on these may be asked.
+    pub(in crate::runtime) wanted: watch::Receiver<Vec<Option<Uptime>>>,
+    pub(in crate::runtime) turns: watch::Sender<Arc<[Option<Uptime>]>>,
     /// Batches that have come, at most as many as the brain gives out.
     pub(in crate::runtime) waiting: Vec<Batch>,
     /// Begun; at most one of each lane.
@@ -66,18 +69,32 @@ impl Bench {
                 Err(TryRecvError::Disconnected) => self.ended = true,
             }
         }
+        let budget = *self.budget.borrow();
+        let wanted = self.wanted.borrow().clone();
+        self.shelf.take_turns(&wanted, &budget, now);
+        self.tell_turns(&budget, now);
         if now.since(self.reported) >= IDLE_TURN {
-            let budget = *self.budget.borrow();
             self.shelf.relieve(&budget, now);
             self.report(now);
         }
+    }
+
+    /// Says whose turn it is. Where that changes with time, it is told at each look.
+    fn tell_turns(&self, budget: &Budget, now: Uptime) {
+        self.turns.send_if_modified(|told| {
+            let is_same = self.shelf.turns(budget.variant, now).eq(told.iter().copied());
+            if !is_same {
+                *told = self.shelf.turns(budget.variant, now).collect();
+            }
+            !is_same
+        });
     }
 
     /// Shows the models.
     pub(in crate::runtime) fn report(&mut self, now: Uptime) {
         self.reported = now;
         self.shelf.registry.look(now);
-        self.status.send_replace(self.shelf.registry.status().collect());
+        self.status.send_replace(self.shelf.status());
     }
 
     /// Waits until there may be something to do.
@@ -97,19 +114,16 @@ impl Bench {
     /// What is next, the most urgent first; of one lane what has begun, then the oldest.
     pub(in crate::runtime) fn next(&mut self, streams: &[StreamInput], now: Uptime, idle: Duration) -> Next {
         let budget = *self.budget.borrow();
-        let mut due = now.after(idle);
         self.marking.sort_by_key(Marking::priority);
         for index in 0..self.marking.len() {
-            if let Some(next) =
-                self.begin(self.marking.get(index).map(Marking::priority), &budget, now, &mut due)
-            {
+            if let Some(next) = self.begin(self.marking.get(index).map(Marking::priority), &budget, now) {
                 return next;
             }
             if let Some(next) = self.go_on(index, streams, &budget, now) {
                 return next;
             }
         }
-        if let Some(next) = self.begin(None, &budget, now, &mut due) {
+        if let Some(next) = self.begin(None, &budget, now) {
             return next;
         }
         if self.ended && self.marking.is_empty() {
@@ -119,18 +133,13 @@ impl Bench {
                 None => Next::End,
             };
         }
-        Next::Rest(due)
+        self.tell_turns(&budget, now);
+        Next::Rest(now.after(idle))
     }
 
     /// The next batch that waits and is more urgent than what was begun, if its model can be asked. One that has to wait
     /// for its model stays, or is answered.
-    fn begin(
-        &mut self,
-        than: Option<Priority>,
-        budget: &Budget,
-        now: Uptime,
-        due: &mut Uptime,
-    ) -> Option<Next> {
+    fn begin(&mut self, than: Option<Priority>, budget: &Budget, now: Uptime) -> Option<Next> {
         self.waiting.sort_by_key(|batch| batch.priority);
         let mut parked = 0;
         let mut index = 0;
@@ -138,21 +147,22 @@ impl Bench {
             if than.is_some_and(|than| batch.priority >= than) {
                 return None;
             }
-            let until = match self.shelf.prepare(batch.model, batch.variant, budget, now) {
+            let is_late = now > batch.deadline;
+            let standing = self.shelf.prepare(batch.model, batch.variant, budget, now);
+            match standing {
                 Standing::Ready => return Some(Next::Judge(self.waiting.remove(index))),
-                Standing::Coming => Some(now),
-                Standing::Later(until) => Some(until),
-                Standing::Not => None,
-            };
-            let worth_it = until.filter(|until| *until <= batch.deadline && until.since(now) <= RELOAD_MAX);
-            if let Some(until) = worth_it.filter(|_| parked < PARKED_MAX && now <= batch.deadline) {
-                *due = if until > now { until.min(*due) } else { *due };
-                parked += 1;
-                index += 1;
-            } else {
-                let reason =
-                    if now > batch.deadline { FailureReason::Deadline } else { FailureReason::NoRoom };
-                return Some(Next::Tell(refused(self.waiting.remove(index), reason, now)));
+                Standing::Coming if !is_late && parked < PARKED_MAX => {
+                    parked += 1;
+                    index += 1;
+                }
+                Standing::Coming | Standing::Later(_) if !is_late && !self.ended => {
+                    self.tell_turns(budget, now);
+                    return Some(Next::Tell(unbegun(self.waiting.remove(index))));
+                }
+                Standing::Coming | Standing::Later(_) | Standing::Not => {
+                    let reason = if is_late { FailureReason::Deadline } else { FailureReason::NoRoom };
+                    return Some(Next::Tell(refused(self.waiting.remove(index), reason, now)));
+                }
             }
         }
         None
@@ -187,6 +197,7 @@ mod tests {
     use crate::infer::{BATCH_MAX, Digest, Manifest, Model, Needs, Registry, Residency, Work, WorkInput};
     use crate::runtime::infer::desk::Desk;
     use crate::runtime::infer::judging::Tools;
+    use crate::runtime::infer::shelf::one_at_a_time;
     use crate::runtime::reading::Reading;
 
     const FAR: Duration = Duration::from_hours(1);
@@ -212,6 +223,8 @@ mod tests {
             work,
             budget: watch::channel(Budget::NOMINAL).1,
             status: watch::channel(Vec::new()).0,
+            wanted: watch::channel(Vec::new()).1,
+            turns: watch::channel(Arc::default()).0,
             shelf: Shelf::new(registry, vec![reading], vec![None], residency),
             waiting: Vec::new(),
             marking: Vec::new(),
@@ -288,6 +301,28 @@ mod tests {
         );
         assert_eq!(order[0], (0, 1), "the alarm is answered when one piece of the other is done");
         assert!(order[1].0 == 2 && pieces > 100, "{order:?}");
+    }
+
+    #[test]
+    fn work_of_a_model_whose_turn_it_is_not_goes_back_after_that_was_told() {
+        let ((mut bench, send), streams, now) = (bench(), streams(), Uptime::ZERO);
+        let (shelf, _folders) = one_at_a_time();
+        bench.shelf = shelf;
+        let (turns, seen) = watch::channel(Arc::default());
+        bench.turns = turns;
+        bench.shelf.fill(&[ModelId(0)], now);
+        let mut batch = batch(Priority::Normal, "pump".to_owned());
+        batch.model = ModelId(1);
+        assert!(send.try_send(batch).is_ok());
+        bench.look(Vec::new(), now);
+        let Next::Tell(judged) = bench.next(&streams, now, FAR) else { panic!("it is not its turn") };
+        assert_eq!((judged.answers.len(), judged.batch.work.len()), (0, 1));
+        let minute = Uptime::ZERO.after(Duration::from_mins(1));
+        assert_eq!(seen.borrow().as_ref(), [None, Some(minute)]);
+        assert!(send.try_send(judged.batch).is_ok());
+        bench.look(Vec::new(), minute);
+        assert!(matches!(bench.next(&streams, minute, FAR), Next::Rest(_)), "it is on its way");
+        assert_eq!(bench.waiting.len(), 1);
     }
 
     #[test]

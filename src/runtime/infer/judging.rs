@@ -18,9 +18,9 @@ use crate::runtime::reading::TextInput;
 
 /// What a batch came to.
 pub(in crate::runtime) struct Judged {
-    /// The batch without its work: its buffer is used again.
+    /// The batch without its work: its buffer is used again. With it where nothing was answered.
     pub(in crate::runtime) batch: Batch,
-    /// One per piece of work, in their order.
+    /// One per piece of work, in their order. None where it is not the turn of the model: the work is to wait.
     pub(in crate::runtime) answers: Vec<Answered>,
 }
 
@@ -274,6 +274,11 @@ pub(in crate::runtime) fn refused(batch: Batch, reason: FailureReason, now: Upti
     let outcomes = batch.work.iter().map(|_| Err(reason)).collect();
     let (spent, open, pieces) = (Duration::ZERO, VecDeque::new(), Pieces::default());
     Marking { batch, outcomes, began: now, spent, open, begun: None, pieces }.finish(now)
+}
+
+/// Gives back a batch that was not begun, because it is not its model's turn.
+pub(in crate::runtime) fn unbegun(batch: Batch) -> Judged {
+    Judged { batch, answers: Vec::new() }
 }
 
 /// The answer to a batch whose work may never come back: what is known of it without its texts and windows.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::config::{Config, ModelEntry};
+use crate::config::{Config, ModelEntry, StreamSettings};
 use crate::flow::{ModelId, Priority, VariantRule};
 use crate::infer::{Fit, Form, Manifest, Needs, Registry, residency};
 use crate::io::admission::{Admission, ModelSource, chain};
@@ -69,14 +69,16 @@ impl Models {
         models
     }
 
-    /// What each asks for, by [`ModelId`]. The models of alarm streams stay in memory.
+    /// What each asks for, by [`ModelId`]: in the most urgent lane of the streams that need it.
     pub fn needs(&self, config: &Config) -> Vec<Needs> {
-        let alarms = || config.streams.iter().filter(|stream| stream.priority == Priority::Alarm);
-        let is_pinned =
-            |id: u16| alarms().any(|stream| stream.model == Some(id) || stream.extractor == Some(id));
+        let lane = |id: u16| {
+            let needs_it = |stream: &&StreamSettings| [stream.model, stream.extractor].contains(&Some(id));
+            let lanes = config.streams.iter().filter(needs_it).map(|stream| stream.priority);
+            lanes.min().unwrap_or(Priority::Bulk)
+        };
         let needs = |(id, source): (u16, &Option<Arc<ModelSource>>)| Needs {
             forms: source.iter().flat_map(|source| source.forms()).map(|form| form.cost).collect(),
-            pinned: is_pinned(id),
+            lane: lane(id),
         };
         (0_u16..).zip(&self.sources).map(needs).collect()
     }
@@ -144,7 +146,7 @@ pub(in crate::runtime) fn model_parts(config: &Config, models: &Models, fixed: u
         let form = residency::choose(&needs.forms, rule);
         let Some(cost) = form.and_then(|form| needs.forms.get(form)) else { continue };
         // Where not even turns help, those that stay and the one that is too large are told.
-        let is_told = turns.is_empty() || needs.pinned;
+        let is_told = turns.is_empty() || needs.is_pinned();
         if is_told {
             sum += cost.kept;
             parts.push(part(format!("model {}", models.name(id)), cost.kept));

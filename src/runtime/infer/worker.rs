@@ -161,6 +161,8 @@ mod tests {
             work,
             budget: watch::channel(Budget::NOMINAL).1,
             status: watch::channel(Vec::new()).0,
+            wanted: watch::channel(Vec::new()).1,
+            turns: watch::channel(Arc::default()).0,
             shelf: Shelf::new(registry, vec![None], vec![None], residency),
             waiting: Vec::new(),
             marking: Vec::new(),

@@ -25,16 +25,18 @@ impl Operation for Health {
     }
 
     fn run<'a>(&'a self, request: &'a Request) -> Doing<'a> {
-        Box::pin(async move { self.answer(request).unwrap_or_else(Outcome::Failed) })
+        Box::pin(async move { self.answer(request).await.unwrap_or_else(Outcome::Failed) })
     }
 }
 
 impl Health {
-    fn answer(&self, request: &Request) -> Result<Outcome, String> {
+    async fn answer(&self, request: &Request) -> Result<Outcome, String> {
         request.only(&[])?;
-        let health = self.0.borrow().clone();
-        let health: Value = serde_json::from_str(&health)
-            .map_err(|_| "nothing is known yet: ask again in a second".to_owned())?;
+        // A command that lay on the broker before the start comes before the first health.
+        let mut told = self.0.clone();
+        let health = told.wait_for(|health| !health.is_empty()).await.map(|health| Arc::clone(&health));
+        let health = health.map_err(|_| "the gateway is ending: ask again when it is back".to_owned())?;
+        let health: Value = serde_json::from_str(&health).map_err(|_| "no health".to_owned())?;
         Ok(Outcome::Successful(Map::from_iter([("health".to_owned(), health)])))
     }
 }

@@ -6,20 +6,19 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_json::Map;
 
-use crate::io::files::{FileError, read_bytes, replace_file};
+use crate::io::files::read_bytes;
 use crate::runtime::operations::ledger::{Entry, Ledger};
 use crate::runtime::operations::operation::Outcome;
-
-/// Name of the file in `state_dir`: one line of JSON for each command, the oldest first.
-const FILE: &str = "commands";
+use crate::runtime::state_files::{NotKept, StateFile, StateFiles};
 
 /// Longest file that is read: far more than the ledger holds.
 const FILE_BYTES_MAX: u64 = 64 << 10;
 
-/// The file.
+/// The file: one line of JSON for each command, the oldest first.
 #[derive(Debug)]
 pub(in crate::runtime) struct Journal {
     path: PathBuf,
+    files: StateFiles,
 }
 
 /// One line.
@@ -34,8 +33,8 @@ struct Line {
 
 impl Journal {
     /// In this state directory.
-    pub(in crate::runtime) fn in_folder(state_dir: &Path) -> Self {
-        Self { path: state_dir.join(FILE) }
+    pub(in crate::runtime) fn in_folder(state_dir: &Path, files: StateFiles) -> Self {
+        Self { path: state_dir.join(StateFile::Commands.name()), files }
     }
 
     /// What an earlier run has written; a file that is absent or damaged knows nothing.
@@ -53,38 +52,51 @@ impl Journal {
         }))
     }
 
-    /// Writes down what the ledger knows of commands that change something.
-    pub(in crate::runtime::operations) fn write(
+    /// Writes down what the ledger knows of commands that change something, and returns when it is durable.
+    pub(in crate::runtime::operations) async fn keep(
         &self,
         ledger: &Ledger,
         changes: impl Fn(&str) -> bool,
-    ) -> Result<(), FileError> {
-        let mut text = Vec::new();
-        for entry in ledger.entries().filter(|entry| changes(&entry.op)) {
-            let (status, reason) = match &entry.ended {
-                None => ("executing", None),
-                Some(Outcome::Successful(_)) => ("successful", None),
-                Some(Outcome::Failed(reason)) => ("failed", Some(reason.clone())),
-            };
-            let line =
-                Line { op: entry.op.clone(), id: entry.id.clone(), status: Cow::Borrowed(status), reason };
-            // Plain texts always become JSON.
-            text.extend(serde_json::to_vec(&line).unwrap_or_default());
-            text.push(b'\n');
-        }
-        replace_file(&self.path, &text)
+    ) -> Result<(), NotKept> {
+        let text = text(ledger, changes);
+        self.files.keep(StateFile::Commands, text).await
     }
+
+    /// The same without waiting for the disk.
+    pub(in crate::runtime::operations) fn put(&self, ledger: &Ledger, changes: impl Fn(&str) -> bool) {
+        self.files.put(StateFile::Commands, text(ledger, changes));
+    }
+}
+
+fn text(ledger: &Ledger, changes: impl Fn(&str) -> bool) -> Vec<u8> {
+    let mut text = Vec::new();
+    for entry in ledger.entries().filter(|entry| changes(&entry.op)) {
+        let (status, reason) = match &entry.ended {
+            None => ("executing", None),
+            Some(Outcome::Successful(_)) => ("successful", None),
+            Some(Outcome::Failed(reason)) => ("failed", Some(reason.clone())),
+        };
+        let line = Line { op: entry.op.clone(), id: entry.id.clone(), status: Cow::Borrowed(status), reason };
+        // Plain texts always become JSON.
+        text.extend(serde_json::to_vec(&line).unwrap_or_default());
+        text.push(b'\n');
+    }
+    text
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::runtime::operations::ledger::INTERRUPTED;
+    use crate::telemetry::Metrics;
 
-    #[test]
-    fn what_was_begun_is_known_to_the_next_run_and_a_damaged_file_is_no_obstacle() {
+    #[tokio::test]
+    async fn what_was_begun_is_known_to_the_next_run_and_a_damaged_file_is_no_obstacle() {
         let folder = tempfile::tempdir().unwrap();
-        let journal = Journal::in_folder(folder.path());
+        let files = StateFiles::start(folder.path(), &Arc::new(Metrics::new())).unwrap();
+        let journal = Journal::in_folder(folder.path(), files);
         assert_eq!(journal.read().entries().count(), 0);
         let mut ledger = Ledger::default();
         for id in ["good", "bad", "begun"] {
@@ -94,14 +106,14 @@ mod tests {
         let (good, bad) = (Outcome::Successful(Map::new()), Outcome::Failed("no such stream".to_owned()));
         ledger.end("pause", "good", &good);
         ledger.end("pause", "bad", &bad);
-        journal.write(&ledger, |op| op == "pause").unwrap();
+        journal.keep(&ledger, |op| op == "pause").await.unwrap();
         let read = |journal: &Journal| -> Vec<_> {
             journal.read().entries().map(|entry| (entry.id.clone(), entry.ended.clone().unwrap())).collect()
         };
         let interrupted = Outcome::Failed(INTERRUPTED.to_owned());
         let expected = vec![("good".into(), good), ("bad".into(), bad), ("begun".into(), interrupted)];
         assert_eq!(read(&journal), expected);
-        let path = folder.path().join(FILE);
+        let path = folder.path().join("commands");
         let mut bytes = std::fs::read(&path).unwrap();
         bytes[3] = 0xff;
         std::fs::write(&path, &bytes).unwrap();

@@ -26,4 +26,4 @@ mod shell;
 pub(in crate::runtime) use command::Command;
 pub(in crate::runtime) use intake::{Intake, Sorted};
 pub(in crate::runtime) use pauses::{PauseBook, Pauses};
-pub(in crate::runtime) use setup::{Surroundings, prepare};
+pub(in crate::runtime) use setup::{Prepared, Surroundings, prepare};

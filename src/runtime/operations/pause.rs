@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use crate::io::files::FileError;
 use crate::runtime::operations::PauseBook;
 use crate::runtime::operations::command::Request;
 use crate::runtime::operations::operation::{Doing, Effect, Operation, Outcome};
+use crate::runtime::state_files::NotKept;
 use crate::units::format_duration;
 
 /// Longest pause with an end: whoever means longer means until it is resumed.
@@ -40,12 +40,12 @@ impl Operation for Pause {
     }
 
     fn run<'a>(&'a self, request: &'a Request) -> Doing<'a> {
-        Box::pin(async move { self.pause(request).unwrap_or_else(Outcome::Failed) })
+        Box::pin(async move { self.pause(request).await.unwrap_or_else(Outcome::Failed) })
     }
 }
 
 impl Pause {
-    fn pause(&self, request: &Request) -> Result<Outcome, String> {
+    async fn pause(&self, request: &Request) -> Result<Outcome, String> {
         request.only(&["streams", "for"])?;
         let length = request.duration("for")?;
         if length.is_some_and(|length| !(LENGTH_MIN..=LENGTH_MAX).contains(&length)) {
@@ -54,7 +54,7 @@ impl Pause {
         }
         let named = request.texts("streams")?;
         let streams = self.0.meant(named.as_deref())?;
-        self.0.pause(&streams, length).map_err(|error| not_kept(&error))?;
+        self.0.pause(&streams, length).await.map_err(|error| not_kept(&error))?;
         Ok(now_paused(&self.0))
     }
 }
@@ -66,9 +66,8 @@ pub(in crate::runtime::operations) fn now_paused(book: &PauseBook) -> Outcome {
 }
 
 /// Why nothing was changed.
-pub(in crate::runtime::operations) fn not_kept(error: &FileError) -> String {
-    let cause = std::error::Error::source(error).map_or_else(String::new, |cause| format!(": {cause}"));
+pub(in crate::runtime::operations) fn not_kept(error: &NotKept) -> String {
     format!(
-        "nothing was changed, a restart would forget it: the state directory takes nothing{cause}; see status/outbox"
+        "nothing was changed, a restart would forget it: the state directory takes nothing: {error}; see status/outbox"
     )
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,10 +12,8 @@ use tracing::warn;
 
 use crate::clock::{Clock, ClockQuality, SystemClock, Uptime, UtcTime};
 use crate::flow::{Priority, StreamId};
-use crate::io::files::{FileError, read_bytes, replace_file};
-
-/// Name of the file in `state_dir`: one line of JSON for each paused stream.
-const FILE: &str = "pauses";
+use crate::io::files::{FileError, read_bytes};
+use crate::runtime::state_files::{NotKept, StateFile, StateFiles};
 
 /// Longest file that is read: thousands of streams.
 const FILE_BYTES_MAX: u64 = 1 << 20;
@@ -24,7 +22,7 @@ const FILE_BYTES_MAX: u64 = 1 << 20;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(in crate::runtime) struct Pauses(BTreeMap<Arc<str>, Option<Uptime>>);
 
-/// One paused stream on the disk.
+/// One paused stream on the disk, a line of JSON.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
 struct Kept {
     stream: Box<str>,
@@ -81,7 +79,7 @@ impl Pauses {
 /// The pauses of a running gateway: changed by commands and by time, kept on the disk, told to the brain.
 #[derive(Debug)]
 pub(in crate::runtime) struct PauseBook {
-    path: PathBuf,
+    files: StateFiles,
     /// Name and priority of each stream, by `StreamId`.
     streams: Vec<(Arc<str>, Priority)>,
     pauses: watch::Sender<Pauses>,
@@ -113,15 +111,15 @@ impl PauseBook {
     /// With what an earlier run has kept of these streams.
     pub(in crate::runtime) fn open(
         state_dir: &Path,
+        files: StateFiles,
         streams: Vec<(Arc<str>, Priority)>,
         clock: SystemClock,
     ) -> Self {
-        let path = state_dir.join(FILE);
-        let lines = kept(&path).into_iter();
+        let lines = kept(&state_dir.join(StateFile::Pauses.name())).into_iter();
         let known = lines.filter(|line| streams.iter().any(|(name, _)| **name == *line.stream));
         let pauses = Pauses::restore(known, clock.uptime(), clock.utc());
         let book = Self {
-            path,
+            files,
             streams,
             pauses: watch::channel(pauses).0,
             ids: watch::channel(Arc::from([])).0,
@@ -167,18 +165,18 @@ impl PauseBook {
     }
 
     /// Pauses streams, for a while or until they are resumed; on the disk first.
-    pub(in crate::runtime::operations) fn pause(
+    pub(in crate::runtime::operations) async fn pause(
         &self,
         streams: &[Arc<str>],
         length: Option<Duration>,
-    ) -> Result<(), FileError> {
+    ) -> Result<(), NotKept> {
         let until = length.map(|length| self.clock.uptime().after(length));
-        self.change(|pauses| pauses.0.extend(streams.iter().map(|stream| (Arc::clone(stream), until))))
+        self.change(|pauses| pauses.0.extend(streams.iter().map(|stream| (Arc::clone(stream), until)))).await
     }
 
     /// Lets streams go on; on the disk first.
-    pub(in crate::runtime::operations) fn resume(&self, streams: &[Arc<str>]) -> Result<(), FileError> {
-        self.change(|pauses| pauses.0.retain(|stream, _| !streams.contains(stream)))
+    pub(in crate::runtime::operations) async fn resume(&self, streams: &[Arc<str>]) -> Result<(), NotKept> {
+        self.change(|pauses| pauses.0.retain(|stream, _| !streams.contains(stream))).await
     }
 
     /// When the next pause ends by itself.
@@ -186,9 +184,9 @@ impl PauseBook {
         self.pauses.borrow().next_end()
     }
 
-    /// Ends the pauses that are over and returns them. A file that cannot be written now says the same at the next start:
+    /// Ends the pauses that are over and returns them. A file that is not written in time says the same at the next start:
     /// they are over there too.
-    pub(in crate::runtime::operations) fn expire(&self) -> (Vec<Arc<str>>, Result<(), FileError>) {
+    pub(in crate::runtime::operations) fn expire(&self) -> Vec<Arc<str>> {
         let now = self.clock.uptime();
         let is_over = |until: &Option<Uptime>| until.is_some_and(|until| until <= now);
         let mut over = Vec::new();
@@ -201,31 +199,36 @@ impl PauseBook {
             });
             !over.is_empty()
         });
-        if over.is_empty() {
-            return (over, Ok(()));
+        if !over.is_empty() {
+            self.tell_brain();
+            let pauses = self.pauses.borrow().clone();
+            self.files.put(StateFile::Pauses, self.text(&pauses));
         }
-        self.tell_brain();
-        let written = self.write(&self.pauses.borrow().clone());
-        (over, written)
+        over
     }
 
-    fn change(&self, change: impl FnOnce(&mut Pauses)) -> Result<(), FileError> {
-        let mut pauses = self.pauses.borrow().clone();
+    async fn change(&self, change: impl FnOnce(&mut Pauses)) -> Result<(), NotKept> {
+        let before = self.pauses.borrow().clone();
+        let mut pauses = before.clone();
         change(&mut pauses);
-        self.write(&pauses)?;
+        if let Err(error) = self.files.keep(StateFile::Pauses, self.text(&pauses)).await {
+            // A disk that hangs may take it yet: the last state wins.
+            self.files.put(StateFile::Pauses, self.text(&before));
+            return Err(error);
+        }
         self.pauses.send_replace(pauses);
         self.tell_brain();
         Ok(())
     }
 
-    fn write(&self, pauses: &Pauses) -> Result<(), FileError> {
+    fn text(&self, pauses: &Pauses) -> Vec<u8> {
         let mut text = Vec::new();
         for line in pauses.lines(self.clock.uptime(), self.clock.utc()) {
             // Plain texts and numbers always become JSON.
             text.extend(serde_json::to_vec(&line).unwrap_or_default());
             text.push(b'\n');
         }
-        replace_file(&self.path, &text)
+        text
     }
 
     fn tell_brain(&self) {
@@ -239,6 +242,7 @@ impl PauseBook {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::telemetry::Metrics;
 
     const HOUR: u64 = 3_600;
 
@@ -277,37 +281,38 @@ mod tests {
     fn book(folder: &Path) -> PauseBook {
         let streams = [("a", Priority::Normal), ("alarm", Priority::Alarm), ("b", Priority::Bulk)];
         let streams = streams.map(|(name, priority)| (name.into(), priority)).into();
-        PauseBook::open(folder, streams, SystemClock::start())
+        let files = StateFiles::start(folder, &Arc::new(Metrics::new())).unwrap();
+        PauseBook::open(folder, files, streams, SystemClock::start())
     }
 
     fn ids(book: &PauseBook) -> Vec<u16> {
         book.ids().borrow().iter().map(|id| id.0).collect()
     }
 
-    #[test]
-    fn alarms_are_paused_only_when_they_are_named_and_the_next_run_knows_it_all() {
+    #[tokio::test]
+    async fn alarms_are_paused_only_when_they_are_named_and_the_next_run_knows_it_all() {
         let folder = tempfile::tempdir().unwrap();
         let first = book(folder.path());
         let all = first.meant(None).unwrap();
-        first.pause(&all, None).unwrap();
+        first.pause(&all, None).await.unwrap();
         assert_eq!(ids(&first), [0, 2]);
         let alarm = first.meant(Some(&["alarm"])).unwrap();
-        first.pause(&alarm, Some(Duration::from_secs(HOUR))).unwrap();
+        first.pause(&alarm, Some(Duration::from_secs(HOUR))).await.unwrap();
         let mut second = book(folder.path());
         assert_eq!(ids(&second), [0, 1, 2]);
         assert!(first.meant(Some(&["a", "c"])).unwrap_err().ends_with("allowed: a, alarm, b"));
-        second.resume(&all).unwrap();
+        second.resume(&all).await.unwrap();
         second.streams.remove(0);
         assert_eq!(second.paused(), ["alarm".into()]);
-        std::fs::write(folder.path().join(FILE), "{\"stream\":\"b\"}\ngarbage\n{\"stream\":\"gone\"}\n")
+        std::fs::write(folder.path().join("pauses"), "{\"stream\":\"b\"}\ngarbage\n{\"stream\":\"gone\"}\n")
             .unwrap();
         assert_eq!(ids(&book(folder.path())), [2]);
     }
 
-    #[test]
-    fn a_pause_that_cannot_be_kept_is_not_begun() {
+    #[tokio::test]
+    async fn a_pause_that_cannot_be_kept_is_not_begun() {
         let book = book(Path::new("/nonexistent/folder"));
         let all = book.meant(None).unwrap();
-        assert!(book.pause(&all, None).is_err() && ids(&book).is_empty());
+        assert!(book.pause(&all, None).await.is_err() && ids(&book).is_empty());
     }
 }

@@ -29,18 +29,18 @@ impl Operation for Resume {
     }
 
     fn run<'a>(&'a self, request: &'a Request) -> Doing<'a> {
-        Box::pin(async move { self.resume(request).unwrap_or_else(Outcome::Failed) })
+        Box::pin(async move { self.resume(request).await.unwrap_or_else(Outcome::Failed) })
     }
 }
 
 impl Resume {
-    fn resume(&self, request: &Request) -> Result<Outcome, String> {
+    async fn resume(&self, request: &Request) -> Result<Outcome, String> {
         request.only(&["streams"])?;
         let streams = match request.texts("streams")? {
             Some(named) => self.0.meant(Some(&named))?,
             None => self.0.paused(),
         };
-        self.0.resume(&streams).map_err(|error| not_kept(&error))?;
+        self.0.resume(&streams).await.map_err(|error| not_kept(&error))?;
         Ok(now_paused(&self.0))
     }
 }

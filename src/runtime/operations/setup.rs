@@ -16,6 +16,7 @@ use crate::runtime::operations::pause::Pause;
 use crate::runtime::operations::pauses::PauseBook;
 use crate::runtime::operations::resume::Resume;
 use crate::runtime::operations::shell::{COMMANDS_MAX, OperationsShell};
+use crate::runtime::state_files::StateFiles;
 
 /// The shell and what leads to it.
 pub(in crate::runtime) struct Prepared {
@@ -26,6 +27,7 @@ pub(in crate::runtime) struct Prepared {
 
 /// What the operations work on and hear.
 pub(in crate::runtime) struct Surroundings {
+    pub(in crate::runtime) files: StateFiles,
     pub(in crate::runtime) pauses: Arc<PauseBook>,
     pub(in crate::runtime) health: watch::Receiver<Arc<str>>,
     pub(in crate::runtime) publisher: watch::Receiver<Option<Publisher>>,
@@ -46,12 +48,14 @@ pub(in crate::runtime) fn prepare(state_dir: &Path, around: Surroundings, common
     let operations = operations(&around);
     let names: Vec<_> = operations.iter().map(|operation| operation.name()).collect();
     let (commands, commands_seen) = mpsc::channel(COMMANDS_MAX);
+    let journal = Journal::in_folder(state_dir, around.files);
     let shell = OperationsShell {
         commands: commands_seen,
         publisher: around.publisher,
         stopping: around.stopping,
         operations,
-        journal: Journal::in_folder(state_dir),
+        ledger: journal.read(),
+        journal,
         pauses: around.pauses,
         topics: common.topics.clone(),
         instance: common.instance.clone(),

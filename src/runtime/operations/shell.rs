@@ -47,6 +47,8 @@ pub(in crate::runtime) struct OperationsShell {
     pub(in crate::runtime) stopping: watch::Receiver<bool>,
     pub(in crate::runtime) operations: Vec<Box<dyn Operation>>,
     pub(in crate::runtime) journal: Journal,
+    /// What earlier runs have begun.
+    pub(in crate::runtime::operations) ledger: Ledger,
     pub(in crate::runtime) pauses: Arc<PauseBook>,
     pub(in crate::runtime) topics: Topics,
     pub(in crate::runtime) instance: String,
@@ -67,7 +69,7 @@ impl OperationsShell {
     /// Runs until the gateway stops.
     pub(in crate::runtime) async fn run(mut self) {
         let mut turn = Turn {
-            ledger: self.journal.read(),
+            ledger: std::mem::take(&mut self.ledger),
             answers: VecDeque::new(),
             left: BURST,
             counted: Uptime::ZERO,
@@ -133,7 +135,9 @@ impl OperationsShell {
         let Some(operation) = self.operations.iter().find(|operation| operation.name() == op) else { return };
         let topic = self.topics.command(op, id);
         turn.ledger.begin(op, id);
-        let outcome = match self.write(operation.effect(), &turn.ledger) {
+        let begun = self.write(operation.effect(), &turn.ledger).await;
+        let is_begun = begun.is_ok();
+        let outcome = match begun {
             Ok(()) => {
                 self.say(turn, topic.clone(), &executing());
                 self.flush(turn);
@@ -149,31 +153,35 @@ impl OperationsShell {
             Outcome::Failed(reason) => warn!(op, id, reason, "a command failed"),
         }
         turn.ledger.end(op, id, &outcome);
-        // Without it the next start says that this was interrupted.
-        best_effort(self.write(operation.effect(), &turn.ledger));
+        if is_begun {
+            // Without it the next start says that this was interrupted.
+            best_effort(self.write(operation.effect(), &turn.ledger).await);
+        } else {
+            // The disk has been waited for once; what it may take later must not say that this runs.
+            self.journal.put(&turn.ledger, |op| self.changes(op));
+        }
         self.say(turn, topic, &ended(&outcome));
     }
 
-    fn write(&self, effect: Effect, ledger: &Ledger) -> Result<(), String> {
-        let changes = |op: &str| {
-            self.operations.iter().any(|known| known.name() == op && known.effect() == Effect::Changes)
-        };
+    /// Returns when what is begun and what has ended would survive a power cut.
+    async fn write(&self, effect: Effect, ledger: &Ledger) -> Result<(), String> {
         match effect {
             Effect::Reads => Ok(()),
-            Effect::Changes => self.journal.write(ledger, changes).map_err(|error| {
-                let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
-                format!("cannot be written down, so it is not begun: {cause}; see status/outbox")
+            Effect::Changes => self.journal.keep(ledger, |op| self.changes(op)).await.map_err(|error| {
+                format!("cannot be written down, so it is not begun: {error}; see status/outbox")
             }),
         }
     }
 
+    /// Whether an operation changes something.
+    fn changes(&self, op: &str) -> bool {
+        self.operations.iter().any(|known| known.name() == op && known.effect() == Effect::Changes)
+    }
+
     fn end_pauses(&self) {
-        let (over, written) = self.pauses.expire();
+        let over = self.pauses.expire();
         if !over.is_empty() {
             info!(streams = over.join(", "), "a pause is over");
-        }
-        if let Err(error) = written {
-            warn!(%error, "could not write down that a pause is over: a restart without a clock may begin it again");
         }
     }
 

@@ -70,7 +70,8 @@ fn safe_mode(sources: &Sources) -> Option<String> {
         let minutes = CRASHES_WITHIN.as_secs() / 60;
         format!(
             "safe mode: {CRASHES_MAX} runs crashed within {minutes} min, no model is loaded: \
-             read the log of the crashes, mend or remove what causes them, delete starts in state_dir, then restart it"
+             read the log of the crashes, mend or remove what causes them, delete starts in state_dir, then restart it, \
+             it stays so until then"
         )
     })
 }

@@ -28,7 +28,7 @@ use crate::runtime::status::metrics::metrics_json;
 use crate::runtime::status::models::models_json;
 use crate::runtime::status::outbox::outbox_json;
 use crate::runtime::status::stamp::stamped;
-use crate::runtime::status::topics::{AVAILABLE, HEALTH};
+use crate::runtime::status::topics::{HEALTH, Subject};
 use crate::telemetry::{Metric, Metrics, Progress};
 use crate::units::Bytes;
 
@@ -38,8 +38,15 @@ pub(in crate::runtime) const REPORT_EVERY: Duration = Duration::from_secs(10);
 /// Days left that are told where no certificate is used: a century, longer than any.
 const DAYS_LEFT_WITHOUT: u64 = 36_500;
 
-/// What was told last on this connection, by name.
-pub(in crate::runtime::status) type Told = BTreeMap<&'static str, String>;
+/// What was told last on this connection.
+pub(in crate::runtime::status) type Told = BTreeMap<Subject, String>;
+
+/// What is told in this round: everything in a full one and on a new connection. Figures move all the time and wait for
+/// the next full one; words that matter are in health, which is told at once.
+pub(in crate::runtime::status) fn due(told: &Told, full: bool) -> Vec<Subject> {
+    let is_due = |subject: &Subject| full || *subject == Subject::Health || !told.contains_key(subject);
+    Subject::ALL.into_iter().filter(is_due).collect()
+}
 
 /// Where the figures come from.
 pub(in crate::runtime) struct Sources {
@@ -103,31 +110,35 @@ impl StatusReport {
                 // One that finds no room is not missed: the next says more.
                 self.say("metrics", metrics.into_bytes(), false);
             }
-            for (name, text) in self.told_now(health) {
-                self.say_changed(&mut told, name, &text, full);
+            for subject in due(&told, full) {
+                self.say_changed(&mut told, subject, self.text(subject, &health));
             }
         }
     }
 
-    /// Every retained status with what it says now.
-    pub(in crate::runtime::status) fn told_now(&self, health: String) -> [(&'static str, String); 6] {
-        let days = self.certificates.days_left();
-        let core = self.sources.governor.borrow().core;
+    /// What a retained status says now, not yet stamped; `health` is what that one says.
+    pub(in crate::runtime::status) fn text(&self, subject: Subject, health: &str) -> String {
+        let sources = &self.sources;
         let now = self.clock.uptime();
-        let outbox = self.sources.outbox.borrow().clone();
-        let outbox = outbox_json(&outbox, *self.sources.flushed.borrow());
-        let link = link_json(*self.sources.link.borrow(), now, days);
-        let models = self.sources.models.borrow().clone();
-        let models = models_json(&models, core);
-        let budget = budget_json(&self.sources, self.memory_max, now);
-        [
-            (AVAILABLE, "online".to_owned()),
-            (HEALTH, health),
-            ("status/outbox", outbox.to_string()),
-            ("status/link", link.to_string()),
-            ("status/models", models.to_string()),
-            ("status/budget", budget.to_string()),
-        ]
+        match subject {
+            Subject::Available => "online".to_owned(),
+            Subject::Health => health.to_owned(),
+            Subject::Outbox => {
+                let flushed = *sources.flushed.borrow();
+                let outbox = sources.outbox.borrow().clone();
+                outbox_json(&outbox, flushed).to_string()
+            }
+            Subject::Link => {
+                let link = *sources.link.borrow();
+                link_json(link, now, self.certificates.days_left()).to_string()
+            }
+            Subject::Models => {
+                let core = sources.governor.borrow().core;
+                let models = sources.models.borrow().clone();
+                models_json(&models, core).to_string()
+            }
+            Subject::Budget => budget_json(sources, self.memory_max, now).to_string(),
+        }
     }
 
     /// What `R/status/health` says now, not yet stamped.
@@ -143,24 +154,14 @@ impl StatusReport {
 
     /// Publishes a retained status when it differs from what was told, compared without its time stamp. What finds no
     /// room on the connection is told in the next round.
-    pub(in crate::runtime::status) fn say_changed(
-        &self,
-        told: &mut Told,
-        name: &'static str,
-        text: &str,
-        full: bool,
-    ) {
-        // Figures move all the time; words that matter are in health, which is told at once.
-        let is_due = match told.get(name) {
-            None => true,
-            Some(before) => before != text && (full || name == HEALTH),
-        };
-        if !is_due {
+    pub(in crate::runtime::status) fn say_changed(&self, told: &mut Told, subject: Subject, text: String) {
+        if told.get(&subject).is_some_and(|before| *before == text) {
             return;
         }
-        let payload = if name == AVAILABLE { text.to_owned() } else { self.stamped(name, text) };
+        let name = subject.name();
+        let payload = if subject == Subject::Available { text.clone() } else { self.stamped(name, &text) };
         if self.say(name, payload.into_bytes(), true) {
-            told.insert(name, text.to_owned());
+            told.insert(subject, text);
         }
     }
 

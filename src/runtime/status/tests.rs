@@ -18,11 +18,12 @@ use crate::runtime::hardware::{HardwareCommands, HardwareHealth};
 use crate::runtime::known_time::KnownTime;
 use crate::runtime::operations::Pauses;
 use crate::runtime::outbox::OutboxReport;
+use crate::runtime::state_files::StateFiles;
 use crate::runtime::status::budget::budget_json;
 use crate::runtime::status::metrics::metrics_json;
 use crate::runtime::status::outbox::outbox_json;
-use crate::runtime::status::report::Told;
-use crate::runtime::status::topics::{AVAILABLE, HEALTH};
+use crate::runtime::status::report::{Told, due};
+use crate::runtime::status::topics::Subject;
 use crate::runtime::status::{REPORT_EVERY, Sources, StatusReport, Topics, last_health};
 use crate::tally::{DropReason, Stage, Tally};
 use crate::telemetry::{Metric, Metrics, Progress, Task};
@@ -48,6 +49,7 @@ fn model(state: ModelState) -> ModelStatus {
 fn report(models: Vec<ModelStatus>, budget: Budget, outbox: OutboxReport) -> StatusReport {
     let clock = SystemClock::start();
     let governor = Governor::new(GovernorConfig::default());
+    let folder = Path::new("/nonexistent");
     let sources = Sources {
         outbox: watch::channel(outbox).1,
         link: watch::channel(None).1,
@@ -72,7 +74,10 @@ fn report(models: Vec<ModelStatus>, budget: Budget, outbox: OutboxReport) -> Sta
         memory_max: Bytes(96 << 20),
         every: REPORT_EVERY,
         certificates: Certificates::new(Vec::new(), TlsMemory::default()),
-        known_time: KnownTime::in_folder(Path::new("/nonexistent")),
+        known_time: KnownTime::in_folder(
+            folder,
+            StateFiles::start(folder, &Arc::new(Metrics::new())).unwrap(),
+        ),
         clock,
     }
 }
@@ -89,8 +94,8 @@ fn parsed(text: &str) -> Value {
 fn every_message_carries_version_time_and_instance() {
     let report = quiet();
     let last = last_health(&report.clock, &report.instance);
-    let told = report.told_now(report.health()).map(|(name, text)| (name, report.stamped(name, &text)));
-    let told = told.into_iter().filter(|(name, _)| *name != AVAILABLE).map(|(_, text)| text);
+    let told = Subject::ALL.into_iter().filter(|subject| *subject != Subject::Available);
+    let told = told.map(|subject| report.stamped(subject.name(), &report.text(subject, &report.health())));
     let metrics = metrics_json(&report.sources.metrics, &report.clock, &report.instance).to_string();
     for text in told.chain([metrics, last.clone()]) {
         let json = parsed(&text);
@@ -143,7 +148,11 @@ fn safe_mode_is_told_before_the_models_it_leaves_out_and_names_the_remedy() {
     let health = parsed(&report.health());
     let reason = health["reason"].as_str().unwrap();
     assert_eq!(health["status"], "degraded");
-    assert!(reason.starts_with("safe mode: 5 runs") && reason.ends_with("then restart it"), "{reason}");
+    assert!(
+        reason.starts_with("safe mode: 5 runs")
+            && reason.ends_with("then restart it, it stays so until then"),
+        "{reason}"
+    );
     assert_eq!(budget_json(&report.sources, report.memory_max, report.clock.uptime())["safe_mode"], true);
 }
 
@@ -177,8 +186,18 @@ fn a_disk_that_takes_nothing_is_no_health_and_the_remedy_is_named() {
 #[test]
 fn what_no_connection_took_is_told_again() {
     let (report, mut told) = (quiet(), Told::new());
-    report.say_changed(&mut told, HEALTH, "{}", true);
+    report.say_changed(&mut told, Subject::Health, "{}".to_owned());
     assert!(told.is_empty(), "nobody heard it");
+}
+
+#[test]
+fn between_full_rounds_only_health_and_what_nobody_heard_is_made() {
+    let mut told: Told = Subject::ALL.map(|subject| (subject, String::new())).into();
+    assert_eq!(due(&told, true), Subject::ALL);
+    assert_eq!(due(&told, false), [Subject::Health]);
+    told.remove(&Subject::Models);
+    assert_eq!(due(&told, false), [Subject::Health, Subject::Models]);
+    assert_eq!(due(&Told::new(), false), Subject::ALL, "a new connection");
 }
 
 #[test]
@@ -209,6 +228,29 @@ fn the_outbox_tells_its_lanes_and_how_long_the_space_lasts() {
     assert_eq!(json["lanes"]["alarm"]["oldest"], Value::Null);
     assert_eq!(json["hours_of_autonomy"], json!(5.0));
     assert_eq!(outbox_json(&OutboxReport::default(), None)["hours_of_autonomy"], Value::Null);
+}
+
+/// The borrow of a channel in one status, held while another borrows it again, waits for a sender that waits for the first.
+#[test]
+fn no_status_waits_for_itself_while_a_model_reports() {
+    const ROUNDS: u32 = 20_000;
+    let (models, seen) = watch::channel(vec![model(ModelState::Ready)]);
+    let mut report = quiet();
+    report.sources.models = seen;
+    let (done, ended) = std::sync::mpsc::sync_channel(1);
+    std::thread::spawn(move || {
+        for _ in 0..ROUNDS {
+            let health = report.health();
+            assert!(
+                Subject::ALL.map(|subject| report.text(subject, &health)).iter().all(|text| !text.is_empty())
+            );
+        }
+        done.send(()).unwrap();
+    });
+    // Until the receiver is gone; a teller that stands still keeps it, and the process ends with the test.
+    std::thread::spawn(move || while models.send(vec![model(ModelState::Ready)]).is_ok() {});
+    let ended = ended.recv_timeout(Duration::from_mins(1));
+    assert!(ended.is_ok(), "the status stands still");
 }
 
 #[test]

@@ -10,6 +10,41 @@ pub(in crate::runtime::status) const AVAILABLE: &str = "status/available";
 /// `R/status/health` without `R`.
 pub(in crate::runtime::status) const HEALTH: &str = "status/health";
 
+/// A retained status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(in crate::runtime::status) enum Subject {
+    /// One word: whether the gateway is there.
+    Available,
+    /// One word, its reason, and of every task whether it moves.
+    Health,
+    /// What waits to be delivered.
+    Outbox,
+    /// How the link upstream stands.
+    Link,
+    /// Every model.
+    Models,
+    /// What is allowed, and why.
+    Budget,
+}
+
+impl Subject {
+    /// All, in the order in which they are told.
+    pub(in crate::runtime::status) const ALL: [Self; 6] =
+        [Self::Available, Self::Health, Self::Outbox, Self::Link, Self::Models, Self::Budget];
+
+    /// The topic without `R`.
+    pub(in crate::runtime::status) fn name(self) -> &'static str {
+        match self {
+            Self::Available => AVAILABLE,
+            Self::Health => HEALTH,
+            Self::Outbox => "status/outbox",
+            Self::Link => "status/link",
+            Self::Models => "status/models",
+            Self::Budget => "status/budget",
+        }
+    }
+}
+
 /// The topics of one gateway.
 #[derive(Clone)]
 pub(in crate::runtime) struct Topics {

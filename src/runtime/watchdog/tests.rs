@@ -12,6 +12,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use rustix::fs::{CWD, Mode, mkfifoat};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::config::Config;
@@ -132,7 +133,10 @@ fn now() -> Instant {
 
 impl Watched {
     fn start(how: How, task: Task) -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        Self::start_in(tempfile::tempdir().unwrap(), how, task)
+    }
+
+    fn start_in(folder: tempfile::TempDir, how: How, task: Task) -> Self {
         std::fs::create_dir(folder.path().join("root")).unwrap();
         let config = format!(
             "[gateway]\nsite = \"test\"\nid = \"gw\"\nboard = \"generic-x86-64\"\nstate_dir = \"{0}/state\"\n\
@@ -256,6 +260,24 @@ fn whatever_task_stalls_in_whatever_way_the_watchdog_is_fed_no_more() {
     let longest = fed.iter().flatten().max().unwrap();
     println!("WDG: {} stalls, the last feed at most {longest:.1?} after one", cases.len());
     assert_eq!(all_at_once(&[(How::TickedByTimer, Task::Infer)]), [None], "the planted bug is not seen");
+}
+
+/// A file of state is opened for writing, and the disk never answers.
+#[test]
+fn a_disk_that_hangs_under_the_files_of_state_keeps_nobody_from_starting_feeding_and_ending() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path().join("state");
+    std::fs::create_dir(&state).unwrap();
+    // A pipe that nobody reads.
+    mkfifoat(CWD, state.join("starts.new"), Mode::RWXU).unwrap();
+    let mut gateway = Watched::start_in(folder, How::Not, Task::Analyze);
+    gateway.wait_for("READY=1");
+    for _ in 0..3 {
+        assert_eq!(gateway.hear(SILENT).as_deref(), Some("WATCHDOG=1"));
+    }
+    gateway.terminate();
+    assert!(gateway.said().contains("a crash loop may go on"), "{}", gateway.said());
+    assert!(gateway.said().contains("state 2"), "the last step takes its grace: {}", gateway.said());
 }
 
 #[test]

@@ -8,7 +8,7 @@ use tokio::task::JoinHandle;
 
 use crate::clock::{Clock, Uptime};
 use crate::config::Config;
-use crate::flow::{ModelId, StreamId};
+use crate::flow::{ModelId, Priority, StreamId};
 use crate::infer::{BATCHES_OUT_MAX, ModelStatus, Residency};
 use crate::runtime::analyze::Analyze;
 use crate::runtime::arrivals::Arrivals;
@@ -32,6 +32,9 @@ pub(in crate::runtime::wiring) struct Around<'a> {
     pub(in crate::runtime::wiring) governor: &'a GovernorShell,
     /// The streams that are not judged for now.
     pub(in crate::runtime::wiring) paused: watch::Receiver<Arc<[StreamId]>>,
+    /// What the board itself measures, and its panel.
+    pub(in crate::runtime::wiring) measurements: Measurements,
+    pub(in crate::runtime::wiring) panel: HardwareCommands,
 }
 
 /// The brain's task, the models' thread and the ways to them.
@@ -47,12 +50,13 @@ pub(in crate::runtime::wiring) fn start_brain(
     mut plan: Plan,
     shelf: Shelf,
     around: Around<'_>,
-    (measurements, panel): (Measurements, HardwareCommands),
     common: &Common,
 ) -> Result<BrainSide, WiringError> {
     let (work, work_seen) = mpsc::channel(BATCHES_OUT_MAX);
     let (results, results_seen) = mpsc::channel(BATCHES_OUT_MAX);
     let (inputs, inputs_seen) = mpsc::channel(INPUTS_MAX);
+    let (wanted, since) = watch::channel(Vec::new());
+    let (turns, turns_seen) = watch::channel(Arc::default());
     let (status, models) = watch::channel(shelf.registry.status().collect());
     plan.pipeline.schedule.batch_max = shelf.registry.batch_sizes().collect();
     plan.pipeline.schedule.costs = shelf.costs();
@@ -62,6 +66,8 @@ pub(in crate::runtime::wiring) fn start_brain(
         budget: around.governor.budget.subscribe(),
         status,
         shelf,
+        wanted: since,
+        turns,
         waiting: Vec::new(),
         marking: Vec::new(),
         ended: false,
@@ -89,9 +95,12 @@ pub(in crate::runtime::wiring) fn start_brain(
         outbox: around.outbox.requests.clone(),
         budget: around.governor.budget.subscribe(),
         governor: around.governor.status.subscribe(),
+        turns: turns_seen,
+        waiting: wanted,
+        since: Vec::new(),
         paused: around.paused,
-        measurements,
-        panel,
+        measurements: around.measurements,
+        panel: around.panel,
         decisions: Decisions::new(),
         complaints: Complaints::new(names),
         arrivals: Arrivals::default(),
@@ -116,9 +125,9 @@ pub(in crate::runtime::wiring) fn start_brain(
 pub(in crate::runtime::wiring) fn shelf(config: &Config, models: Models, common: &Common) -> Shelf {
     let needs = models.needs(config);
     let limit = models_limit(config, &models.manifests);
-    let mut order: Vec<(bool, ModelId)> =
-        (0_u16..).zip(&needs).map(|(id, needs)| (!needs.pinned, ModelId(id))).collect();
-    order.sort_by_key(|(stays, id)| (*stays, id.0));
+    let mut order: Vec<(Priority, ModelId)> =
+        (0_u16..).zip(&needs).map(|(id, needs)| (needs.lane, ModelId(id))).collect();
+    order.sort_by_key(|(lane, id)| (*lane, id.0));
     let Models { registry, readings, sources, .. } = models;
     let mut shelf = Shelf::new(registry, readings, sources, Residency::new(needs, limit));
     let order: Vec<ModelId> = order.into_iter().map(|(_, id)| id).collect();
