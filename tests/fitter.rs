@@ -1,4 +1,4 @@
-//! What a fitter may get wrong at `[hardware]` and `[budget]`, and what a board may hold in place of its files: is each told
+//! What a fitter may get wrong at `[hardware]`, `[budget]` and in a board file, and what a board may hold in place of its files: is each told
 //! in one line, with its key and what would do, and does nothing wait?
 
 #![expect(clippy::unwrap_used, reason = "a folder that cannot be written fails the test")]
@@ -8,6 +8,7 @@ use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
+use tidegate::board::{Profile, builtin};
 
 /// A sound gateway with this in it.
 fn gateway(changes: &str) -> String {
@@ -181,6 +182,47 @@ fn each_slip_of_a_fitter_is_one_line_with_its_key_and_what_would_do() {
         assert!(fault.len() < 240 && !fault.contains(char::is_control), "{text}: {fault}");
     }
     println!("{} slips", cases.len());
+}
+
+/// A line of a board file, what stands in its place, the key of the fault and a part of what is allowed.
+const BOARDS: &[(&str, &str, &str, &str)] = &[
+    ("name = \"raspberry-pi-4\"", "name = \"Pi 4\"", "name", "a-z"),
+    ("name = \"raspberry-pi-4\"", "", "name", "a-z"),
+    ("[recognise]", "[recognise]\narch = 64", "recognise.arch", "aarch64"),
+    ("[recognise]", "[recognise]\ndmi = []", "recognise.dmi", "1 to 16 texts"),
+    ("[recognise]", "[recognise]\ndmi = [\"a\", 3]", "recognise.dmi", "1 to 16 texts"),
+    ("memory = \"1 GiB\"", "memory = 1073741824", "hardware.memory", "16 MiB to 1 TiB"),
+    ("memory = \"1 GiB\"", "memory = \"-1 GiB\"", "hardware.memory", "16 MiB to 1 TiB"),
+    ("cores = 4", "cores = 4.0", "hardware.cores", "1 to 1024"),
+    ("cores = 4", "cores = 9223372036854775807", "hardware.cores", "1 to 1024"),
+    ("zones = [\"cpu-thermal\"]", "zones = \"cpu-thermal\"", "thermal.zones", "1 to 16 texts"),
+    ("ok = \"65 °C\"", "ok = \"nan °C\"", "thermal.ok", "0 °C to 120 °C"),
+    ("ok = \"65 °C\"", "ok = 65", "thermal.ok", "0 °C to 120 °C"),
+    ("throttle = \"80 °C\"", "throttle = \"60 °C\"", "thermal.throttle", "above ok"),
+    ("throttle = \"80 °C\"", "throttle = \"1e9 °C\"", "thermal.throttle", "above ok"),
+    ("frozen_after = \"5 min\"", "frozen_after = \"5\"", "thermal.frozen_after", "1 min to 1 d"),
+    ("frozen_after = \"5 min\"", "frozen_after = \"-5 min\"", "thermal.frozen_after", "1 min to 1 d"),
+    ("full = \"1500 MHz\"", "full = \"1500\"", "cpufreq.full", "100 MHz to 10 GHz"),
+    ("hwmon = \"rpi_volt\"", "hwmon = \"../x\"", "throttling.hwmon", "without /"),
+    ("idle = \"2.7 W\"", "idle = \"inf W\"", "power.idle", "0.05 W to 200 W"),
+    ("cpu = 1.5", "cpu = 4.5", "budget.cpu", "cores of the board"),
+    ("cpu = 1.5", "cpu = nan", "budget.cpu", "cores of the board"),
+    ("memory = \"96 MiB\"", "memory = \"2 GiB\"", "budget.memory", "memory of the board"),
+    ("memory = \"96 MiB\"", "", "budget.memory", "memory of the board"),
+    ("[budget]", "[budget]\ncores = 2", "budget.cores", "memory, cpu"),
+    ("[power]", "[powr]", "powr", "power"),
+];
+
+#[test]
+fn each_slip_in_a_board_file_is_one_line_with_its_key_and_what_would_do() {
+    let (_, sound) = builtin().into_iter().find(|(name, _)| *name == "raspberry-pi-4").unwrap();
+    for (line, instead, key, allowed) in BOARDS {
+        assert!(sound.contains(line), "{line} is not there");
+        let faults = Profile::parse(&sound.replacen(line, instead, 1)).unwrap_err();
+        let [fault] = faults.as_slice() else { panic!("{instead}: {faults:#?}") };
+        assert_eq!(fault.key, *key, "{instead}: {fault}");
+        assert!(fault.allowed.contains(allowed), "{instead}: {fault}");
+    }
 }
 
 /// Everything `selftest` reads of a Raspberry Pi 4 with a door, a relay, a watchdog and a thermometer, all of it good.
