@@ -86,14 +86,17 @@ fn no_two_boards_claim_the_same_sign() {
     }
 }
 
+/// Writes one file of a board.
+fn write(root: &Path, file: &str, text: &str) {
+    let path = root.join(file.trim_start_matches('/'));
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, text).unwrap();
+}
+
 /// A board of this kind out of files: what its file says must be there, and the zones that count at this temperature.
 fn made_up(profile: &Profile, temperature: f32) -> tempfile::TempDir {
     let root = tempfile::tempdir().unwrap();
-    let write = |file: &str, text: &str| {
-        let path = root.path().join(file.trim_start_matches('/'));
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, text).unwrap();
-    };
+    let write = |file: &str, text: &str| write(root.path(), file, text);
     if let Some(first) = profile.recognise.compatible.first() {
         write("proc/device-tree/compatible", &format!("{first}\0acme,chip\0"));
     }
@@ -122,9 +125,7 @@ fn every_sign_of_a_board_leads_to_it() {
     for (name, text) in files() {
         for sign in Profile::parse(&text).unwrap().recognise.compatible {
             let root = tempfile::tempdir().unwrap();
-            fs::create_dir_all(root.path().join("proc/device-tree")).unwrap();
-            fs::write(root.path().join("proc/device-tree/compatible"), format!("{sign}\0acme,chip\0"))
-                .unwrap();
+            write(root.path(), "proc/device-tree/compatible", &format!("{sign}\0acme,chip\0"));
             assert_eq!(board_profile(None, &Sysfs::at(root.path())).unwrap().name, name, "{sign}");
         }
     }
@@ -220,11 +221,7 @@ fn every_board_passes_its_self_test_and_fails_it_without_what_it_needs() {
 fn everything_a_board_may_have_is_read() {
     let profile = Profile::parse(files().get("raspberry-pi-4").unwrap()).unwrap();
     let root = made_up(&profile, 47.5);
-    let write = |file: &str, text: &str| {
-        let path = root.path().join(file);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, text).unwrap();
-    };
+    let write = |file: &str, text: &str| write(root.path(), file, text);
     for (file, text) in [
         ("sys/class/thermal/thermal_zone0/trip_point_0_type", "critical"),
         ("sys/class/thermal/thermal_zone0/trip_point_0_temp", "90000"),
@@ -415,11 +412,7 @@ features = ["a.mean"]
 fn what_a_fitter_has_wired_and_every_model_is_tested_and_no_watchdog_is_armed() {
     let profile = Profile::parse(files().get("raspberry-pi-4").unwrap()).unwrap();
     let root = made_up(&profile, 47.5);
-    let write = |file: &str, text: &str| {
-        let path = root.path().join(file);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, text).unwrap();
-    };
+    let write = |file: &str, text: &str| write(root.path(), file, text);
     write_registers(root.path(), 1, 0x48, &[(0, &[0x19, 0x80])]).unwrap();
     write("gpio/gpiochip0/4", "1\n");
     write("gpio/gpiochip0/27", "1\n");
