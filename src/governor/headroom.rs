@@ -153,7 +153,7 @@ impl Thermometer {
     }
 }
 
-/// The temperature that is not to be exceeded.
+/// The temperature up to which all is well.
 pub(crate) fn target(trip: Celsius) -> Celsius {
     Celsius(trip.0 - MARGIN)
 }

@@ -20,7 +20,7 @@ pub struct GovernorStatus {
     pub forecast: Option<Celsius>,
     /// The lowest trip point; `None` before the first readings and without a sensor.
     pub trip: Option<Celsius>,
-    /// The temperature that is not to be exceeded, below the trip point.
+    /// The temperature up to which all is well; a little above it the processor time of the models is cut.
     pub target: Option<Celsius>,
     /// Share of the thermal headroom left by the forecast: 1 at the cool end or below, 0 at the target or above;
     /// `None` where the temperature is not known.
