@@ -7,9 +7,16 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use tidegate::infer::ModelInput;
+use tidegate::infer::tensor::{Bucket, Dtype, InputPort, OutputPort, Spec, Width};
+use tidegate::infer::{Draft, Footprint, ModelInput};
 use tidegate::io::admission::{Admission, AdmitError, Admitted};
 use tidegate::units::Bytes;
+
+#[path = "support/onnx.rs"]
+#[expect(dead_code, reason = "its other half is for hostile graphs")]
+mod onnx;
+
+use onnx::{Dim, F32, floats, graph, model, node, port};
 
 /// Enough for every small model, far too little for the hostile ones.
 const MEMORY: Bytes = Bytes(256 << 20);
@@ -242,4 +249,48 @@ fn the_child_limits_itself_before_it_reads_anything() {
     assert_eq!(soft_and_hard("Max cpu time"), [Some(7); 2]);
     assert_eq!(soft_and_hard("Max open files"), [Some(16); 2]);
     assert!(soft_and_hard("Max address space")[0].is_some_and(|bytes| bytes > 1 << 20));
+}
+
+/// What a choice between two products costs: of a row of four with a matrix of this width and back, or with none.
+fn footprint_of_a_choice(then_width: u16, else_width: u16) -> Footprint {
+    let row = [Dim::Fixed(1), Dim::Fixed(4)];
+    let branch = |width: u16, name: &str| {
+        let (wide, back, there) = (format!("{name}-wide"), format!("{name}-back"), format!("{name}-there"));
+        let weights = |name: &str, dims: [u16; 2]| {
+            let dims = dims.map(i64::from);
+            floats(name, &dims, &vec![0.5; usize::from(width) * 4])
+        };
+        let nodes = [
+            node("MatMul", &format!("features {wide}"), &there),
+            node("MatMul", &format!("{there} {back}"), name),
+        ];
+        let constants = [weights(&wide, [4, width]), weights(&back, [width, 4])];
+        graph(&[], &[port(name, F32, &row)], &nodes, &constants)
+    };
+    let nodes = [
+        node("ReduceSum", "features", "sum").attribute_int("keepdims", 0),
+        node("Greater", "sum half", "is_busy"),
+        node("If", "is_busy", "y")
+            .attribute_graph("then_branch", branch(then_width, "long"))
+            .attribute_graph("else_branch", branch(else_width, "short")),
+    ];
+    let bytes = model(graph(
+        &[port("features", F32, &row)],
+        &[port("y", F32, &row)],
+        &nodes,
+        &[floats("half", &[], &[0.5])],
+    ));
+    let input = InputPort { name: "features".into(), dtype: Dtype::F32 };
+    let output = OutputPort { name: "y".into(), width: Width::Fixed(4), dtype: Dtype::F32 };
+    let spec = Spec { inputs: vec![input], outputs: vec![output] };
+    Draft::parse(&spec, &bytes).unwrap().footprint(Bucket { items: 1, length: 4 }).unwrap()
+}
+
+#[test]
+fn of_the_branches_of_a_graph_the_costliest_counts_and_the_weights_of_both() {
+    let (base, wide) = (footprint_of_a_choice(8, 8), footprint_of_a_choice(1_000, 8));
+    assert_eq!(wide, footprint_of_a_choice(8, 1_000), "whichever it is");
+    assert_eq!(wide.operations - base.operations, 2 * 4 * (1_000 - 8));
+    assert_eq!(wide.parameters - base.parameters, 2 * 4 * (1_000 - 8));
+    assert!(wide.scratch_bytes >= base.scratch_bytes + 4 * (1_000 - 8), "{wide:?} {base:?}");
 }

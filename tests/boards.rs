@@ -12,12 +12,12 @@ use serde_json::Value;
 use tidegate::board::{BoardBudget, Presence, Profile, Thermal, builtin};
 use tidegate::clock::Uptime;
 use tidegate::config::DEFAULT_CONFIG;
-use tidegate::flow::Level;
-use tidegate::governor::{Governor, GovernorConfig, Readings};
+use tidegate::flow::{Budget, Level};
+use tidegate::governor::{CUT_FLOOR, Governor, GovernorConfig, HOLD_MARGIN, Readings};
 use tidegate::io::devices::write_registers;
 use tidegate::io::sysfs::{Sysfs, hottest, trip_points};
 use tidegate::runtime::board_profile;
-use tidegate::units::Celsius;
+use tidegate::units::{Celsius, Millicores};
 
 /// Name and text of every file in `boards/`.
 fn files() -> BTreeMap<String, String> {
@@ -86,14 +86,17 @@ fn no_two_boards_claim_the_same_sign() {
     }
 }
 
+/// Writes one file of a board.
+fn write(root: &Path, file: &str, text: &str) {
+    let path = root.join(file.trim_start_matches('/'));
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, text).unwrap();
+}
+
 /// A board of this kind out of files: what its file says must be there, and the zones that count at this temperature.
 fn made_up(profile: &Profile, temperature: f32) -> tempfile::TempDir {
     let root = tempfile::tempdir().unwrap();
-    let write = |file: &str, text: &str| {
-        let path = root.path().join(file.trim_start_matches('/'));
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, text).unwrap();
-    };
+    let write = |file: &str, text: &str| write(root.path(), file, text);
     if let Some(first) = profile.recognise.compatible.first() {
         write("proc/device-tree/compatible", &format!("{first}\0acme,chip\0"));
     }
@@ -122,16 +125,17 @@ fn every_sign_of_a_board_leads_to_it() {
     for (name, text) in files() {
         for sign in Profile::parse(&text).unwrap().recognise.compatible {
             let root = tempfile::tempdir().unwrap();
-            fs::create_dir_all(root.path().join("proc/device-tree")).unwrap();
-            fs::write(root.path().join("proc/device-tree/compatible"), format!("{sign}\0acme,chip\0"))
-                .unwrap();
+            write(root.path(), "proc/device-tree/compatible", &format!("{sign}\0acme,chip\0"));
             assert_eq!(board_profile(None, &Sysfs::at(root.path())).unwrap().name, name, "{sign}");
         }
     }
 }
 
+/// Processor time of the models while nothing is short.
+const CPU: Millicores = Millicores(1_000);
+
 /// The governor as the service sets it up for a board, after a minute at this temperature.
-fn level_at(profile: &Profile, thermal: &Thermal, temperature: f32) -> Level {
+fn budget_at(profile: &Profile, thermal: &Thermal, temperature: f32) -> Budget {
     let root = made_up(profile, temperature);
     let zones = Sysfs::at(root.path()).thermal_zones().unwrap();
     let found = zones.iter().any(|zone| thermal.zones.contains(&zone.kind));
@@ -139,29 +143,40 @@ fn level_at(profile: &Profile, thermal: &Thermal, temperature: f32) -> Level {
         has_sensor: thermal.has_sensor(found),
         ok: thermal.ok,
         frozen_after: thermal.frozen_after,
+        cpu: CPU,
         ..GovernorConfig::default()
     });
     let trip = thermal.trip_among(trip_points(&zones, &thermal.zones));
-    let mut level = Level::Nominal;
+    let mut budget = Budget::NOMINAL;
     for second in 0..60 {
         let at = Uptime(second * 1_000_000_000);
         let temperature = hottest(&zones, &thermal.zones);
-        level = governor.observe(Readings { at, temperature, trip, ..Readings::default() }).level;
+        budget = governor.observe(Readings { at, temperature, trip, ..Readings::default() });
     }
-    level
+    budget
 }
 
 #[test]
-fn every_board_that_gets_hot_sheds_work_before_it_slows_itself() {
+fn every_board_that_gets_hot_is_cut_back_before_it_slows_itself() {
     let mut heated = 0;
     for (name, text) in files() {
         let profile = Profile::parse(&text).unwrap();
         let Some(thermal) = &profile.thermal else { continue };
         let limit = thermal.trip_among(std::iter::empty());
         assert!(limit.0 - thermal.ok.0 >= 10.0, "{name}: no room between fine and too hot");
-        assert_eq!(level_at(&profile, thermal, thermal.ok.0), Level::Nominal, "{name}");
-        let below = level_at(&profile, thermal, limit.0 - 4.0);
-        assert!(below >= Level::Critical, "{name}: {below:?} at 4 degrees below its limit");
+        assert_eq!(budget_at(&profile, thermal, thermal.ok.0).level, Level::Nominal, "{name}");
+        // Nothing is shed while the cut of processor time holds the chip.
+        for (margin, most) in [(4.5, 1.0), (HOLD_MARGIN, CUT_FLOOR)] {
+            let budget = budget_at(&profile, thermal, limit.0 - margin);
+            let left = budget.cpu.0 as f32 / CPU.0 as f32;
+            assert_eq!(budget.level, Level::Warm, "{name} at {margin} degrees below its limit");
+            assert!(
+                (left - most).abs() < 0.01,
+                "{name}: {left} of the processor time {margin} degrees below its limit"
+            );
+        }
+        let near = budget_at(&profile, thermal, limit.0 - 2.0);
+        assert_eq!(near.level, Level::Emergency, "{name} at 2 degrees below its limit");
         heated += 1;
     }
     assert!(heated >= 9);
@@ -206,11 +221,7 @@ fn every_board_passes_its_self_test_and_fails_it_without_what_it_needs() {
 fn everything_a_board_may_have_is_read() {
     let profile = Profile::parse(files().get("raspberry-pi-4").unwrap()).unwrap();
     let root = made_up(&profile, 47.5);
-    let write = |file: &str, text: &str| {
-        let path = root.path().join(file);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, text).unwrap();
-    };
+    let write = |file: &str, text: &str| write(root.path(), file, text);
     for (file, text) in [
         ("sys/class/thermal/thermal_zone0/trip_point_0_type", "critical"),
         ("sys/class/thermal/thermal_zone0/trip_point_0_temp", "90000"),
@@ -401,11 +412,7 @@ features = ["a.mean"]
 fn what_a_fitter_has_wired_and_every_model_is_tested_and_no_watchdog_is_armed() {
     let profile = Profile::parse(files().get("raspberry-pi-4").unwrap()).unwrap();
     let root = made_up(&profile, 47.5);
-    let write = |file: &str, text: &str| {
-        let path = root.path().join(file);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, text).unwrap();
-    };
+    let write = |file: &str, text: &str| write(root.path(), file, text);
     write_registers(root.path(), 1, 0x48, &[(0, &[0x19, 0x80])]).unwrap();
     write("gpio/gpiochip0/4", "1\n");
     write("gpio/gpiochip0/27", "1\n");

@@ -2,10 +2,12 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test")]
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use tidegate::board::{Profile, builtin};
 use tidegate::config::DEFAULT_CONFIG;
 use tidegate::units::Bytes;
 
@@ -53,13 +55,17 @@ fn plan(ended: &Ended) -> (Vec<(String, u64)>, u64) {
 
 #[test]
 fn the_sum_is_that_of_the_lines_and_every_model_has_its_own() {
-    let ended = check("96 MiB");
-    assert_eq!(ended.code, Some(0), "{}", ended.said);
-    let (parts, sum) = plan(&ended);
-    let added: u64 = parts.iter().map(|(_, bytes)| bytes).sum();
-    assert!(added.abs_diff(sum) <= ROUNDED * parts.len() as u64, "{added} and {sum}: {parts:?}");
-    assert_eq!(parts.iter().filter(|(what, _)| what.starts_with("model ")).count(), 5, "{parts:?}");
-    println!("{} parts, {} together", parts.len(), Bytes(sum));
+    let boards = builtin().into_iter().map(|(_, text)| Profile::parse(text).unwrap().budget.memory.0);
+    // The default configuration with all models that are shipped is for every board.
+    for budget in boards.collect::<BTreeSet<u64>>() {
+        let ended = check(&Bytes(budget).to_string());
+        assert_eq!(ended.code, Some(0), "{}", ended.said);
+        let (parts, sum) = plan(&ended);
+        let added: u64 = parts.iter().map(|(_, bytes)| bytes).sum();
+        assert!(added.abs_diff(sum) <= ROUNDED * parts.len() as u64, "{added} and {sum}: {parts:?}");
+        assert_eq!(parts.iter().filter(|(what, _)| what.starts_with("model ")).count(), 5, "{parts:?}");
+        println!("{} parts, {} together, of {}", parts.len(), Bytes(sum), Bytes(budget));
+    }
 }
 
 #[test]

@@ -14,7 +14,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{TestError, TestRunner};
 use tidegate::clock::Uptime;
 use tidegate::flow::{Admit, Budget, Priority, StreamId, VariantRule};
-use tidegate::infer::schedule::{BURST, OVERDRAFT, TRUSTED};
+use tidegate::infer::schedule::{BURST, HOLD_UP_MAX, OVERDRAFT, TRUSTED};
 use tidegate::infer::{BATCH_MIN, BATCHES_OUT_MAX, Batch, Scheduler, Work};
 use tidegate::tally::DropReason;
 use tidegate::units::{Bytes, Millicores, Ratio};
@@ -249,6 +249,48 @@ proptest! {
     ) {
         keeps_its_promises(capacity, bytes_max, &steps)?;
     }
+}
+
+proptest! {
+    #![proptest_config(config_of(24))]
+
+    /// What each piece costs, and each batch besides, in microseconds.
+    #[test]
+    fn no_batch_holds_alarms_up_for_longer_than_stated_whatever_its_pieces_cost(
+        seed in 0_u64..1_000,
+        normal in (0_u64..30_000, 0_u64..30_000),
+        bulk in (0_u64..30_000, 0_u64..30_000),
+        clock in 3_u8..11,
+    ) {
+        let costs = [(1_000, 0), normal, bulk];
+        let mut config = config(256);
+        config.costs = costs.iter().map(|(each, besides)| Some(Duration::from_micros(each + besides))).collect();
+        let mut floor = Floor::new(config, &costs);
+        floor.throttle(f64::from(clock) / 10.0, true);
+        run(&mut floor, &[ALARM, NORMAL, BULK], &arrivals(seed, 4, &[(0, 3), (1, 60), (2, 60)]));
+        let single = costs.iter().map(|(each, besides)| each + besides).max().unwrap();
+        let single = Duration::from_micros(single * 10 / u64::from(clock));
+        for run in floor.runs.iter().filter(|run| run.priority != Priority::Alarm) {
+            prop_assert!(run.pieces == 1 || run.spent <= HOLD_UP_MAX, "{run:?}");
+        }
+        // Behind the run that is under way, and the alarms of the same moment.
+        let alarms = floor.done.iter().filter(|done| done.priority == Priority::Alarm);
+        let longest = alarms.map(|done| done.waited).max().unwrap();
+        prop_assert!(longest <= HOLD_UP_MAX.max(single) + Duration::from_millis(100), "{longest:?}");
+    }
+}
+
+#[test]
+fn what_is_cheap_still_goes_in_full_batches_and_what_is_dear_alone() {
+    let most_pieces = |each: u64| {
+        let mut config = config(256);
+        config.costs = vec![None, Some(Duration::from_micros(each))];
+        let mut floor = Floor::new(config, &[(0, 0), (each, 0)]);
+        (0..16).for_each(|number| floor.push(work(number, 1, NORMAL, at(0))));
+        floor.until(at(5_000));
+        floor.runs.iter().map(|run| run.pieces).max()
+    };
+    assert_eq!([6_250, 7_000, 8_000, 9_000].map(most_pieces), [8, 7, 6, 1].map(Some));
 }
 
 /// Arrivals: when, in milliseconds, and of which stream.

@@ -21,12 +21,6 @@ pub const DOOR: u16 = u16::MAX;
 /// Most bytes of a text of a fault.
 pub const TEXT_MAX: usize = 160;
 
-/// Most bytes of an encoded report: 32 rows of three numbers and a time each, and what says so.
-pub const REPORT_BYTES_MAX: usize = 1_024;
-
-/// Most bytes of an encoded command.
-pub const COMMAND_BYTES_MAX: usize = 8;
-
 /// What the gateway asks of its hardware.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum HardwareCommand {
@@ -270,6 +264,12 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    /// What a frame must hold once two processes meet here: 32 rows of three numbers and a time each, and what says so.
+    const REPORT_BYTES_MAX: usize = 1_024;
+
+    /// The same of a command.
+    const COMMAND_BYTES_MAX: usize = 8;
 
     fn sense() -> impl Strategy<Value = Sense> {
         prop_oneof![Just(Sense::Absent), Just(Sense::Lost), (-1e6_f32..1e6).prop_map(Sense::Known)]

@@ -4,12 +4,28 @@ use std::time::Duration;
 
 use crate::units::{Bytes, Celsius, Millicores, Ratio, Watts};
 
-/// Distance kept from the lowest trip point, in degrees: above it the hardware slows itself, and latency is lost.
+/// Distance of the target from the lowest trip point, in degrees. Up to the target all is well; above the trip point the
+/// hardware slows itself, and latency is lost.
 pub const MARGIN: f32 = 5.0;
 
-/// Measured this close to the lowest trip point nothing is judged any more, in degrees: alarms alone have not stopped
-/// the rise.
-pub const EMERGENCY_MARGIN: f32 = 2.5;
+/// Distance from the lowest trip point at which the processor time of the models begins to be cut, in degrees.
+///
+/// From here to [`HOLD_MARGIN`] the cut holds the chip, and nothing else is given up. Each degree is worth an eighth of a core
+/// in the hot box of docs/budgets.md, so it holds it as near to two degrees below the trip point as the levels leave room
+/// for; over less than a degree and a half a chip without a heat sink would swing.
+pub const CUT_MARGIN: f32 = 4.25;
+
+/// Distance at which [`CUT_FLOOR`] is left.
+pub const HOLD_MARGIN: f32 = 2.75;
+
+/// Measured this close to the lowest trip point it is hot, in degrees: the cut has not stopped the rise.
+pub const HOT_MARGIN: f32 = 2.5;
+
+/// Measured this close only alarms are judged: what is shed when it is hot has not stopped the rise.
+pub const CRITICAL_MARGIN: f32 = 2.35;
+
+/// Measured this close nothing is judged any more: alarms alone have not stopped the rise.
+pub const EMERGENCY_MARGIN: f32 = 2.2;
 
 /// How far ahead the temperature is forecast, unless configured. A stretched hop takes about as long to show in the heat of a small
 /// board without a fan.
@@ -36,11 +52,10 @@ pub(crate) const MEMORY: Duration = Duration::from_hours(2);
 /// How far below the entry of a level the use must fall to leave it, as a share.
 pub const HYSTERESIS: f32 = 0.1;
 
-/// Use from which the processor time of the models is cut. In a hot cabinet an idle board has used two thirds: cutting
-/// there would leave most of what it can do undone.
+/// Use of a battery or of the air in the cabinet from which the processor time of the models is cut.
 pub const CUT_FROM: f32 = 0.8;
 
-/// Use from which the models have only [`CUT_FLOOR`] of their processor time left: with the headroom gone.
+/// Use of them from which the models have only [`CUT_FLOOR`] of their processor time left.
 pub const CUT_TO: f32 = 1.0;
 
 /// What is never cut, as a share of the processor time allowed: more than alarms need.
@@ -54,6 +69,13 @@ pub const PLAUSIBLE_MAX: Celsius = Celsius(150.0);
 
 /// Largest difference between two readings that is believed, in degrees.
 pub const JUMP_MAX: f32 = 30.0;
+
+/// How long readings must have stayed that far below before they are believed: no chip cools that fast. Longer than a
+/// sensor that is stuck at the bottom of its range takes to be found out as frozen.
+pub const FALL_SETTLES: Duration = Duration::from_mins(10);
+
+/// Readings that are averaged. Sensors step by half a degree, the levels by less.
+pub const STEADY_WINDOW: Duration = Duration::from_secs(6);
 
 /// Charge of a battery below which only alarms are judged, unless the board says otherwise: what is left of a small
 /// battery then runs an idle board for an hour.

@@ -1,6 +1,6 @@
 //! The one scale on which every quantity is compared: where the levels begin, and how a quantity is put on it.
 
-use crate::flow::BudgetReason;
+use crate::flow::{BudgetReason, Level};
 use crate::governor::config::{CUT_FLOOR, CUT_FROM, CUT_TO};
 
 /// Use at which warm begins.
@@ -14,6 +14,56 @@ pub(crate) const CRITICAL: f32 = 1.0;
 
 /// Use at which emergency begins.
 pub(crate) const EMERGENCY: f32 = 1.1;
+
+/// Where the levels of a ladder begin; those at [`Self::NONE`] it does not have.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Rungs {
+    pub(crate) warm: f32,
+    pub(crate) hot: f32,
+    pub(crate) critical: f32,
+    pub(crate) emergency: f32,
+}
+
+impl Rungs {
+    /// No use is so high.
+    const NONE: f32 = f32::INFINITY;
+
+    /// Of every quantity that is put on the common scale.
+    pub(crate) const COMMON: Self = Self { warm: WARM, hot: HOT, critical: CRITICAL, emergency: EMERGENCY };
+
+    /// Of what is either well or an emergency: going down in steps would be four changes for each of its failures.
+    pub(crate) const EMERGENCY_ONLY: Self =
+        Self { warm: Self::NONE, hot: Self::NONE, critical: Self::NONE, emergency: EMERGENCY };
+
+    /// Where a level begins.
+    pub(crate) fn entry(&self, level: Level) -> f32 {
+        match level {
+            Level::Nominal => f32::NEG_INFINITY,
+            Level::Warm => self.warm,
+            Level::Hot => self.hot,
+            Level::Critical => self.critical,
+            Level::Emergency => self.emergency,
+        }
+    }
+
+    /// The highest level that this use reaches.
+    pub(crate) fn reached(&self, used: f32) -> Level {
+        let reached = |level: &Level| used >= self.entry(*level);
+        Level::ALL.into_iter().rev().find(reached).unwrap_or_default()
+    }
+
+    /// The next level down.
+    pub(crate) fn below(&self, level: Level) -> Level {
+        let is_below = |lower: &Level| *lower < level && self.entry(*lower) < Self::NONE;
+        Level::ALL.into_iter().rev().find(is_below).unwrap_or_default()
+    }
+}
+
+/// What is left of the processor time on the way between two uses.
+pub(crate) fn left(used: f32, from: f32, to: f32) -> f32 {
+    let way = ((used - from) / (to - from)).clamp(0.0, 1.0);
+    1.0 - way * (1.0 - CUT_FLOOR)
+}
 
 /// What one quantity asks for.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -32,8 +82,7 @@ impl Demand {
 
     /// Of a quantity that work uses up: it leaves less the more of it is used.
     pub(crate) fn of_work(used: f32, reason: BudgetReason) -> Self {
-        let way = ((used - CUT_FROM) / (CUT_TO - CUT_FROM)).clamp(0.0, 1.0);
-        Self { used, reason, leaves: 1.0 - way * (1.0 - CUT_FLOOR) }
+        Self { used, reason, leaves: left(used, CUT_FROM, CUT_TO) }
     }
 
     /// Of a quantity that leaves so much whatever is used of it.
@@ -42,7 +91,9 @@ impl Demand {
     }
 
     /// A temperature that is not known: hot, and as little work as goes with any temperature.
-    pub(crate) const BLIND: Self = Self { used: HOT, reason: BudgetReason::SensorFault, leaves: CUT_FLOOR };
+    pub(crate) fn blind(rungs: Rungs) -> Self {
+        Self { used: rungs.hot, reason: BudgetReason::SensorFault, leaves: CUT_FLOOR }
+    }
 
     /// What two readings in a row agree on: the lesser use and the greater share.
     pub(crate) fn agreed(self, before: Self) -> Self {

@@ -6,10 +6,12 @@ use std::time::Duration;
 use heapless::Deque;
 
 use crate::clock::Uptime;
+use crate::flow::BudgetReason;
 use crate::governor::config::{
-    EMERGENCY_MARGIN, JUMP_MAX, MARGIN, PLAUSIBLE_MAX, PLAUSIBLE_MIN, SLOPE_WINDOW,
+    CRITICAL_MARGIN, CUT_MARGIN, EMERGENCY_MARGIN, FALL_SETTLES, HOLD_MARGIN, HOT_MARGIN, JUMP_MAX, MARGIN,
+    PLAUSIBLE_MAX, PLAUSIBLE_MIN, SLOPE_WINDOW, STEADY_WINDOW,
 };
-use crate::governor::demand::{CRITICAL, EMERGENCY};
+use crate::governor::demand::{Demand, Rungs, WARM, left};
 use crate::units::Celsius;
 
 /// Readings kept for the slope: one a second.
@@ -18,8 +20,12 @@ const READINGS_MAX: usize = 64;
 /// Shortest time a slope is drawn through.
 const SLOPE_MIN: Duration = Duration::from_secs(10);
 
-/// Use per degree beyond the target: emergency begins where its margin says.
-const BEYOND: f32 = (EMERGENCY - CRITICAL) / (MARGIN - EMERGENCY_MARGIN);
+/// Use per degree beyond the target, whatever the headroom below it: the hysteresis is then a degree.
+const BEYOND: f32 = 0.1;
+
+/// Where the levels of heat begin. While the cut of processor time holds the chip nothing is shed.
+pub(crate) const HEAT_RUNGS: Rungs =
+    Rungs { warm: WARM, hot: at(HOT_MARGIN), critical: at(CRITICAL_MARGIN), emergency: at(EMERGENCY_MARGIN) };
 
 /// Narrowest way from fine to too hot, in degrees, whatever the trip points say.
 const SPAN_MIN: f32 = 1.0;
@@ -41,9 +47,16 @@ pub(crate) struct Thermometer {
     readings: Deque<(Uptime, f32), READINGS_MAX>,
     /// The last reading that was believed, and the last one that was within the plausible range.
     believed: Option<f32>,
-    seen: Option<f32>,
+    seen: Option<Seen>,
     /// Since when the sensor has said the very same.
     same_since: Option<(u32, Uptime)>,
+}
+
+/// Readings near one another: the last of them, and since when.
+#[derive(Clone, Copy, Debug)]
+struct Seen {
+    degrees: f32,
+    since: Uptime,
 }
 
 impl Thermometer {
@@ -55,7 +68,7 @@ impl Thermometer {
     /// Takes a reading; `None` when the sensor is lost, frozen or absurd.
     pub(crate) fn read(&mut self, at: Uptime, temperature: Option<Celsius>) -> Option<Believed> {
         let Celsius(degrees) = temperature?;
-        if self.is_frozen(at, degrees) || !self.is_plausible(degrees) {
+        if self.is_frozen(at, degrees) || !self.is_plausible(at, degrees) {
             return None;
         }
         if self.readings.is_full() {
@@ -66,9 +79,23 @@ impl Thermometer {
         while self.readings.front().is_some_and(|&(then, _)| at.since(then) > SLOPE_WINDOW) {
             self.readings.pop_front();
         }
+        let measured = self.steadied(at);
         // A falling temperature earns nothing in advance: cooling ends sooner than it looks.
-        let forecast = degrees + self.slope().max(0.0) * self.ahead.as_secs_f32();
-        Some(Believed { measured: Celsius(degrees), forecast: Celsius(forecast) })
+        let forecast = measured + self.slope().max(0.0) * self.ahead.as_secs_f32();
+        Some(Believed { measured: Celsius(measured), forecast: Celsius(forecast) })
+    }
+
+    /// The mean of the last readings without the highest and the lowest of them: finer than the steps of the sensor, and
+    /// a single slip does not move it.
+    fn steadied(&self, at: Uptime) -> f32 {
+        let lately = self.readings.iter().rev().filter(|&&(then, _)| at.since(then) < STEADY_WINDOW);
+        let mut degrees: heapless::Vec<f32, READINGS_MAX> = lately.map(|&(_, degrees)| degrees).collect();
+        degrees.sort_unstable_by(f32::total_cmp);
+        let kept = match degrees.as_slice() {
+            [_, kept @ .., _] if !kept.is_empty() => kept,
+            all => all,
+        };
+        kept.iter().sum::<f32>() / kept.len().max(1) as f32
     }
 
     fn is_frozen(&mut self, at: Uptime, degrees: f32) -> bool {
@@ -82,16 +109,19 @@ impl Thermometer {
 
     /// Whether a reading lies in the range and near the one before.
     ///
-    /// A single absurd reading is not believed and forgotten; a second one like it is: the board was carried.
-    fn is_plausible(&mut self, degrees: f32) -> bool {
+    /// A single absurd reading is not believed and forgotten. A second one like it is if it is hotter; that a chip is
+    /// colder all at once is believed when it has lasted.
+    fn is_plausible(&mut self, at: Uptime, degrees: f32) -> bool {
         if !(PLAUSIBLE_MIN.0..=PLAUSIBLE_MAX.0).contains(&degrees) {
             return false;
         }
-        let near =
-            |earlier: Option<f32>| earlier.is_some_and(|earlier| (degrees - earlier).abs() <= JUMP_MAX);
-        let steady = self.believed.is_none() || near(self.believed);
-        let moved = !steady && near(self.seen);
-        self.seen = Some(degrees);
+        let near = |earlier: f32| (degrees - earlier).abs() <= JUMP_MAX;
+        let before = self.seen.filter(|seen| near(seen.degrees));
+        let since = before.map_or(at, |seen| seen.since);
+        self.seen = Some(Seen { degrees, since });
+        let steady = self.believed.is_none_or(near);
+        let is_hotter = before.is_some() && self.believed.is_some_and(|believed| degrees > believed);
+        let moved = !steady && (is_hotter || at.since(since) >= FALL_SETTLES);
         if moved {
             self.readings.clear();
         }
@@ -128,26 +158,30 @@ pub(crate) fn target(trip: Celsius) -> Celsius {
     Celsius(trip.0 - MARGIN)
 }
 
-/// How much of the headroom is used: 0 at `ok`, 1 at the target, by the forecast.
+/// Use so far below the trip point, beyond the target.
+const fn at(margin: f32) -> f32 {
+    1.0 + (MARGIN - margin) * BEYOND
+}
+
+/// What the chip asks for; its use is 0 at `ok` and 1 at the target.
 ///
-/// Beyond the target it counts in degrees, whatever the headroom. Emergency is for what has been measured: a forecast
-/// alone does not silence alarms.
-pub(crate) fn heat(temperature: Believed, ok: Celsius, trip: Celsius) -> f32 {
+/// The forecast cuts processor time. It sheds nothing and silences nothing: hot and beyond are for what was measured.
+pub(crate) fn heat(temperature: Believed, ok: Celsius, trip: Celsius) -> Demand {
     let used = |Celsius(degrees)| {
         let (Celsius(ok), Celsius(target)) = (ok, target(trip));
-        if degrees > target {
-            CRITICAL + (degrees - target) * BEYOND
-        } else {
-            (degrees - ok) / (target - ok).max(SPAN_MIN)
-        }
+        if degrees > target { at(trip.0 - degrees) } else { (degrees - ok) / (target - ok).max(SPAN_MIN) }
     };
-    used(temperature.forecast).min(EMERGENCY.next_down()).max(used(temperature.measured))
+    let soon = used(temperature.forecast);
+    let leaves = left(soon, at(CUT_MARGIN), at(HOLD_MARGIN));
+    let used = soon.min(HEAT_RUNGS.hot.next_down()).max(used(temperature.measured));
+    Demand { used, leaves, reason: BudgetReason::Temperature }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::governor::config::FORECAST;
+    use crate::flow::Level;
+    use crate::governor::config::{CUT_FLOOR, FORECAST};
 
     fn thermometer(frozen_after: Option<Duration>) -> Thermometer {
         Thermometer::new(FORECAST, frozen_after)
@@ -158,24 +192,19 @@ mod tests {
     }
 
     #[test]
-    fn the_use_is_zero_at_ok_one_at_the_target_and_counts_degrees_beyond() {
+    fn the_use_is_zero_at_ok_one_at_the_target_and_a_tenth_more_with_each_degree_beyond() {
         let trip = Celsius(85.0);
-        for (degrees, expect) in [
-            (50.0, 0.0),
-            (65.0, 0.5),
-            (80.0, 1.0),
-            (35.0, -0.5),
-            (82.5, EMERGENCY),
-            (85.0, 1.2),
-            (105.0, 2.0),
-        ] {
+        for (degrees, expect) in
+            [(50.0, 0.0), (65.0, 0.5), (80.0, 1.0), (35.0, -0.5), (82.5, 1.25), (85.0, 1.5), (105.0, 3.5)]
+        {
             let steady = Believed { measured: Celsius(degrees), forecast: Celsius(degrees) };
-            let used = heat(steady, Celsius(50.0), trip);
+            let used = heat(steady, Celsius(50.0), trip).used;
             assert!((used - expect).abs() < 1e-4, "{degrees}: {used}");
         }
         let rising = Believed { measured: Celsius(79.0), forecast: Celsius(95.0) };
-        let used = heat(rising, Celsius(50.0), trip);
-        assert!((CRITICAL..EMERGENCY).contains(&used), "a forecast alone is no emergency: {used}");
+        let demand = heat(rising, Celsius(50.0), trip);
+        assert_eq!(HEAT_RUNGS.reached(demand.used), Level::Warm, "a forecast sheds nothing");
+        assert!((demand.leaves - CUT_FLOOR).abs() < 1e-5, "a forecast cuts: {}", demand.leaves);
     }
 
     #[test]
@@ -185,7 +214,7 @@ mod tests {
             for tenth in 0..1_500_u16 {
                 let degrees = Celsius(f32::from(tenth) / 10.0);
                 let steady = Believed { measured: degrees, forecast: degrees };
-                let used = heat(steady, Celsius(ok), Celsius(trip));
+                let used = heat(steady, Celsius(ok), Celsius(trip)).used;
                 assert!(used >= before, "{degrees} of {ok}..{trip}: {used} after {before}");
                 before = used;
             }
@@ -194,7 +223,8 @@ mod tests {
 
     #[test]
     fn a_rising_temperature_is_forecast_and_a_falling_one_is_not() {
-        for (slope, expect) in [(0.5_f32, 60.0 + 0.5 * 40.0 + 15.0), (-0.5, 60.0 - 0.5 * 40.0)] {
+        // From the mean of six seconds, which is that of two and a half ago.
+        for (slope, expect) in [(0.5_f32, 60.0 + 0.5 * 37.5 + 15.0), (-0.5, 60.0 - 0.5 * 37.5)] {
             let mut sensor = thermometer(None);
             let mut last = None;
             for second in 0..=40_u16 {
@@ -212,6 +242,8 @@ mod tests {
             (&[40.0, 71.0], false),
             (&[40.0, 71.0, 41.0], true),
             (&[40.0, 71.0, 72.0], true),
+            (&[72.0, 40.0, 40.5], false),
+            (&[72.0, 40.0, 40.5, 71.0], true),
             (&[40.0, 140.0, 80.0], false),
             (&[-41.0], false),
             (&[151.0], false),
@@ -227,6 +259,25 @@ mod tests {
             assert_eq!(last.is_some(), *believed, "{degrees:?}");
         }
         assert_eq!(thermometer(None).read(Uptime(0), None), None);
+    }
+
+    #[test]
+    fn a_fall_no_chip_can_have_is_believed_when_it_has_lasted() {
+        let mut sensor = thermometer(None);
+        assert!(read(&mut sensor, 0, 75.0).is_some());
+        let believed = (1..900).find(|second| read(&mut sensor, *second, -40.0).is_some());
+        assert_eq!(believed, Some(1 + FALL_SETTLES.as_secs()));
+    }
+
+    #[test]
+    fn the_steps_of_a_sensor_are_averaged_and_a_slip_moves_nothing() {
+        let mut sensor = thermometer(None);
+        for (second, degrees) in (0..40).zip([70.0, 70.5].into_iter().cycle()) {
+            let Celsius(measured) = read(&mut sensor, second, degrees).unwrap().measured;
+            assert!(second < 6 || (measured - 70.25).abs() < 0.13, "{second}: {measured}");
+        }
+        let Celsius(slipped) = read(&mut sensor, 40, 95.0).unwrap().measured;
+        assert!((slipped - 70.25).abs() < 0.26, "{slipped}");
     }
 
     #[test]

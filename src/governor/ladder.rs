@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::clock::Uptime;
 use crate::flow::{BudgetReason, Level};
 use crate::governor::config::{DWELL_FACTOR, GovernorConfig, HYSTERESIS, MEMORY};
-use crate::governor::demand::{CRITICAL, Demand, EMERGENCY, HOT, WARM};
+use crate::governor::demand::{Demand, Rungs};
 
 /// The level one quantity asks for.
 ///
@@ -15,6 +15,7 @@ use crate::governor::demand::{CRITICAL, Demand, EMERGENCY, HOT, WARM};
 /// has needed each level for longer and more recently.
 #[derive(Debug)]
 pub(crate) struct Ladder {
+    rungs: Rungs,
     dwell: Duration,
     dwell_max: Duration,
     level: Level,
@@ -39,9 +40,10 @@ struct Need {
 }
 
 impl Ladder {
-    pub(crate) fn new(config: &GovernorConfig) -> Self {
+    pub(crate) fn new(config: &GovernorConfig, rungs: Rungs) -> Self {
         let need = |level| Need { level, at: None, seconds: 0.0 };
         Self {
+            rungs,
             dwell: config.dwell,
             dwell_max: config.dwell_max.max(config.dwell),
             level: Level::Nominal,
@@ -65,7 +67,7 @@ impl Ladder {
     pub(crate) fn climb(&mut self, demand: Demand, at: Uptime) {
         self.remember(demand.used, at);
         let confirmed = demand.used.min(std::mem::replace(&mut self.before, demand.used));
-        self.step(level_of(confirmed), demand, at);
+        self.step(self.rungs.reached(confirmed), demand, at);
     }
 
     /// Takes a reading that needs no second one: what it says cannot be a slip of a sensor, or cannot wait.
@@ -77,11 +79,11 @@ impl Ladder {
     fn step(&mut self, asked: Level, demand: Demand, at: Uptime) {
         let is_up = asked > self.level;
         self.level = self.level.max(asked);
-        if is_up || demand.used >= exit(self.level) {
+        if is_up || demand.used >= self.exit(self.level) {
             self.held_at = at;
             self.reason = if self.level == Level::Nominal { BudgetReason::None } else { demand.reason };
         } else if at.since(self.held_at) >= self.dwell_of(self.level) {
-            self.level = below(self.level);
+            self.level = self.rungs.below(self.level);
             self.held_at = at;
             if self.level == Level::Nominal {
                 self.reason = BudgetReason::None;
@@ -96,7 +98,7 @@ impl Ladder {
         self.read_at = Some(at);
         let fade = (-passed / MEMORY.as_secs_f32()).exp();
         for need in &mut self.needs {
-            if used >= exit(need.level) {
+            if used >= self.rungs.entry(need.level) - HYSTERESIS {
                 need.at = Some(at);
             }
             let is_needed = need.at.is_some_and(|last| at.since(last) < self.dwell);
@@ -110,32 +112,8 @@ impl Ladder {
         let again = (needed - self.dwell.as_secs_f32()).max(0.0);
         Duration::from_secs_f32(again * DWELL_FACTOR).clamp(self.dwell, self.dwell_max)
     }
-}
 
-fn exit(level: Level) -> f32 {
-    entry(level) - HYSTERESIS
-}
-
-fn entry(level: Level) -> f32 {
-    match level {
-        Level::Nominal => f32::NEG_INFINITY,
-        Level::Warm => WARM,
-        Level::Hot => HOT,
-        Level::Critical => CRITICAL,
-        Level::Emergency => EMERGENCY,
-    }
-}
-
-fn level_of(used: f32) -> Level {
-    let levels = [Level::Emergency, Level::Critical, Level::Hot, Level::Warm];
-    levels.into_iter().find(|&level| used >= entry(level)).unwrap_or(Level::Nominal)
-}
-
-fn below(level: Level) -> Level {
-    match level {
-        Level::Nominal | Level::Warm => Level::Nominal,
-        Level::Hot => Level::Warm,
-        Level::Critical => Level::Hot,
-        Level::Emergency => Level::Critical,
+    fn exit(&self, level: Level) -> f32 {
+        self.rungs.entry(level) - HYSTERESIS
     }
 }

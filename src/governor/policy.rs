@@ -5,13 +5,13 @@ use std::time::Duration;
 use crate::clock::Uptime;
 use crate::flow::{Admit, Budget, BudgetReason, HardwareReading, Level, MemoryReading, Sensed, VariantRule};
 use crate::governor::config::{CabinetLimits, GovernorConfig};
-use crate::governor::demand::{CRITICAL, Demand, HOT, WARM, scale};
+use crate::governor::demand::{CRITICAL, Demand, HOT, Rungs, WARM, scale};
 use crate::governor::energy::CoreMeter;
-use crate::governor::headroom::{Thermometer, heat, target};
+use crate::governor::headroom::{HEAT_RUNGS, Thermometer, heat, target};
 use crate::governor::ladder::Ladder;
 use crate::governor::memory::MemoryUse;
 use crate::governor::status::GovernorStatus;
-use crate::governor::supply::supply;
+use crate::governor::supply::{end, supply};
 use crate::units::{Celsius, Millicores, Ratio};
 
 /// Use from which work that is not urgent waits for a full batch, the longer the more is used. A batch is cheaper than its
@@ -36,6 +36,8 @@ pub struct Readings {
     pub under_voltage: bool,
     /// The firmware or the kernel holds the clock down at this moment.
     pub slowed: bool,
+    /// What the firmware or the kernel says of supply and clock cannot be read: `under_voltage` and `slowed` are not known.
+    pub flags_lost: bool,
     /// Processor time the models took since the readings before, per time; `None`: not known.
     pub busy: Option<Millicores>,
     /// Memory of the process and of the system.
@@ -55,6 +57,8 @@ pub struct Governor {
     heat: Ladder,
     cabinet: Ladder,
     supply: Ladder,
+    /// That the supply ends.
+    end: Ladder,
     clock: Ladder,
     memory: Ladder,
     /// What the readings before asked of the work: heat, cabinet and supply.
@@ -65,7 +69,7 @@ pub struct Governor {
 impl Governor {
     /// Starts nominal.
     pub fn new(config: GovernorConfig) -> Self {
-        let ladder = || Ladder::new(&config);
+        let ladder = || Ladder::new(&config, Rungs::COMMON);
         Self {
             config,
             thermometer: Thermometer::new(config.forecast, config.frozen_after),
@@ -73,9 +77,10 @@ impl Governor {
             cabinet_thermometer: Thermometer::new(Duration::ZERO, None),
             memory_use: MemoryUse::new(config.memory),
             meter: CoreMeter::new(config.core),
-            heat: ladder(),
+            heat: Ladder::new(&config, HEAT_RUNGS),
             cabinet: ladder(),
             supply: ladder(),
+            end: Ladder::new(&config, Rungs::EMERGENCY_ONLY),
             clock: ladder(),
             memory: ladder(),
             work: Demand::NONE,
@@ -91,11 +96,9 @@ impl Governor {
         let cabinet = self.cabinet(&readings);
         self.cabinet.climb(cabinet, at);
         let supply = supply(power, readings.under_voltage, self.config.battery_low);
-        if power.failing {
-            self.supply.climb_at_once(supply, at);
-        } else {
-            self.supply.climb(supply, at);
-        }
+        self.supply.climb(supply, at);
+        let end = end(power);
+        self.end.climb_at_once(end, at);
         let slowed = Demand::leaving(1.0, WARM, BudgetReason::Throttled);
         self.clock.climb(if readings.slowed { slowed } else { Demand::NONE }, at);
         let memory = self.memory_use.read(&readings.memory);
@@ -103,7 +106,7 @@ impl Governor {
         if let (Sensed::Known(draw), Some(busy)) = (power.draw, readings.busy) {
             self.meter.read(draw, busy);
         }
-        let now = heat.and(cabinet).and(supply);
+        let now = heat.and(cabinet).and(supply).and(end);
         let work = now.agreed(std::mem::replace(&mut self.work, now));
         let budget = self.budget(&readings, work);
         self.tell(&readings, budget);
@@ -121,15 +124,12 @@ impl Governor {
         }
         let known = self.thermometer.read(readings.at, readings.temperature);
         let known = known.filter(|_| readings.trip.0.is_finite());
-        let used = known.map(|temperature| heat(temperature, self.config.ok, readings.trip));
+        let demand = known.map(|temperature| heat(temperature, self.config.ok, readings.trip));
         self.status.trip = Some(readings.trip);
         self.status.target = Some(target(readings.trip));
         self.status.forecast = known.map(|temperature| temperature.forecast);
-        self.status.headroom = used.map(|used| (1.0 - used).clamp(0.0, 1.0));
-        match used {
-            Some(used) => Demand::of_work(used, BudgetReason::Temperature),
-            None => Demand::BLIND,
-        }
+        self.status.headroom = demand.map(|demand| (1.0 - demand.used).clamp(0.0, 1.0));
+        demand.unwrap_or(Demand::blind(HEAT_RUNGS))
     }
 
     fn cabinet(&mut self, readings: &Readings) -> Demand {
@@ -141,13 +141,13 @@ impl Governor {
         };
         match self.cabinet_thermometer.read(readings.at, air) {
             Some(air) => Demand::of_work(cabinet_use(air.measured, limits), BudgetReason::Cabinet),
-            None => Demand::BLIND,
+            None => Demand::blind(Rungs::COMMON),
         }
     }
 
     /// Given what two readings in a row ask of the work.
     fn budget(&self, readings: &Readings, work: Demand) -> Budget {
-        let ladders = [&self.supply, &self.heat, &self.memory, &self.cabinet, &self.clock];
+        let ladders = [&self.end, &self.supply, &self.heat, &self.memory, &self.cabinet, &self.clock];
         // Of those that stand highest the first named is the reason.
         let highest = ladders.into_iter().rev().max_by_key(|ladder| ladder.level());
         let level = highest.map_or(Level::Nominal, Ladder::level);
@@ -195,9 +195,10 @@ impl Governor {
     /// From the first sign of a sagging supply until its level is left: what is being written when it breaks down is
     /// what breaks.
     fn spares_flash(&self, readings: &Readings) -> bool {
-        let sags = matches!(self.supply.reason(), BudgetReason::UnderVoltage | BudgetReason::PowerFail);
+        let sags = self.supply.reason() == BudgetReason::UnderVoltage;
         readings.under_voltage
             || readings.hardware.power.failing
+            || self.end.level() > Level::Nominal
             || (sags && self.supply.level() >= Level::Hot)
     }
 
@@ -213,6 +214,7 @@ impl Governor {
         status.clock = readings.clock;
         status.throttled = readings.slowed;
         status.under_voltage = readings.under_voltage;
+        status.flags_lost = readings.flags_lost;
         status.power = readings.hardware.power;
         status.core = self.meter.core();
         status.memory = readings.memory;
@@ -276,7 +278,7 @@ mod tests {
     fn a_level_is_entered_after_two_readings_and_left_below_its_hysteresis() {
         use BudgetReason::{None as Fine, Temperature};
         use Level::{Critical, Hot, Nominal, Warm};
-        // ok 50, target 80: warm from 71, hot from 75.5, critical from 80; left below 68, 72.5 and 77.
+        // ok 50, target 80: warm from 71, hot from 82.5, critical from 82.65; left below 68, 81.5 and 81.65.
         check(
             true,
             &[
@@ -284,11 +286,11 @@ mod tests {
                 (Some(71.5), 10, Nominal, Fine),
                 (Some(71.5), 10, Warm, Temperature),
                 (Some(69.0), 10, Warm, Temperature),
-                (Some(81.0), 10, Warm, Temperature),
-                (Some(76.0), 10, Hot, Temperature),
-                (Some(81.0), 10, Hot, Temperature),
-                (Some(81.0), 10, Critical, Temperature),
-                (Some(78.0), 10, Critical, Temperature),
+                (Some(82.7), 10, Warm, Temperature),
+                (Some(82.6), 10, Hot, Temperature),
+                (Some(82.7), 10, Hot, Temperature),
+                (Some(82.7), 10, Critical, Temperature),
+                (Some(81.7), 10, Critical, Temperature),
                 (Some(60.0), 10, Hot, Temperature),
                 (Some(60.0), 10, Warm, Temperature),
                 (Some(60.0), 10, Nominal, Fine),
@@ -326,11 +328,11 @@ mod tests {
                 (Some(55.0), 85, Warm, Memory),
                 (Some(55.0), 95, Warm, Memory),
                 (Some(55.0), 99, Hot, Memory),
-                (Some(77.0), 101, Hot, Memory),
-                (Some(77.0), 101, Critical, Memory),
-                (Some(77.0), 97, Critical, Memory),
-                (Some(77.0), 89, Hot, Temperature),
-                (Some(77.0), 40, Hot, Temperature),
+                (Some(82.6), 101, Hot, Memory),
+                (Some(82.6), 101, Critical, Memory),
+                (Some(82.6), 97, Critical, Memory),
+                (Some(82.6), 89, Hot, Temperature),
+                (Some(82.6), 40, Hot, Temperature),
             ],
         );
     }
@@ -342,10 +344,12 @@ mod tests {
             (50.0, Level::Nominal, 1, Admit::All, Best, 1_500, 0.0),
             (69.5, Level::Nominal, 1, Admit::All, Best, 1_500, 1.29),
             (72.0, Level::Warm, 1, Admit::All, Best, 1_500, 2.0),
-            (75.0, Level::Warm, 1, Admit::All, Best, 1_300, 2.86),
-            (77.0, Level::Hot, 2, Admit::Normal, Cheapest, 900, 3.0),
-            (81.0, Level::Critical, 4, Admit::Alarm, Cheapest, 300, 3.0),
-            (83.0, Level::Emergency, 4, Admit::Nothing, Cheapest, 300, 3.0),
+            (80.7, Level::Warm, 1, Admit::All, Best, 1_500, 3.0),
+            (81.5, Level::Warm, 1, Admit::All, Best, 900, 3.0),
+            (82.4, Level::Warm, 1, Admit::All, Best, 300, 3.0),
+            (82.6, Level::Hot, 2, Admit::Normal, Cheapest, 300, 3.0),
+            (82.7, Level::Critical, 4, Admit::Alarm, Cheapest, 300, 3.0),
+            (82.9, Level::Emergency, 4, Admit::Nothing, Cheapest, 300, 3.0),
         ];
         for (degrees, level, stretch, admit, variant, cpu, seconds) in ladder {
             let mut governor = Governor::new(config(true));
@@ -391,21 +395,19 @@ mod tests {
     }
 
     #[test]
-    fn a_failing_supply_is_an_emergency_at_once_and_is_left_step_by_step() {
+    fn a_failing_supply_is_an_emergency_at_once_and_is_left_at_once_after_its_dwell() {
         use BudgetReason::{None as Fine, PowerFail};
-        use Level::{Critical, Emergency, Hot, Nominal, Warm};
+        use Level::{Emergency, Nominal};
         let fine = readings(0, Some(40.0), 10);
         let mut fails = fine;
         fails.hardware.power.failing = true;
         assert_eq!(
-            course(&[fine, fails, fine, fine, fine, fine]),
+            course(&[fine, fails, fine, fine]),
             [
                 (Nominal, Fine, false),
                 (Emergency, PowerFail, true),
-                (Critical, PowerFail, true),
-                (Hot, PowerFail, true),
-                (Warm, PowerFail, false),
                 (Nominal, Fine, false),
+                (Nominal, Fine, false)
             ]
         );
     }
@@ -444,9 +446,9 @@ mod tests {
         for (degrees, memory, variant) in [
             (40.0, 10, Best),
             (40.0, 90, Best),
-            (76.0, 90, Cheapest),
+            (82.6, 90, Cheapest),
             (40.0, 96, Smallest),
-            (76.0, 96, Smallest),
+            (82.6, 96, Smallest),
         ] {
             let mut governor = Governor::new(config(true));
             governor.observe(readings(0, Some(degrees), memory));
@@ -465,8 +467,8 @@ mod tests {
         }
         let status = governor.status();
         let (forecast, headroom) = (status.forecast.unwrap().0, status.headroom.unwrap());
-        assert!((forecast - 55.0).abs() < 0.01, "{forecast}");
-        assert!((headroom - 25.0 / 30.0).abs() < 0.01, "{headroom}");
+        assert!((forecast - 54.75).abs() < 0.01, "{forecast}");
+        assert!((headroom - 25.25 / 30.0).abs() < 0.01, "{headroom}");
         assert_eq!((status.target, status.trip), (Some(Celsius(80.0)), Some(Celsius(85.0))));
         assert_eq!((status.changes, status.since), (0, Uptime::ZERO));
         governor.observe(readings(21, None, 10));

@@ -33,6 +33,8 @@ pub struct GovernorStatus {
     pub throttled: bool,
     /// The supply is too weak at this moment.
     pub under_voltage: bool,
+    /// Neither of both is known: the flags of the board are there and cannot be read.
+    pub flags_lost: bool,
     /// What is known of the supply.
     pub power: PowerReading,
     /// What a busy core draws: measured where the supply is metered, else as the board file says.
@@ -59,6 +61,7 @@ impl GovernorStatus {
             clock: None,
             throttled: false,
             under_voltage: false,
+            flags_lost: false,
             power: PowerReading::default(),
             core: config.core,
             memory: MemoryReading::default(),

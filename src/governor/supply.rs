@@ -10,11 +10,13 @@ const HOT_TIMES_LOW: f32 = 2.0;
 /// What a sagging supply leaves of the processor time: half of the current of the cores is what lets it recover.
 const SAGGING_LEAVES: f32 = 0.5;
 
-/// What the supply asks for.
+/// What the end of the supply asks for.
+pub(crate) fn end(power: &PowerReading) -> Demand {
+    if power.failing { Demand::of_work(EMERGENCY, BudgetReason::PowerFail) } else { Demand::NONE }
+}
+
+/// What a supply that goes on asks for.
 pub(crate) fn supply(power: &PowerReading, under_voltage: bool, low: Ratio) -> Demand {
-    if power.failing {
-        return Demand::of_work(EMERGENCY, BudgetReason::PowerFail);
-    }
     let sagging = Demand::leaving(SAGGING_LEAVES, HOT, BudgetReason::UnderVoltage);
     let battery = battery(power, low);
     if under_voltage { sagging.and(battery) } else { battery }
@@ -95,7 +97,7 @@ mod tests {
             }
         }
         let failing = PowerReading { failing: true, ..PowerReading::default() };
-        let demand = supply(&failing, true, Ratio::default());
+        let demand = end(&failing);
         assert_eq!((demand.used, demand.reason), (EMERGENCY, BudgetReason::PowerFail));
         let sagging = supply(&PowerReading::default(), true, Ratio::default());
         assert_eq!((sagging.used, sagging.reason), (HOT, BudgetReason::UnderVoltage));

@@ -91,7 +91,9 @@ mod tests {
         assert_eq!(Digest::of(b"abc").to_string(), text);
         assert_eq!(text.parse::<Digest>(), Ok(Digest::of(b"abc")));
         let mut digester = Digester::default();
-        [&b"a"[..], b"", b"bc"].into_iter().for_each(|bytes| digester.push(bytes));
+        for bytes in [&b"a"[..], b"", b"bc"] {
+            digester.push(bytes);
+        }
         assert_eq!(digester.finish(), Digest::of(b"abc"));
         assert_eq!(text.to_uppercase().parse::<Digest>(), Ok(Digest::of(b"abc")));
         for wrong in ["", "ba78", &text.replace('b', "g"), &format!("{text}00"), &"é".repeat(32)] {

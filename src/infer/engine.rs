@@ -8,6 +8,7 @@
 //! One plan per fixed shape: symbolic plans take up to twice as long. The tract crates are pinned, because their
 //! interface is not stable.
 
+mod footprint;
 pub mod general;
 mod interface;
 mod survey;
@@ -17,16 +18,15 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use tract_onnx::prelude::*;
-use tract_onnx::tract_hir::internal::Cost;
-use tract_onnx::tract_hir::tract_core::ops::array::Gather;
-use tract_onnx::tract_hir::tract_core::ops::konst::Const;
 use tract_onnx::tract_hir::tract_core::plan;
 
+use crate::infer::engine::footprint::footprint;
 use crate::infer::engine::interface::{
     check_length, check_operators, check_output, match_inputs, select_outputs,
 };
 use crate::infer::tensor::{Bucket, Column, Dtype, Input, Outputs, Rows, Spec};
 
+pub use footprint::Footprint;
 pub use survey::{Declared, Operator, Survey, spec_at};
 
 /// Characters of a message of the library that are kept: some print a whole graph.
@@ -98,21 +98,6 @@ pub enum RunError {
     /// The library returned an error.
     #[error("the graph failed")]
     Failed,
-}
-
-/// What a graph costs at one shape, predicted without running it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Footprint {
-    /// Numbers in the constants the wanted outputs depend on.
-    pub parameters: u64,
-    /// Their bytes.
-    pub parameter_bytes: u64,
-    /// Those of them that are only looked up in: all plans of a graph share them, others are packed for each.
-    pub table_bytes: u64,
-    /// Multiply-adds and divisions of one run.
-    pub operations: u64,
-    /// Largest sum of tensors alive at once during a run, in bytes.
-    pub scratch_bytes: u64,
 }
 
 /// A parsed graph whose interface agrees with its spec.
@@ -337,40 +322,6 @@ fn guarded<T>(work: impl FnOnce() -> Result<T, EngineError>) -> Result<T, Engine
             .unwrap_or("without a message");
         Err(EngineError::Panicked { reason: reason.chars().take(REASON_CHARS).collect() })
     })
-}
-
-/// Sums up what the library predicts of each node. Counts that do not fit are as large as can be.
-fn footprint(typed: &TypedModel) -> TractResult<Footprint> {
-    let number = |dim: &TDim| dim.to_i64().ok().and_then(|n| u64::try_from(n).ok()).unwrap_or(u64::MAX);
-    let mut sum = Footprint::default();
-    let order = typed.eval_order()?;
-    for &id in &order {
-        let node = typed.node(id);
-        let (inputs, _) = typed.node_facts(id)?;
-        let mut readers = node.outputs.iter().flat_map(|outlet| &outlet.successors);
-        let is_table = readers.all(|reader| typed.node(reader.node).op_is::<Gather>());
-        for (cost, count) in node.op.cost(&inputs)? {
-            let count = number(&count);
-            match cost {
-                Cost::Params(datum) => {
-                    let bytes = u64::try_from(datum.size_of()).unwrap_or(8);
-                    sum.parameters = sum.parameters.saturating_add(count);
-                    let bytes = count.saturating_mul(bytes);
-                    sum.parameter_bytes = sum.parameter_bytes.saturating_add(bytes);
-                    if is_table {
-                        sum.table_bytes = sum.table_bytes.saturating_add(bytes);
-                    }
-                }
-                Cost::FMA(_) | Cost::Div(_) | Cost::Custom(true, _) => {
-                    sum.operations = sum.operations.saturating_add(count);
-                }
-                Cost::Buffer(_) | Cost::Custom(false, _) => {}
-            }
-        }
-    }
-    let steps = typed.eval_tmp_memory_usage(&order, |node| !node.op_is::<Const>())?;
-    sum.scratch_bytes = steps.iter().map(|(_, bytes)| number(bytes)).max().unwrap_or(0);
-    Ok(sum)
 }
 
 /// Copies rows of `input.length` into rows of `bucket.length`, zero beyond.

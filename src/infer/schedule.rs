@@ -25,6 +25,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use bucket::{BURST, Bucket, OVERDRAFT};
+pub use compose::HOLD_UP_MAX;
 pub use cost::{CostBook, TRUSTED};
 pub use under_way::BATCHES_OUT_MAX;
 

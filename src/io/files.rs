@@ -2,7 +2,7 @@
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
@@ -149,6 +149,22 @@ pub fn file_bytes(path: &Path) -> Result<u64, FileError> {
 pub(crate) fn open_at_once(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
     let flags = (OFlags::NONBLOCK | OFlags::CLOEXEC).bits().cast_signed();
     options.custom_flags(flags).open(path)
+}
+
+/// The beginning of a small file of the kernel, or of one that stands in for it. Waits for nobody: a pipe, or a driver that
+/// would have to be waited for, did not answer.
+pub(crate) fn read_at_once(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+    let silence = || io::Error::new(io::ErrorKind::WouldBlock, "did not answer");
+    let file = open_at_once(path, OpenOptions::new().read(true))?;
+    if file.metadata()?.file_type().is_fifo() {
+        return Err(silence());
+    }
+    let mut bytes = Vec::new();
+    match file.take(limit).read_to_end(&mut bytes) {
+        Ok(_) => Ok(bytes),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(silence()),
+        Err(error) => Err(error),
+    }
 }
 
 /// Reads a regular file, or fails if it is longer than `limit` bytes. Never waits for a pipe to be written to.

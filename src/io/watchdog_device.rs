@@ -5,16 +5,19 @@
 //! * It is disarmed by an orderly end only. A process that dies leaves it armed, which is what it is for.
 
 use std::fmt;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::io::files::open_at_once;
+use crate::io::files::{open_at_once, read_at_once};
 
 /// Shortest time to a reset that is accepted. The supervisor feeds once a second, and in an orderly end between steps of
 /// which the longest may take 6 s.
 pub const TIMEOUT_MIN: Duration = Duration::from_secs(8);
+
+/// Longest file of the driver that is read: an identity has 32 bytes.
+const FACT_MAX: u64 = 64;
 
 /// What the driver takes as the word that the end is meant.
 const MAGIC_CLOSE: &[u8] = b"V";
@@ -41,7 +44,9 @@ pub enum WatchdogError {
         source: io::Error,
     },
     /// It resets the board sooner than it can be fed in peace.
-    #[error("hardware watchdog {device}: resets after {}, at least 8 s are needed: set a longer timeout of its driver", found.trim())]
+    #[error(
+        "hardware watchdog {device}: resets after {found:?}, at least 8 s are needed: set a longer timeout of its driver"
+    )]
     TooShort {
         /// The device.
         device: String,
@@ -97,13 +102,13 @@ pub struct WatchdogDevice {
 pub fn watchdog_facts(root: &Path, device: &str) -> Result<WatchdogFacts, WatchdogError> {
     let folder = root.join("sys/class/watchdog").join(name_of(device));
     let path = folder.join("timeout");
-    let found = fs::read_to_string(&path).map_err(|source| WatchdogError::Unknown {
+    let found = text_of(&path).map_err(|source| WatchdogError::Unknown {
         device: device.to_owned(),
         path,
         source,
     })?;
-    let timeout = found.trim().parse().ok().map(Duration::from_secs);
-    let text = |file: &str| fs::read_to_string(folder.join(file)).ok().map(|text| text.trim().to_owned());
+    let timeout = found.parse().ok().map(Duration::from_secs);
+    let text = |file: &str| text_of(&folder.join(file)).ok();
     match timeout.filter(|&timeout| timeout >= TIMEOUT_MIN) {
         Some(timeout) => Ok(WatchdogFacts {
             identity: text("identity").filter(|identity| !identity.is_empty()),
@@ -112,6 +117,12 @@ pub fn watchdog_facts(root: &Path, device: &str) -> Result<WatchdogFacts, Watchd
         }),
         None => Err(WatchdogError::TooShort { device: device.to_owned(), found }),
     }
+}
+
+/// What a file of the driver says, without the end of its line.
+fn text_of(path: &Path) -> io::Result<String> {
+    let bytes = read_at_once(path, FACT_MAX)?;
+    Ok(String::from_utf8_lossy(&bytes).trim().to_owned())
 }
 
 impl WatchdogDevice {
@@ -186,6 +197,8 @@ fn name_of(device: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     /// A root with a watchdog of this timeout; its device is an ordinary file that keeps what it is told.

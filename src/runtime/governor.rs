@@ -3,6 +3,7 @@
 mod board;
 mod gauges;
 mod levels;
+mod reader;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use crate::governor::{Governor, GovernorConfig, GovernorStatus};
 use crate::runtime::common::{Common, WiringError};
 use crate::runtime::governor::board::battery_low;
 use crate::runtime::governor::gauges::{Gauges, NO_HEAT};
+use crate::runtime::governor::reader::{GaugeReader, Seen};
 use crate::runtime::hardware::{HardwareView, attached};
 use crate::runtime::plant::stopped;
 use crate::runtime::retry::IDLE_TURN;
@@ -29,7 +31,9 @@ use crate::units::Millicores;
 /// The governor's shell.
 pub(in crate::runtime) struct GovernorShell {
     governor: Governor,
-    gauges: Gauges,
+    gauges: GaugeReader,
+    /// Says that the supply ends also while a gauge hangs.
+    hardware: HardwareView,
     /// What is attached, board and configuration together.
     pub(in crate::runtime) attached: HardwarePlan,
     pub(in crate::runtime) budget: watch::Sender<Budget>,
@@ -65,20 +69,22 @@ pub(in crate::runtime) fn prepare_governor(
         core: profile.power.map(|power| power.core),
     };
     let metrics = Arc::clone(&common.metrics);
-    let gauges = Gauges::new(root, profile, config.budget.temperature, hardware, metrics);
+    let mut gauges = Gauges::new(root, profile, config.budget.temperature, hardware.clone(), metrics);
     let governor = Governor::new(GovernorConfig { has_sensor: gauges.has_sensor(), ..limits });
+    let first = gauges.read(common.clock.uptime());
     let mut shell = GovernorShell {
         budget: watch::channel(governor.status().budget).0,
         status: watch::channel(*governor.status()).0,
         governor,
-        gauges,
+        gauges: GaugeReader::start(first, move |at| gauges.read(at)).map_err(WiringError::Thread)?,
+        hardware,
         attached,
         stopping,
         clock: common.clock.clone(),
         metrics: Arc::clone(&common.metrics),
         progress: Arc::clone(&common.progress),
     };
-    shell.observe();
+    shell.observe(first);
     Ok(shell)
 }
 
@@ -92,7 +98,8 @@ impl GovernorShell {
                 () = tokio::time::sleep(IDLE_TURN) => {}
                 () = stopped(&mut self.stopping) => break,
             }
-            self.observe();
+            let seen = self.gauges.read(self.clock.uptime()).await;
+            self.observe(seen);
         }
         // Ending now would look like a failure to the supervisor while the others drain; the ways to the outbox end with
         // it, or the outbox would wait for ever.
@@ -100,12 +107,12 @@ impl GovernorShell {
         std::future::pending::<()>().await;
     }
 
-    fn observe(&mut self) {
-        let now = self.clock.uptime();
-        self.clock.confirm(self.gauges.time_is_known());
-        let readings = self.gauges.read(now);
+    fn observe(&mut self, Seen { mut readings, time_is_known }: Seen) {
+        let now = readings.at;
+        self.clock.confirm(time_is_known);
+        readings.hardware.power.failing |= self.hardware.current(now).power.failing;
         self.metrics.set(Metric::MemoryBytes, readings.memory.used.0);
-        let before = self.governor.status().budget;
+        let (before, before_lost) = (self.governor.status().budget, self.governor.status().flags_lost);
         let budget = self.governor.observe(readings);
         if budget.level != before.level {
             self.metrics.add(Metric::LevelChanges, 1);
@@ -114,6 +121,13 @@ impl GovernorShell {
                 warn!(from, to, reason, "raised the level, work is shed");
             } else {
                 info!(from, to, reason, "changed the level");
+            }
+        }
+        if readings.flags_lost != before_lost {
+            if readings.flags_lost {
+                warn!("cannot read what the board says of its supply and its clock: see tidegate selftest");
+            } else {
+                info!("read again what the board says of its supply and its clock");
             }
         }
         self.budget.send_if_modified(|known| std::mem::replace(known, budget) != budget);

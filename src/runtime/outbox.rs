@@ -239,7 +239,7 @@ impl<D: Disk> OutboxWorker<D> {
         let now = self.clock.uptime();
         match request {
             OutboxRequest::Append { lane, payload, at, room: _until_stored } => {
-                self.append(lane, &payload, at, turn)
+                self.append(lane, &payload, at, turn);
             }
             OutboxRequest::Read { lane, from, upto, records_max, bytes_max, reply } => {
                 let mut records = Vec::new();

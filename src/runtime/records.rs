@@ -53,12 +53,11 @@ impl RecordWays {
     pub(in crate::runtime) async fn append(&self, record: NewRecord) {
         let way = self.of(record.lane);
         let bytes = way.bytes(&record);
-        let room = match Arc::clone(&way.room).try_acquire_many_owned(bytes) {
-            Ok(room) => Some(room),
-            Err(_) => {
-                self.metrics.add(Metric::RecordWaits, 1);
-                Arc::clone(&way.room).acquire_many_owned(bytes).await.ok()
-            }
+        let room = if let Ok(room) = Arc::clone(&way.room).try_acquire_many_owned(bytes) {
+            Some(room)
+        } else {
+            self.metrics.add(Metric::RecordWaits, 1);
+            Arc::clone(&way.room).acquire_many_owned(bytes).await.ok()
         };
         best_effort(way.requests.send(request(record, room)).await);
     }

@@ -68,6 +68,8 @@ pub(crate) struct Done {
 pub(crate) struct Run {
     pub(crate) given: Uptime,
     pub(crate) spent: Duration,
+    pub(crate) priority: Priority,
+    pub(crate) pieces: usize,
 }
 
 /// The models' thread: runs the most urgent of the batches it has, one after the other.
@@ -160,7 +162,8 @@ impl Floor {
         // What is late before it begins is not run.
         let full = if fresh { besides + each * u32::try_from(size).unwrap() } else { Duration::ZERO };
         let spent = full.div_f64(self.clock);
-        self.running = Some((batch, Run { given, spent }, self.now.after(spent)));
+        let run = Run { given, spent, priority: batch.priority, pieces: batch.work.len() };
+        self.running = Some((batch, run, self.now.after(spent)));
     }
 
     fn finish(&mut self) {

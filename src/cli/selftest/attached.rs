@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use crate::board::{HardwarePlan, Profile};
-use crate::cli::selftest::board::chain;
 use crate::cli::selftest::finding::Finding;
+use crate::io::admission::chain;
 use crate::io::devices::{Probe, probe};
 use crate::io::watchdog_device::watchdog_facts;
 

@@ -6,6 +6,7 @@ use crate::board::{Cooling, Cpufreq, Presence, Profile, Thermal};
 use crate::cli::selftest::finding::Finding;
 use crate::flow::{PowerSource, Sensed};
 use crate::governor::{PLAUSIBLE_MAX, PLAUSIBLE_MIN};
+use crate::io::admission::chain;
 use crate::io::sysfs::{
     ClockPolicy, CoolingDevice, Sysfs, SysfsError, ThermalZone, TripKind, power, trip_points,
 };
@@ -217,15 +218,4 @@ fn supply(sysfs: &Sysfs) -> Finding {
 pub(in crate::cli::selftest) fn unreadable(thing: &str, error: &SysfsError) -> Finding {
     let remedy = "check the permissions of the unit and the driver in the log of the kernel";
     Finding::fault(thing, chain(error), remedy)
-}
-
-/// An error with its causes in one line.
-pub(in crate::cli::selftest) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }

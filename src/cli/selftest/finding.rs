@@ -2,6 +2,9 @@
 
 use serde_json::{Value, json};
 
+/// Characters shown of a text; ours are shorter.
+const TEXT_CHARS_MAX: usize = 300;
+
 /// One thing, what was read of it, and what that means.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::cli::selftest) struct Finding {
@@ -23,11 +26,11 @@ pub(in crate::cli::selftest) enum Outcome {
 
 impl Finding {
     pub(in crate::cli::selftest) fn ok(thing: impl Into<String>, read: impl Into<String>) -> Self {
-        Self { thing: thing.into(), read: read.into(), outcome: Outcome::Ok }
+        Self { thing: shown(thing), read: shown(read), outcome: Outcome::Ok }
     }
 
     pub(in crate::cli::selftest) fn absent(thing: impl Into<String>, without: impl Into<String>) -> Self {
-        Self { thing: thing.into(), read: String::new(), outcome: Outcome::Absent(without.into()) }
+        Self { thing: shown(thing), read: String::new(), outcome: Outcome::Absent(shown(without)) }
     }
 
     pub(in crate::cli::selftest) fn fault(
@@ -35,7 +38,7 @@ impl Finding {
         read: impl Into<String>,
         remedy: impl Into<String>,
     ) -> Self {
-        Self { thing: thing.into(), read: read.into(), outcome: Outcome::Fault(remedy.into()) }
+        Self { thing: shown(thing), read: shown(read), outcome: Outcome::Fault(shown(remedy)) }
     }
 
     /// For people: state, thing, and what was read, or what is done without it.
@@ -72,4 +75,11 @@ impl Finding {
             Outcome::Fault(remedy) => ("fault", remedy),
         }
     }
+}
+
+/// A text as a terminal may show it: files of a board may hold anything.
+fn shown(text: impl Into<String>) -> String {
+    let text: String = text.into();
+    let shown = text.chars().take(TEXT_CHARS_MAX);
+    shown.map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }

@@ -3,7 +3,9 @@
 use std::path::Path;
 
 use crate::board::Profile;
+use crate::cli::selftest::board::unreadable;
 use crate::cli::selftest::finding::Finding;
+use crate::io::admission::chain;
 use crate::io::memory::read_memory;
 use crate::io::sysfs::Sysfs;
 
@@ -14,7 +16,8 @@ pub(in crate::cli::selftest) fn examine(profile: &Profile, root: &Path) -> Vec<F
     let process = match sysfs.process_memory() {
         Ok(_) => Finding::ok("memory of this process", found.used.to_string()),
         Err(error) => {
-            Finding::absent("memory of this process", format!("{error}: the heap alone is counted"))
+            let why = format!("{}: the heap alone is counted", chain(&error));
+            Finding::absent("memory of this process", why)
         }
     };
     let least = profile.memory.map_or(String::new(), |memory| format!(", of {memory} at least"));
@@ -42,7 +45,7 @@ pub(in crate::cli::selftest) fn examine(profile: &Profile, root: &Path) -> Vec<F
         Ok(false) => {
             Finding::absent("clock", "no time service has confirmed it: events say so until one has")
         }
-        Err(error) => crate::cli::selftest::board::unreadable("clock", &error),
+        Err(error) => unreadable("clock", &error),
     };
     vec![process, system, group, pressure, clock]
 }

@@ -1,10 +1,9 @@
 //! The configured models, examined as the service does: digests, cost, golden vectors.
 
-use crate::cli::selftest::board::chain;
 use crate::cli::selftest::finding::Finding;
 use crate::config::Config;
 use crate::infer::VariantReport;
-use crate::io::admission::Admission;
+use crate::io::admission::{Admission, chain};
 use crate::runtime::{ADMISSION_MEMORY, ADMISSION_SECONDS};
 use crate::units::Bytes;
 

@@ -41,11 +41,6 @@ impl Battery {
         Ratio::new(self.charge).unwrap_or_default()
     }
 
-    /// Sets the share that is left.
-    pub fn set_charge(&mut self, charge: Ratio) {
-        self.charge = charge.get();
-    }
-
     /// At its terminals.
     pub fn voltage(&self) -> Volts {
         let mut before = (0.0, 10.5);

@@ -167,11 +167,6 @@ impl Twin {
         self.battery.as_ref()
     }
 
-    /// The battery, to set its charge.
-    pub fn battery_mut(&mut self) -> Option<&mut Battery> {
-        self.battery.as_mut()
-    }
-
     /// What the board draws.
     pub fn draw(&self) -> Watts {
         self.draw

@@ -121,7 +121,9 @@ mod tests {
             for id in due.into_iter().chain(ids.into_iter().filter(|id| has_work(*id))) {
                 let model = ModelId(id);
                 if let Step::Load { unload, form } = self.world.step(model, VariantRule::Best, at(now)) {
-                    unload.into_iter().for_each(|victim| self.world.unloaded(victim));
+                    for victim in unload {
+                        self.world.unloaded(victim);
+                    }
                     let cost = self.world.cost(model, form);
                     self.world.loaded(model, form, cost, at(now));
                     self.loads.push((now, id));
@@ -154,8 +156,9 @@ mod tests {
     #[test]
     fn a_model_that_is_of_no_use_gives_way_after_a_minute_and_to_the_more_urgent_at_once_then() {
         let mut play = Play::new(&[Priority::Normal, Priority::Bulk]);
-        (0..400)
-            .for_each(|now| play.second(now, |id| if id == 0 { now < 100 || now >= 200 } else { now >= 10 }));
+        for now in 0..400 {
+            play.second(now, |id| if id == 0 { !(100..200).contains(&now) } else { now >= 10 });
+        }
         // Last of use at 99; the bulk is there for its minute before the other is back.
         assert_eq!(play.loads, [(0, 0), (159, 1), (219, 0)]);
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::clock::Uptime;
 use crate::flow::Priority;
 use crate::infer::BATCH_MIN;
-use crate::infer::schedule::{BATCH_TEXT_MAX, Lost, Scheduler};
+use crate::infer::schedule::{BATCH_TEXT_MAX, HOLD_UP_MAX, Lost, Scheduler};
 use crate::infer::work::Work;
 use crate::tally::DropReason;
 
@@ -91,10 +91,18 @@ impl Scheduler {
     fn asked(&self, work: &Work, now: Uptime) -> Duration {
         let size = usize::try_from(work.size()).unwrap_or(usize::MAX);
         let most = self.batch_max(work.model).min(BATCH_TEXT_MAX / size.max(1));
-        let together = most.min(self.lines.held_for(work.model, work.priority));
-        let together = if together < BATCH_MIN { 1 } else { together as u64 };
-        let cost = self.costs.trust(work.model, self.budget.variant, together * work.size(), now);
-        let share = cost.unwrap_or_default() / u32::try_from(together).unwrap_or(1);
+        let most = most.min(self.lines.held_for(work.model, work.priority));
+        let of = |together: usize| {
+            let size = together as u64 * work.size();
+            self.costs.trust(work.model, self.budget.variant, size, now).unwrap_or_default()
+        };
+        let mut together = if most < BATCH_MIN { 1 } else { most };
+        let mut cost = of(together);
+        while cost > HOLD_UP_MAX && together > 1 && work.priority != Priority::Alarm {
+            together = if together > BATCH_MIN { together - 1 } else { 1 };
+            cost = of(together);
+        }
+        let share = cost / u32::try_from(together).unwrap_or(1);
         share + share / MARGIN
     }
 }

@@ -35,11 +35,12 @@ impl Scheduler {
         self.tally.passed -= batch.work.len() as u64;
         for work in batch.work.drain(..).rev() {
             let bytes = work.bytes();
-            let reason = match () {
-                () if self.is_draining => Some(DropReason::Stopped),
-                () if self.paused.contains(&work.subject.stream) => Some(DropReason::Paused),
-                () if !self.fits(bytes) => Some(DropReason::QueueFull),
-                () => None,
+            let reason = if self.is_draining {
+                Some(DropReason::Stopped)
+            } else if self.paused.contains(&work.subject.stream) {
+                Some(DropReason::Paused)
+            } else {
+                (!self.fits(bytes)).then_some(DropReason::QueueFull)
             };
             match reason {
                 Some(reason) => self.lose(work, reason, lost),

@@ -2,8 +2,8 @@
 //!
 //! Below a root that is not `/`, the line 17 of gpiochip0 is the file `gpio/gpiochip0/17`, holding the level: 0 or 1.
 
-use std::fs;
-use std::io;
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -14,12 +14,16 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::time::Timespec;
 
 use crate::board::Line;
+use crate::io::files::{open_at_once, read_at_once};
 
 /// A contact of a door bounces for some milliseconds; a person opens no door faster.
 const DOOR_DEBOUNCE: Duration = Duration::from_millis(20);
 
 /// How often files that stand in for inputs are looked at.
 const FILE_PERIOD: Duration = Duration::from_millis(10);
+
+/// Longest file that stands in for a line.
+const FILE_MAX: u64 = 16;
 
 /// Why a line cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -33,7 +37,7 @@ pub enum LineError {
         why: String,
     },
     /// The file that stands in for it cannot be used.
-    #[error("{}", path.display())]
+    #[error("use {}, which stands for a line and holds 0 or 1", path.display())]
     File {
         /// The file.
         path: PathBuf,
@@ -89,7 +93,10 @@ impl OutputLine {
                 if let Some(folder) = path.parent() {
                     fs::create_dir_all(folder).map_err(file)?;
                 }
-                fs::write(path, if yes == *active_low { "0\n" } else { "1\n" }).map_err(file)
+                let mut written = OpenOptions::new();
+                let written = open_at_once(path, written.write(true).create(true).truncate(true));
+                let level = if yes == *active_low { b"0\n" } else { b"1\n" };
+                written.and_then(|mut written| written.write_all(level)).map_err(file)
             }
         }
     }
@@ -145,8 +152,8 @@ impl InputPin {
                 .lone_value()
                 .map(|value| value == Value::Active)
                 .map_err(|error| LineError::Refused { line: name.clone(), why: error.to_string() }),
-            Backing::File { path, active_low } => match fs::read_to_string(path) {
-                Ok(text) => Ok((text.trim() == "1") != *active_low),
+            Backing::File { path, active_low } => match read_at_once(path, FILE_MAX) {
+                Ok(text) => Ok((text.trim_ascii() == b"1") != *active_low),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
                 Err(source) => Err(LineError::File { path: path.clone(), source }),
             },

@@ -9,6 +9,7 @@ use crate::board::{HardwarePlan, Line, SensorPlan};
 use crate::clock::Uptime;
 use crate::device::seam::{Row, Samples};
 use crate::device::{SETTLE, unit_of};
+use crate::io::admission::chain;
 use crate::io::devices::{InputPin, OutputLine, open_sensor};
 
 /// Looks at a FIFO before it is taken to give nothing: at 1 Hz, the slowest, the first sample takes a second.
@@ -69,10 +70,10 @@ fn shown(plan: &SensorPlan, row: &Row) -> String {
 fn probe_line(what: &str, line: &Line, root: &Path) -> Result<String, String> {
     let is_input = matches!(what, "power_fail" | "door");
     if is_input {
-        let pin = InputPin::open(root, line, false).map_err(|error| error.to_string())?;
+        let pin = InputPin::open(root, line, false).map_err(|error| chain(&error))?;
         return Ok(if pin.told() { "yes" } else { "no" }.to_owned());
     }
-    OutputLine::open(root, line).map_err(|error| error.to_string())?;
+    OutputLine::open(root, line).map_err(|error| chain(&error))?;
     Ok("taken, set to no".to_owned())
 }
 

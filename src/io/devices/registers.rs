@@ -7,13 +7,13 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use embedded_hal::i2c::Operation;
 
 use crate::io::devices::BusError;
-use crate::io::files::open_at_once;
+use crate::io::files::read_at_once;
 
 /// Longest file of registers: 256 registers with a FIFO of 192 bytes fit easily.
 const FILE_MAX: u64 = 64 << 10;
@@ -94,15 +94,21 @@ pub fn write_registers(root: &Path, bus: u8, address: u8, registers: &[(u8, &[u8
 
 fn read_registers(folder: &Path, address: u8) -> Result<BTreeMap<u8, Vec<u8>>, BusError> {
     let path = folder.join(format!("{address:02x}"));
-    let file = open_at_once(&path, fs::OpenOptions::new().read(true)).map_err(|error| {
-        let is_absent = error.kind() == io::ErrorKind::NotFound;
-        if is_absent { BusError::NoAnswer } else { BusError::Other(error.to_string()) }
-    })?;
-    let mut text = String::new();
-    file.take(FILE_MAX).read_to_string(&mut text).map_err(|error| BusError::Other(error.to_string()))?;
+    let fault = |error: io::Error| {
+        if error.kind() == io::ErrorKind::NotFound {
+            BusError::NoAnswer
+        } else if error.kind() == io::ErrorKind::WouldBlock {
+            BusError::TimedOut
+        } else {
+            BusError::Other(error.to_string())
+        }
+    };
+    let bytes = read_at_once(&path, FILE_MAX).map_err(fault)?;
+    let text = String::from_utf8_lossy(&bytes);
     let mut registers = BTreeMap::new();
     for line in text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')) {
-        let malformed = || BusError::Other(format!("line {line:?} is not like \"00: 19 80\""));
+        let shown: String = line.chars().take(40).collect();
+        let malformed = || BusError::Other(format!("line {shown:?} is not like \"00: 19 80\""));
         let (name, value) = line.split_once(':').ok_or_else(malformed)?;
         if name == "error" {
             return Err(match value.trim() {

@@ -1,19 +1,15 @@
 //! Small files of the kernel as text and as lines of a name and a number.
 
-use std::fs::OpenOptions;
-use std::io::Read;
 use std::path::Path;
 
-use crate::io::files::open_at_once;
+use crate::io::files::read_at_once;
 
 /// Longest file read: `memory.stat`, the longest of them, has about 60 lines.
 const FILE_MAX: u64 = 16 << 10;
 
 /// The text; `None` where it is not there or cannot be read.
 pub(crate) fn text(path: &Path) -> Option<String> {
-    let mut bytes = Vec::new();
-    let file = open_at_once(path, OpenOptions::new().read(true)).ok()?;
-    file.take(FILE_MAX).read_to_end(&mut bytes).ok()?;
+    let bytes = read_at_once(path, FILE_MAX).ok()?;
     Some(String::from_utf8_lossy(&bytes).into_owned())
 }
 

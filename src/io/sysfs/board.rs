@@ -34,7 +34,6 @@ mod tests {
         assert!(sysfs.thermal_zones().unwrap().is_empty());
         assert!(sysfs.compatible().unwrap().is_empty());
         assert_eq!(sysfs.product_name().unwrap(), None);
-        assert_eq!(sysfs.process_share().unwrap(), None);
         assert_eq!(sysfs.throttle_flags("/sys/devices/get_throttled").unwrap(), None);
         assert!(!sysfs.time_synchronized().unwrap());
         assert!(matches!(sysfs.process_memory(), Err(SysfsError::Read { .. })));

@@ -1,11 +1,10 @@
 //! One small file: its text, its number, or why not.
 
-use std::fs::OpenOptions;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use crate::io::files::open_at_once;
+use crate::io::files::read_at_once;
 
 /// Longest file read: sysfs gives at most a page, `/proc/self/status` less than two.
 const FILE_MAX: u64 = 64 << 10;
@@ -36,10 +35,8 @@ pub enum SysfsError {
 
 /// The text of a file, with what is not UTF-8 replaced. Everything waits for it, so it waits for nothing.
 pub(in crate::io::sysfs) fn read(path: &Path) -> Result<String, SysfsError> {
-    let mut bytes = Vec::new();
-    open_at_once(path, OpenOptions::new().read(true))
-        .and_then(|file| file.take(FILE_MAX).read_to_end(&mut bytes))
-        .map_err(|source| SysfsError::Read { path: path.to_owned(), source })?;
+    let bytes = read_at_once(path, FILE_MAX);
+    let bytes = bytes.map_err(|source| SysfsError::Read { path: path.to_owned(), source })?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 

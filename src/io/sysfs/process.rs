@@ -1,7 +1,7 @@
 //! Memory of this process.
 
 use crate::io::sysfs::Sysfs;
-use crate::io::sysfs::file::{SysfsError, malformed, read, read_if_present};
+use crate::io::sysfs::file::{SysfsError, malformed, read};
 use crate::units::Bytes;
 
 /// Memory of this process.
@@ -20,15 +20,6 @@ impl Sysfs {
         let text = read(&path)?;
         let resident = field(&text, "VmRSS").ok_or_else(|| malformed(&path, &text, "a line VmRSS in kB"))?;
         Ok(ProcessMemory { resident, anonymous: field(&text, "RssAnon") })
-    }
-
-    /// Memory of this process with shared pages counted by share; `None` where the kernel does not tell.
-    ///
-    /// The kernel walks every page for it: for reports, not for control.
-    pub fn process_share(&self) -> Result<Option<Bytes>, SysfsError> {
-        let path = self.path("proc/self/smaps_rollup");
-        let Some(text) = read_if_present(&path)? else { return Ok(None) };
-        field(&text, "Pss").map(Some).ok_or_else(|| malformed(&path, &text, "a line Pss in kB"))
     }
 }
 
@@ -50,16 +41,9 @@ mod tests {
     fn memory_is_read_in_kibibytes() {
         let status =
             b"Name:\ttidegate\nVmHWM:\t  9999 kB\nVmRSS:\t    2048 kB\nRssAnon:\t    1024 kB\nThreads:\t4\n";
-        let (_root, sysfs) = tree(&[
-            ("proc/self/status", status),
-            (
-                "proc/self/smaps_rollup",
-                b"5581-7ffc ---p 00000000 00:00 0 [rollup]\nRss: 10 kB\nPss_Dirty: 3 kB\nPss: 7 kB\n",
-            ),
-        ]);
+        let (_root, sysfs) = tree(&[("proc/self/status", status)]);
         let memory = sysfs.process_memory().unwrap();
         assert_eq!(memory, ProcessMemory { resident: Bytes(2 << 20), anonymous: Some(Bytes(1 << 20)) });
-        assert_eq!(sysfs.process_share().unwrap(), Some(Bytes(7 << 10)));
         for garbage in [
             &b""[..],
             b"VmRSS: many kB\n",
@@ -67,9 +51,8 @@ mod tests {
             b"VmRSS: 99999999999999999999 kB\n",
             b"\xff\xfe",
         ] {
-            let (_root, sysfs) = tree(&[("proc/self/status", garbage), ("proc/self/smaps_rollup", garbage)]);
+            let (_root, sysfs) = tree(&[("proc/self/status", garbage)]);
             assert!(matches!(sysfs.process_memory(), Err(SysfsError::Malformed { .. })));
-            assert!(matches!(sysfs.process_share(), Err(SysfsError::Malformed { .. })));
         }
     }
 

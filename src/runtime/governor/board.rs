@@ -1,6 +1,7 @@
 //! Which board this is, and what of it the governor goes by.
 
 use crate::board::{HardwarePlan, Profile, SensorRole, builtin, recognise};
+use crate::io::admission::chain;
 use crate::io::sysfs::{Sysfs, SysfsError};
 use crate::units::Ratio;
 
@@ -24,8 +25,9 @@ pub fn board_profile(name: Option<&str>, sysfs: &Sysfs) -> Result<Profile, Strin
             format!("gateway.board: no board is called {name:?}; allowed: auto | {}", known())
         });
     }
-    let unreadable =
-        |error: SysfsError| format!("recognise the board: {error}; name it in gateway.board: {}", known());
+    let unreadable = |error: SysfsError| {
+        format!("recognise the board: {}; name it in gateway.board: {}", chain(&error), known())
+    };
     let compatible = sysfs.compatible().map_err(unreadable)?;
     let product = sysfs.product_name().map_err(unreadable)?;
     let found = recognise(&compatible, product.as_deref(), std::env::consts::ARCH, &boards);

@@ -10,7 +10,10 @@ use crate::config::TemperatureLimit;
 use crate::flow::{HardwareReading, PowerReading, PowerSource, Sensed};
 use crate::governor::Readings;
 use crate::io::memory::read_memory;
-use crate::io::sysfs::{CoolingDevice, Sysfs, ThrottleFlags, clock_share, hottest, power, trip_points};
+use crate::io::sysfs::{
+    CoolingDevice, Sysfs, SysfsError, ThrottleFlags, clock_share, hottest, power, trip_points,
+};
+use crate::runtime::governor::reader::Seen;
 use crate::runtime::hardware::HardwareView;
 use crate::telemetry::{Metric, Metrics};
 use crate::units::{Celsius, Millicores};
@@ -61,15 +64,17 @@ impl Gauges {
         self.profile.thermal.as_ref().is_some_and(|thermal| thermal.has_sensor(found(thermal)))
     }
 
-    /// Whether the system says that its time is known.
-    pub(in crate::runtime::governor) fn time_is_known(&self) -> bool {
-        self.sysfs.time_synchronized().unwrap_or(false)
+    /// What cannot be read is told to the governor as absent or lost: it decides what that means.
+    pub(in crate::runtime::governor) fn read(&mut self, at: Uptime) -> Seen {
+        let time_is_known = self.sysfs.time_synchronized().unwrap_or(false);
+        Seen { readings: self.readings(at), time_is_known }
     }
 
-    /// What cannot be read is told to the governor as absent: it decides what that means.
-    pub(in crate::runtime::governor) fn read(&mut self, at: Uptime) -> Readings {
+    fn readings(&mut self, at: Uptime) -> Readings {
         let (temperature, trip) = self.heat();
-        let flags = self.flags();
+        let (flags, alarm) = (self.flags(), self.alarm());
+        let flags_lost = flags.is_err() || alarm.is_err();
+        let flags = flags.ok().flatten();
         let cooling = self.sysfs.cooling_devices().unwrap_or_default();
         let flagged = flags.is_some_and(ThrottleFlags::slowed);
         let policies = self.sysfs.clock_policies().unwrap_or_default();
@@ -80,8 +85,9 @@ impl Gauges {
             temperature,
             trip,
             clock: clock_share(&policies, full, slowed),
-            under_voltage: flags.is_some_and(ThrottleFlags::under_voltage) || self.alarm(),
+            under_voltage: flags.is_some_and(ThrottleFlags::under_voltage) || matches!(alarm, Ok(Some(true))),
             slowed,
+            flags_lost,
             busy: self.busy(at),
             memory: read_memory(&self.root),
             hardware: self.hardware(at),
@@ -105,14 +111,13 @@ impl Gauges {
         (hottest(&zones, &thermal.zones).filter(|_| !is_lost), trip)
     }
 
-    fn flags(&self) -> Option<ThrottleFlags> {
-        self.sysfs.throttle_flags(self.profile.throttle_flags.as_deref()?).ok().flatten()
+    fn flags(&self) -> Result<Option<ThrottleFlags>, SysfsError> {
+        self.profile.throttle_flags.as_deref().map_or(Ok(None), |file| self.sysfs.throttle_flags(file))
     }
 
     /// The alarm of the supply where the firmware has no file of flags.
-    fn alarm(&self) -> bool {
-        let device = self.profile.throttle_hwmon.as_deref();
-        device.is_some_and(|device| matches!(self.sysfs.under_voltage(device), Ok(Some(true))))
+    fn alarm(&self) -> Result<Option<bool>, SysfsError> {
+        self.profile.throttle_hwmon.as_deref().map_or(Ok(None), |device| self.sysfs.under_voltage(device))
     }
 
     /// Processor time of the models per time since the turn before.
@@ -193,7 +198,7 @@ mod tests {
             ("sys/class/power_supply/BAT0/capacity", "40"),
         ]);
         assert!(gauges.has_sensor());
-        let readings = gauges.read(Uptime::ZERO);
+        let readings = gauges.readings(Uptime::ZERO);
         assert_eq!((readings.temperature, readings.trip), (Some(Celsius(61.5)), Celsius(80.0)));
         assert!(readings.under_voltage && readings.slowed);
         assert_eq!((readings.clock, readings.busy), (Ratio::new(0.4), None));
@@ -204,7 +209,7 @@ mod tests {
             (PowerSource::Battery, Sensed::Known(Ratio::new(0.4).unwrap()))
         );
         gauges.metrics.add(Metric::InferBusy, 250_000);
-        let later = gauges.read(Uptime::ZERO.after(Duration::from_secs(1)));
+        let later = gauges.readings(Uptime::ZERO.after(Duration::from_secs(1)));
         assert_eq!(later.busy, Some(Millicores(250)));
     }
 
@@ -216,7 +221,7 @@ mod tests {
             ("sys/class/thermal/thermal_zone1/temp", "40000\n"),
             ("sys/class/thermal/thermal_zone2/type", "PLL-therm\n"),
         ]);
-        let hottest = |gauges: &mut Gauges| gauges.read(Uptime::ZERO).temperature;
+        let hottest = |gauges: &mut Gauges| gauges.readings(Uptime::ZERO).temperature;
         assert_eq!(hottest(&mut gauges), Some(Celsius(61.5)), "a zone that never spoke is none");
         let chip = root.path().join("sys/class/thermal/thermal_zone0/temp");
         fs::remove_file(&chip).unwrap();
@@ -226,14 +231,39 @@ mod tests {
     }
 
     #[test]
+    fn a_pipe_in_the_place_of_a_gauge_is_lost_and_waited_for_by_nobody() {
+        let (root, _voice, mut gauges) = board(&[]);
+        let chip = root.path().join("sys/class/thermal/thermal_zone0/temp");
+        fs::remove_file(&chip).unwrap();
+        let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+        rustix::fs::mkfifoat(rustix::fs::CWD, &chip, mode).unwrap();
+        assert_eq!(gauges.readings(Uptime::ZERO).temperature, None, "nobody writes");
+        let _writer = fs::OpenOptions::new().read(true).write(true).open(&chip).unwrap();
+        assert_eq!(gauges.readings(Uptime::ZERO).temperature, None, "somebody could write");
+    }
+
+    #[test]
+    fn flags_that_cannot_be_read_are_lost_and_those_that_are_not_there_are_not() {
+        let flags = "sys/devices/platform/soc/soc:firmware/get_throttled";
+        let (root, _voice, mut gauges) = board(&[]);
+        assert!(!gauges.readings(Uptime::ZERO).flags_lost, "a kernel that is not Raspberry Pi's has none");
+        let path = root.path().join(flags);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        for (text, lost) in [("0", false), ("throttled", true), ("50005", false)] {
+            fs::write(&path, text).unwrap();
+            assert_eq!(gauges.readings(Uptime::ZERO).flags_lost, lost, "{text}");
+        }
+    }
+
+    #[test]
     fn what_is_wired_goes_before_what_the_kernel_says() {
         let (_root, voice, mut gauges) =
             board(&[("sys/class/power_supply/AC/type", "Mains"), ("sys/class/power_supply/AC/online", "1")]);
-        assert_eq!(gauges.read(Uptime::ZERO).hardware.power.source, PowerSource::Mains);
+        assert_eq!(gauges.readings(Uptime::ZERO).hardware.power.source, PowerSource::Mains);
         let power =
             PowerReading { source: PowerSource::Battery, charge: Sensed::Lost, ..PowerReading::default() };
         voice.say(HardwareReading { power, ..HardwareReading::default() }, Uptime::ZERO);
-        let read = gauges.read(Uptime::ZERO);
+        let read = gauges.readings(Uptime::ZERO);
         assert_eq!((read.hardware.power, read.slowed, read.clock), (power, false, None));
     }
 }

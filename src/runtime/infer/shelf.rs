@@ -210,7 +210,9 @@ impl Shelf {
             && form == checked
             && let Some(source) = self.source(id)
         {
-            unload.into_iter().for_each(|victim| self.unload(victim));
+            for victim in unload {
+                self.unload(victim);
+            }
             self.load(id, form, source, (rule, now));
         }
     }

@@ -61,8 +61,14 @@ fn heat(governor: &GovernorStatus) -> Map<String, Value> {
         "trip": governor.trip.map(degrees), "target": governor.target.map(degrees),
         "cabinet": sensed(governor.cabinet, degrees),
         "clock": governor.clock.map(|share| rounded(share.get(), 100.0)),
-        "throttled": governor.throttled, "under_voltage": governor.under_voltage,
+        "throttled": flag(governor, governor.throttled),
+        "under_voltage": flag(governor, governor.under_voltage),
     }))
+}
+
+/// What the board says of its supply and its clock, where it can be read.
+fn flag(governor: &GovernorStatus, is_set: bool) -> Value {
+    if governor.flags_lost { json!("lost") } else { json!(is_set) }
 }
 
 /// By stage and by model, where the heap is counted; and what the kernel says.

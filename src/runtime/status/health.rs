@@ -61,6 +61,7 @@ fn complaint(sources: &Sources, seen: &Seen<'_>, now: Uptime) -> Option<String> 
         // A sensor at fault is told by its own name before what comes of it.
         .or_else(|| sources.hardware.complaint(now))
         .or_else(|| bad_board(sources))
+        .or_else(|| lost_flags(sources))
         .or_else(|| seen.certificate.map(str::to_owned))
         .or_else(|| (!seen.is_connected).then(|| "the plant broker is away".to_owned()))
 }
@@ -112,6 +113,12 @@ fn bad_board(sources: &Sources) -> Option<String> {
         | BudgetReason::Throttled => return None,
     };
     Some(format!("{what}, level {}: {remedy}", budget.level.as_str()))
+}
+
+fn lost_flags(sources: &Sources) -> Option<String> {
+    sources.governor.borrow().flags_lost.then(|| {
+        "what the board says of its supply and its clock cannot be read: see tidegate selftest".to_owned()
+    })
 }
 
 fn refusals(sources: &Sources) -> Option<String> {
