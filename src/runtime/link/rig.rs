@@ -9,10 +9,9 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
-use crate::clock::{Clock, ClockQuality, EventTime, SystemClock, Uptime};
+use crate::clock::{Clock, EventTime, SystemClock, Uptime};
 use crate::config::UpstreamEncoding;
 use crate::egress::Door;
-use crate::flow::{Change, EventId, Facts, Named, Outbound, Priority, StreamKind, When};
 use crate::forward::{ForwardConfig, LaneStart, Moment, Session};
 use crate::io::disk::Directory;
 use crate::io::mqtt::{Endpoint, Protocol};
@@ -23,7 +22,7 @@ use crate::runtime::link_tests::chaos_proxy::{Blow, ChaosProxy, Weather};
 use crate::runtime::link_tests::far_broker::{FarBroker, Manner};
 use crate::runtime::link_tests::shown::Shown;
 use crate::runtime::link_tests::wire::{Dialer, Wires, listen};
-use crate::runtime::link_tests::{virtual_now, weather};
+use crate::runtime::link_tests::{event, virtual_now, weather};
 use crate::runtime::outbox::{OutboxReport, OutboxRequest, OutboxWorker};
 use crate::runtime::room::Room;
 use crate::runtime::status::Topics;
@@ -33,7 +32,7 @@ use crate::telemetry::{Metrics, Progress};
 use crate::wire::{BatchReader, Encoder, Origin, encode_record};
 
 /// Wall time of every run: events expire by it.
-const WALL: EventTime = EventTime(1_795_000_000_000_000);
+pub(in crate::runtime::link_tests) const WALL: EventTime = EventTime(1_795_000_000_000_000);
 
 /// The configuration's defaults upstream.
 const KEEP_ALIVE: Duration = Duration::from_mins(2);
@@ -89,33 +88,6 @@ pub(in crate::runtime::link_tests) struct Ends {
 
 fn wall() -> SystemTime {
     UNIX_EPOCH + Duration::from_micros(WALL.0.unsigned_abs())
-}
-
-/// A value that compresses like one of a plant: three decimals, of which two are noise.
-fn reading(name: &str, number: u64) -> Named {
-    let noise =
-        fastrand::Rng::with_seed(number ^ name.len() as u64 ^ u64::from(name.as_bytes()[0]) << 20).u32(..200);
-    Named { name: name.into(), value: (40_000 + noise) as f32 / 1_000.0 }
-}
-
-pub(in crate::runtime::link_tests) fn event(number: u64, historical: bool) -> Outbound {
-    Outbound::passed(Facts {
-        id: EventId { epoch: 1, number },
-        stream: "pump".into(),
-        kind: StreamKind::Sensor,
-        when: When::At(WALL.after(Duration::from_mins(number))),
-        clock: ClockQuality::Synced,
-        model: "".into(),
-        results: Vec::new(),
-        features: ["ts1.mean", "vs1.rms", "ce.mean", "ps1.p95"].map(|name| reading(name, number)).into(),
-        entities: Vec::new(),
-        extraction: None,
-        completeness: Some(1.0),
-        change: Change::New,
-        priority: Priority::Normal,
-        historical,
-        summary: None,
-    })
 }
 
 impl Ends {

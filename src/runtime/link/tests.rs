@@ -21,12 +21,41 @@ use tokio::time::Instant;
 
 use self::chaos_proxy::{Blow, Split, Weather};
 use self::far_broker::Manner;
-use self::rig::{Case, Ends};
+use self::rig::{Case, Ends, WALL};
 use self::shown::{CLOCK_TICK, Shown};
+use crate::clock::ClockQuality;
+use crate::flow::{Change, EventId, Facts, Named, Outbound, Priority, StreamKind, When};
 use crate::forward::ForwardConfig;
 
 fn virtual_now() -> std::time::Instant {
     Instant::now().into_std()
+}
+
+/// A value that compresses like one of a plant: three decimals, of which two are noise.
+fn reading(name: &str, number: u64) -> Named {
+    let noise =
+        fastrand::Rng::with_seed(number ^ name.len() as u64 ^ u64::from(name.as_bytes()[0]) << 20).u32(..200);
+    Named { name: name.into(), value: (40_000 + noise) as f32 / 1_000.0 }
+}
+
+fn event(number: u64, historical: bool) -> Outbound {
+    Outbound::passed(Facts {
+        id: EventId { epoch: 1, number },
+        stream: "pump".into(),
+        kind: StreamKind::Sensor,
+        when: When::At(WALL.after(Duration::from_mins(number))),
+        clock: ClockQuality::Synced,
+        model: "".into(),
+        results: Vec::new(),
+        features: ["ts1.mean", "vs1.rms", "ce.mean", "ps1.p95"].map(|name| reading(name, number)).into(),
+        entities: Vec::new(),
+        extraction: None,
+        completeness: Some(1.0),
+        change: Change::New,
+        priority: Priority::Normal,
+        historical,
+        summary: None,
+    })
 }
 
 /// All runs, which takes minutes, instead of a part.

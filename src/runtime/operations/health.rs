@@ -36,7 +36,23 @@ impl Health {
         let mut told = self.0.clone();
         let health = told.wait_for(|health| !health.is_empty()).await.map(|health| Arc::clone(&health));
         let health = health.map_err(|_| "the gateway is ending: ask again when it is back".to_owned())?;
-        let health: Value = serde_json::from_str(&health).map_err(|_| "no health".to_owned())?;
+        let health: Value = serde_json::from_str(&health)
+            .map_err(|_| "health is no JSON: a bug, please report it".to_owned())?;
         Ok(Outcome::Successful(Map::from_iter([("health".to_owned(), health)])))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_question_that_comes_before_the_first_health_is_answered_with_it() {
+        let (told, seen) = watch::channel(Arc::from(""));
+        let (health, request) = (Health(seen), Request::default());
+        let first = async { drop(told.send_replace(Arc::from(r#"{"status":"up"}"#))) };
+        let (outcome, ()) = tokio::join!(biased; health.run(&request), first);
+        let Outcome::Successful(answer) = outcome else { panic!("{outcome:?}") };
+        assert_eq!(answer["health"], json!({"status": "up"}));
     }
 }
