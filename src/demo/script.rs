@@ -26,17 +26,17 @@ const ACTS: [(f32, Act); 5] =
 /// delivered then is delivered again later, which is why consumers de-duplicate.
 const FADING: f32 = 0.03;
 
-/// The air around the board: share of the length, °C; straight lines between. A room, then a cabinet in the sun: a plateau at which the
-/// idle chip comes to the point where bulk work is shed, and a peak at which only alarms are left.
+/// The air around the board: share of the length, °C; straight lines between. A room, then a cabinet in the sun, in which the chip
+/// goes through every level: cutting processor time cannot hold it there.
 const AIR: [(f32, f32); 8] = [
     (0.5, 32.0),
-    (0.53, 50.0),
-    (0.56, 53.0),
-    (0.63, 53.0),
-    (0.65, 55.5),
-    (0.74, 55.5),
-    (0.77, 46.0),
-    (0.8, 32.0),
+    (0.53, 58.0),
+    (0.56, 60.0),
+    (0.63, 59.0),
+    (0.65, 59.0),
+    (0.75, 59.0),
+    (0.78, 50.0),
+    (0.81, 32.0),
 ];
 
 /// No samples are sent after this share of the length: the rest is for what is under way.

@@ -74,8 +74,9 @@ pub const JUMP_MAX: f32 = 30.0;
 /// sensor that is stuck at the bottom of its range takes to be found out as frozen.
 pub const FALL_SETTLES: Duration = Duration::from_mins(10);
 
-/// Readings that are averaged. Sensors step by half a degree, the levels by less.
-pub const STEADY_WINDOW: Duration = Duration::from_secs(6);
+/// Readings are averaged over this part of the time for which they are forecast: five seconds. Sensors step by half a
+/// degree, the levels by less.
+pub const STEADY_PART: u32 = 6;
 
 /// Charge of a battery below which only alarms are judged, unless the board says otherwise: what is left of a small
 /// battery then runs an idle board for an hour.

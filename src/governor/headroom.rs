@@ -9,7 +9,7 @@ use crate::clock::Uptime;
 use crate::flow::BudgetReason;
 use crate::governor::config::{
     CRITICAL_MARGIN, CUT_MARGIN, EMERGENCY_MARGIN, FALL_SETTLES, HOLD_MARGIN, HOT_MARGIN, JUMP_MAX, MARGIN,
-    PLAUSIBLE_MAX, PLAUSIBLE_MIN, SLOPE_WINDOW, STEADY_WINDOW,
+    PLAUSIBLE_MAX, PLAUSIBLE_MIN, SLOPE_WINDOW, STEADY_PART,
 };
 use crate::governor::demand::{Demand, Rungs, WARM, left};
 use crate::units::Celsius;
@@ -88,7 +88,8 @@ impl Thermometer {
     /// The mean of the last readings without the highest and the lowest of them: finer than the steps of the sensor, and
     /// a single slip does not move it.
     fn steadied(&self, at: Uptime) -> f32 {
-        let lately = self.readings.iter().rev().filter(|&&(then, _)| at.since(then) < STEADY_WINDOW);
+        let lately =
+            self.readings.iter().rev().filter(|&&(then, _)| at.since(then) <= self.ahead / STEADY_PART);
         let mut degrees: heapless::Vec<f32, READINGS_MAX> = lately.map(|&(_, degrees)| degrees).collect();
         degrees.sort_unstable_by(f32::total_cmp);
         let kept = match degrees.as_slice() {
