@@ -51,13 +51,12 @@ impl GaugeReader {
 
     /// What is measured now. Not back in time is lost, never cool: no temperature, the rest as it was.
     pub(in crate::runtime::governor) async fn read(&mut self, at: Uptime) -> Seen {
-        match self.ask(at).await {
-            Some(seen) => self.last = seen,
-            None => {
-                let known = self.last.readings;
-                self.last.readings =
-                    Readings { at, temperature: None, clock: None, busy: None, flags_lost: true, ..known };
-            }
+        if let Some(seen) = self.ask(at).await {
+            self.last = seen;
+        } else {
+            let known = self.last.readings;
+            self.last.readings =
+                Readings { at, temperature: None, clock: None, busy: None, flags_lost: true, ..known };
         }
         self.last
     }
@@ -89,9 +88,9 @@ mod tests {
     #[tokio::test]
     async fn a_driver_that_hangs_is_a_lost_reading_and_is_read_again_when_it_comes_back() {
         let (go, gate) = std::sync::mpsc::channel::<()>();
-        let (entered, mut inside) = mpsc::unbounded_channel();
+        let (entered, mut inside) = mpsc::channel(8);
         let hangs = move |at: Uptime| {
-            entered.send(()).unwrap();
+            entered.try_send(()).unwrap();
             if at.0 == 2 {
                 gate.recv().unwrap();
             }
