@@ -49,7 +49,7 @@ impl GaugeReader {
         Ok(Self { questions, open: None, last: first })
     }
 
-    /// What is measured now. Not back in time is lost, never cool: no temperature, the rest as it was.
+    /// What is measured now. Not back in time is lost, never cool: no temperature, the rest of the gauges as it was.
     pub(in crate::runtime::governor) async fn read(&mut self, at: Uptime) -> Seen {
         if let Some(seen) = self.ask(at).await {
             self.last = seen;
