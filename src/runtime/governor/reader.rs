@@ -107,8 +107,14 @@ mod tests {
         inside.recv().await.unwrap();
         go.send(()).unwrap();
         // The late answer is thrown away; the question after it is answered.
-        let mut turns = 5..;
-        while temperature(reader.read(Uptime(turns.next().unwrap())).await).is_none() {
+        let mut turns = (5..).map(Uptime);
+        loop {
+            let at = turns.next().unwrap();
+            let back = reader.read(at).await.readings;
+            if back.temperature.is_some() {
+                assert_eq!(back.at, at, "what is said late is of the past");
+                break;
+            }
             tokio::task::yield_now().await;
         }
     }
