@@ -78,6 +78,23 @@ fn models_that_cannot_fit_are_refused_with_the_sum() {
     assert!(ended.said.contains(&wrong), "{wrong}: {}", ended.said);
 }
 
+/// The sum alone sends the operator round in circles: with a larger budget windows and queues get more, and the sum grows.
+#[test]
+fn the_budget_that_a_refusal_names_is_enough_and_a_mebibyte_less_is_not() {
+    let refused = check("40 MiB");
+    let (_, rest) = refused.said.split_once("the plan needs; allowed: ").unwrap();
+    let least = rest.split_once(" or more").unwrap().0.parse::<Bytes>().unwrap();
+    let (code, said) = (|ended: Ended| (ended.code, ended.said))(check(&least.to_string()));
+    assert_eq!(code, Some(0), "{said}");
+    let less = check(&Bytes(least.0 - (1 << 20)).to_string());
+    assert_eq!(less.code, Some(78), "{}", less.said);
+    assert!(
+        less.said.contains(&format!("allowed: {least} or more")),
+        "the same whatever was asked: {}",
+        less.said
+    );
+}
+
 /// Between "all at once" and "not at all" lie budgets with which the models take turns. The planted bug, a sum that forgets
 /// a model or counts one twice, shows as a budget that is accepted below its own sum, or refused above it.
 #[test]
