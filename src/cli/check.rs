@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::cli::exit::{Failure, say};
-use crate::config::{Config, Fault, LinkSettings, WHOLE_FILE};
+use crate::config::{Config, Fault, LinkSettings, ValueSource, WHOLE_FILE};
 use crate::infer::residency::DWELL;
 use crate::infer::{Fit, ModelState};
 use crate::io::files::{read_secret, read_text};
@@ -142,12 +142,20 @@ fn print_memory(config: &Config, models: &Models, faults: &mut Vec<String>) {
         ));
     }
     if sum > budget.0 {
-        let enough = least_budget(config, models)
-            .map(|least| format!("{least} or more, which gives windows and queues more too, "));
+        let from = match config.budget.memory_from {
+            ValueSource::Configuration => String::new(),
+            from @ (ValueSource::Board | ValueSource::BuiltIn) => format!(" ({})", from.as_str()),
+        };
+        let enough = least_budget(config, models).map(|least| {
+            format!("at least {least}, of which windows and queues get their share, and MemoryMax of the unit with it; ")
+        });
+        let enough = enough.unwrap_or_default();
         let fault = Fault {
             key: "budget.memory".to_owned(),
-            wrong: format!("{budget} is less than the {} the plan needs", Bytes(sum)),
-            allowed: format!("{}fewer or smaller models, or smaller limits", enough.unwrap_or_default()),
+            wrong: format!("{budget}{from} is less than the {} the plan needs", Bytes(sum)),
+            allowed: format!(
+                "{enough}fewer or smaller models; smaller limits.series, limits.text, limits.packet"
+            ),
         };
         faults.push(fault.to_string());
     }
