@@ -270,7 +270,10 @@ mod tests {
         std::fs::write(&other, "another's").unwrap();
         std::os::unix::fs::symlink(&other, &fresh).unwrap();
         replace_file(&path, b"2").unwrap();
-        assert_eq!((read_bytes(&path, 9).unwrap(), read_text(&other).unwrap()), (b"2".to_vec(), "another's".into()));
+        assert_eq!(
+            (read_bytes(&path, 9).unwrap(), read_text(&other).unwrap()),
+            (b"2".to_vec(), "another's".into())
+        );
     }
 
     #[test]

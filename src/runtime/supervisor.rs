@@ -303,7 +303,10 @@ mod tests {
     fn an_end_that_was_asked_for_is_no_crash_however_slow_the_disk_is() {
         assert!(is_orderly(&Ok(())) && is_orderly(&Err(RunError::Outbox(held()))));
         assert!(is_orderly(&Err(RunError::Unfinished)));
-        assert!(!is_orderly(&Err(RunError::Infer(InferLost::Hung))) && !is_orderly(&Err(RunError::Ended("status"))));
+        assert!(
+            !is_orderly(&Err(RunError::Infer(InferLost::Hung)))
+                && !is_orderly(&Err(RunError::Ended("status")))
+        );
     }
 
     #[tokio::test]

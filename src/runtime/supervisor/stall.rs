@@ -49,7 +49,8 @@ mod tests {
     #[test]
     fn a_task_that_stands_still_is_told_at_once_then_once_a_minute_and_once_when_it_moves() {
         let mut teller = StallTeller::default();
-        let mut told = |stalled, seconds| teller.is_due(stalled, Uptime::ZERO.after(Duration::from_secs(seconds)));
+        let mut told =
+            |stalled, seconds| teller.is_due(stalled, Uptime::ZERO.after(Duration::from_secs(seconds)));
         assert!(!told(None, 0), "nothing has happened");
         assert!(told(Some(Task::Outbox), 1), "at once");
         assert_eq!((2..=3_601).filter(|&second| told(Some(Task::Outbox), second)).count(), 60);
