@@ -102,9 +102,9 @@ async fn serve(config: &Config, mut options: Options) -> Result<(), RunError> {
 /// Whether the run came to an end of its own, good or bad; else it counts as a crash.
 fn is_orderly(ended: &Result<(), RunError>) -> bool {
     match ended {
-        Ok(()) | Err(RunError::Wiring(_) | RunError::Start(_) | RunError::Outbox(_)) => true,
-        // It was asked to stop, and leaving the models out makes no disk faster.
-        Err(RunError::Unfinished) => true,
+        // Asked to stop, a disk that is too slow is no crash: leaving the models out makes it no faster.
+        Ok(())
+        | Err(RunError::Wiring(_) | RunError::Start(_) | RunError::Outbox(_) | RunError::Unfinished) => true,
         // Models that hang again and again are what safe mode is for.
         Err(RunError::Infer(_) | RunError::Ended(_)) => false,
     }

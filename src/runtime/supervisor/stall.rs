@@ -22,9 +22,10 @@ impl StallTeller {
         if !self.is_due(stalled, now) {
             return;
         }
-        match stalled {
-            Some(task) => warn!(task = task.as_str(), "a task makes no progress, watchdog is not fed"),
-            None => info!("all tasks make progress again, watchdog is fed"),
+        if let Some(task) = stalled {
+            warn!(task = task.as_str(), "a task makes no progress, watchdog is not fed");
+        } else {
+            info!("all tasks make progress again, watchdog is fed");
         }
     }
 
