@@ -276,6 +276,15 @@ mod tests {
     }
 
     #[test]
+    fn a_leap_that_is_believed_counts_at_once_and_is_no_slope() {
+        let mut sensor = thermometer(None);
+        (0..60).for_each(|second| assert!(read(&mut sensor, second, 40.0).is_some()));
+        assert_eq!(read(&mut sensor, 60, 78.0), None);
+        let steady = Believed { measured: Celsius(78.0), forecast: Celsius(78.0) };
+        assert_eq!(read(&mut sensor, 61, 78.0), Some(steady), "not averaged with what was before");
+    }
+
+    #[test]
     fn the_steps_of_a_sensor_are_averaged_and_a_slip_moves_nothing() {
         let mut sensor = thermometer(None);
         for (second, degrees) in (0..40).zip([70.0, 70.5].into_iter().cycle()) {

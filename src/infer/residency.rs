@@ -267,7 +267,7 @@ impl Residency {
 
     /// A form is being loaded: what that takes is taken.
     pub fn begin(&mut self, id: ModelId, form: usize) {
-        self.coming = Some(Coming { id, form, peak: self.cost(id, form).peak });
+        self.coming = Some(Coming { id, form, peak: self.cost(id, form).kept });
     }
 
     /// What is on its way.

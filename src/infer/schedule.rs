@@ -6,7 +6,8 @@
 //!
 //! # Invariants
 //! Never more pieces and bytes than allowed. `received = passed + dropped + held` at any time. Work of one stream stays
-//! in order. While a more urgent lane may run, none other does. Work of a model whose turn it is not waits, whatever its lane. Nothing is allocated once as much has waited as ever does.
+//! in order, also where it was given out and came back unbegun. While a more urgent lane may run, none other does. Work of a
+//! model whose turn it is not waits, whatever its lane. Nothing is allocated once as much has waited as ever does.
 //!
 //! # Why
 //! Removing work where some of it would be late is the algorithm of Moore and Hodgson, with the stream that asks for
