@@ -649,3 +649,77 @@ fn work_of_a_model_whose_turn_it_is_not_waits_and_holds_nobody_up() {
     assert_eq!(order, [[0], [2]], "in its place");
     assert!(lost.is_empty());
 }
+
+#[test]
+fn batches_of_one_stream_that_come_back_in_any_order_stand_in_their_order_again() {
+    for returned in [[0, 1], [1, 0]] {
+        let mut config = config(16);
+        config.batch_max = vec![BATCH_MIN; 4];
+        let mut scheduler = Scheduler::new(config);
+        let pieces = 2 * BATCH_MIN as u32;
+        (0..=pieces).for_each(|index| {
+            scheduler.push(work(index, 0, NORMAL, at(u64::from(index))), &mut |_| {});
+        });
+        let give = |scheduler: &mut Scheduler| scheduler.next_batch(at(100), &mut |_| panic!("in time"));
+        let mut given = [give(&mut scheduler), give(&mut scheduler)];
+        assert_eq!(scheduler.held(), 1);
+        for index in returned {
+            scheduler.put_back(given[index].take().unwrap(), at(100), &mut |_| panic!("there is room"));
+        }
+        let mut order = Vec::new();
+        while let Some(batch) = give(&mut scheduler) {
+            order.extend(batch.work.iter().map(number));
+            scheduler.settle(batch, Duration::ZERO, at(100));
+        }
+        assert_eq!(order, (0..=pieces).collect::<Vec<_>>(), "{returned:?}");
+    }
+}
+
+#[test]
+fn work_that_waits_for_processor_time_is_asked_for_again_while_an_alarm_waits_for_its_model() {
+    let mut scheduler = Scheduler::new(config(16));
+    scheduler.set_budget(limited(500));
+    scheduler.push(work(0, 0, NORMAL, at(0)), &mut |_| {});
+    let batch = scheduler.next_batch(at(0), &mut |_| {}).unwrap();
+    scheduler.settle(batch, Duration::from_secs(1), at(0));
+    scheduler.set_turns([Some(Uptime(u64::MAX)), None].into());
+    scheduler.push(work(1, 1, ALARM, at(1)), &mut |_| {});
+    scheduler.push(work(2, 0, NORMAL, at(1)), &mut |_| {});
+    assert!(scheduler.next_batch(at(1), &mut |_| {}).is_none(), "one is away, the other has spent too much");
+    let again = scheduler.poll_timeout().unwrap();
+    assert!(again > at(999) && again < at(1_002), "{again:?}");
+    assert!(scheduler.next_batch(again, &mut |_| {}).is_some());
+}
+
+#[test]
+fn a_stream_that_floods_gives_way_also_while_batches_would_hold_alarms_up() {
+    let brief = Stream { deadline: Duration::from_secs(1), ..NORMAL };
+    let mut floor = Floor::new(config(256), &[(0, 0), (3_000, 16_000)]);
+    // A batch of eight takes 40 ms, one alone 19 ms: it is known what batches save.
+    floor.set_budget(Budget { gather: Duration::from_secs(1), ..Budget::NOMINAL });
+    (0..9).for_each(|number| floor.push(work(number, 1, NORMAL, at(0))));
+    floor.until(at(2_000));
+    assert_eq!(floor.runs.iter().map(|run| run.pieces).collect::<Vec<_>>(), [8, 1]);
+    floor.set_budget(Budget::NOMINAL);
+    // On the slowed chip it would take 100 ms: each goes alone, in 47 ms.
+    floor.throttle(0.4, true);
+    (0..40).for_each(|number| floor.push(work(number, 1, brief, at(2_000))));
+    (0..2).for_each(|number| floor.push(work(number, 2, brief, at(2_001))));
+    floor.until(at(5_000));
+    assert_eq!(floor.useful(2), 2, "{:?}", floor.done);
+    assert_eq!(floor.late(), 0);
+}
+
+#[test]
+fn work_that_comes_back_unbegun_has_cost_no_processor_time() {
+    let mut config = config(16);
+    config.costs = vec![None, Some(Duration::from_millis(100))];
+    let mut scheduler = Scheduler::new(config);
+    scheduler.set_budget(limited(500));
+    scheduler.push(work(0, 0, NORMAL, at(0)), &mut |_| {});
+    for turn in 0..20 {
+        let batch = scheduler.next_batch(at(0), &mut |_| {});
+        let batch = batch.unwrap_or_else(|| panic!("nothing was spent in {turn} turns"));
+        scheduler.put_back(batch, at(0), &mut |_| panic!("there is room"));
+    }
+}

@@ -70,8 +70,8 @@ pub const PLAUSIBLE_MAX: Celsius = Celsius(150.0);
 /// Largest difference between two readings that is believed, in degrees.
 pub const JUMP_MAX: f32 = 30.0;
 
-/// How long readings must have stayed that far below before they are believed: no chip cools that fast. Longer than a
-/// sensor that is stuck at the bottom of its range takes to be found out as frozen.
+/// How long readings must have stayed that far below before they are believed, at least: no chip cools that fast. Never
+/// before a sensor that is stuck at the bottom of its range is found out as frozen, where the board says when that is.
 pub const FALL_SETTLES: Duration = Duration::from_mins(10);
 
 /// Readings are averaged over this part of the time for which they are forecast: five seconds. Sensors step by half a

@@ -122,7 +122,8 @@ impl Thermometer {
         self.seen = Some(Seen { degrees, since });
         let steady = self.believed.is_none_or(near);
         let is_hotter = before.is_some() && self.believed.is_some_and(|believed| degrees > believed);
-        let moved = !steady && (is_hotter || at.since(since) >= FALL_SETTLES);
+        let settles = self.frozen_after.map_or(FALL_SETTLES, |frozen| FALL_SETTLES.max(frozen));
+        let moved = !steady && (is_hotter || at.since(since) >= settles);
         if moved {
             self.readings.clear();
         }
@@ -268,6 +269,19 @@ mod tests {
         assert!(read(&mut sensor, 0, 75.0).is_some());
         let believed = (1..900).find(|second| read(&mut sensor, *second, -40.0).is_some());
         assert_eq!(believed, Some(1 + FALL_SETTLES.as_secs()));
+        // Stuck there, where being frozen takes longer to be seen.
+        let mut sensor = thermometer(Some(3 * FALL_SETTLES));
+        assert!(read(&mut sensor, 0, 75.0).is_some());
+        assert_eq!((1..9_000).find(|second| read(&mut sensor, *second, -40.0).is_some()), None);
+    }
+
+    #[test]
+    fn a_leap_that_is_believed_counts_at_once_and_is_no_slope() {
+        let mut sensor = thermometer(None);
+        (0..60).for_each(|second| assert!(read(&mut sensor, second, 40.0).is_some()));
+        assert_eq!(read(&mut sensor, 60, 78.0), None);
+        let steady = Believed { measured: Celsius(78.0), forecast: Celsius(78.0) };
+        assert_eq!(read(&mut sensor, 61, 78.0), Some(steady), "not averaged with what was before");
     }
 
     #[test]

@@ -282,7 +282,7 @@ impl Residency {
 
     /// A form is being loaded: what that takes is taken.
     pub fn begin(&mut self, id: ModelId, form: usize) {
-        self.coming = Some(Coming { id, form, peak: self.cost(id, form).peak });
+        self.coming = Some(Coming { id, form, peak: self.cost(id, form).kept });
     }
 
     /// What is on its way.
@@ -563,6 +563,11 @@ mod tests {
         assert_eq!(plan(&models, 35), fit);
         assert_eq!(plan(&models, 34), Fit::Never { needed: 35, largest: ModelId(0) });
         assert_eq!(plan(&[], 0), Fit::Together { needed: 0, rule: VariantRule::Best });
+        let vast = [needs(u64::MAX, true), needs(u64::MAX, true), needs(u64::MAX, true)];
+        assert!(
+            matches!(plan(&vast, 10), Fit::Never { needed: u64::MAX, .. }),
+            "a sum that is too large is no panic"
+        );
         // What loading takes for a moment counts once, for the worst.
         let heavy = [Needs { forms: vec![cost(10, 100, 1)], lane: Priority::Normal }, needs(20, false)];
         assert_eq!(plan(&heavy, 120), Fit::Together { needed: 120, rule: VariantRule::Best });

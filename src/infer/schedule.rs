@@ -6,7 +6,8 @@
 //!
 //! # Invariants
 //! Never more pieces and bytes than allowed. `received = passed + dropped + held` at any time. Work of one stream stays
-//! in order. While a more urgent lane may run, none other does. Work of a model whose turn it is not waits, whatever its lane. Nothing is allocated once as much has waited as ever does.
+//! in order, also where it was given out and came back unbegun. While a more urgent lane may run, none other does. Work of a
+//! model whose turn it is not waits, whatever its lane. Nothing is allocated once as much has waited as ever does.
 //!
 //! # Why
 //! Removing work where some of it would be late is the algorithm of Moore and Hodgson, with the stream that asks for
@@ -212,7 +213,12 @@ impl Scheduler {
 
     /// When [`Self::next_batch`] may have something that it does not have now, if nothing else happens.
     pub fn poll_timeout(&self) -> Option<Uptime> {
-        let lane = Priority::ALL.into_iter().find(|lane| self.lines.held_in(*lane) > 0)?;
+        let lanes = Priority::ALL.into_iter().filter(|lane| self.lines.held_in(*lane) > 0);
+        lanes.filter_map(|lane| self.poll_lane(lane)).min()
+    }
+
+    /// The same of one lane. What of a lane waits for its model holds up no other lane.
+    fn poll_lane(&self, lane: Priority) -> Option<Uptime> {
         if !self.under_way.has_room(lane) {
             return None;
         }
@@ -220,9 +226,10 @@ impl Scheduler {
             return self.bucket.opens(lane);
         }
         let heads = (0..self.lines.len()).filter_map(|line| self.lines.at(line, 0));
+        let of_lane = heads.filter(|work| work.priority == lane);
         let ready =
             |work: &Work| self.turn(work.model).map_or(Uptime::ZERO, |turn| turn).max(self.gathered(work));
-        heads.map(ready).filter(|at| *at > self.at).min()
+        of_lane.map(ready).filter(|at| *at > self.at).min()
     }
 
     /// Drops all that waits or is under way: the grace is over. What waits is counted as stopped here, what is under way by

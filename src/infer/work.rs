@@ -1,7 +1,7 @@
 //! Pieces of work and the batches in which they go to a model.
 
-use crate::clock::Uptime;
-use crate::flow::{ModelId, Priority, Report, Subject, VariantRule, Window};
+use crate::clock::{EventTime, Uptime};
+use crate::flow::{ModelId, Priority, Report, Subject, VariantRule, When, Window};
 
 /// Something to be judged.
 pub struct Work {
@@ -52,6 +52,15 @@ impl Work {
         };
         let text = self.subject.report.as_ref().map_or(0, Report::heap_bytes);
         size_of::<Self>() as u64 + input + text
+    }
+
+    /// What orders the work of one stream: when it was queued, and of what was queued at once the event time.
+    pub(in crate::infer) fn age(&self) -> (Uptime, EventTime) {
+        let at = match self.subject.when {
+            When::Span(span) => span.from,
+            When::At(at) => at,
+        };
+        (self.queued, at)
     }
 
     /// What its cost grows with: the bytes of a report; windows of one model are all alike.

@@ -1,5 +1,6 @@
 //! Reads heat, memory and supply once a second, says what they allow, and tells every change.
 
+mod beside;
 mod board;
 mod gauges;
 mod levels;
@@ -19,6 +20,7 @@ use crate::config::Config;
 use crate::flow::{Budget, Level};
 use crate::governor::{Governor, GovernorConfig, GovernorStatus};
 use crate::runtime::common::{Common, WiringError};
+use crate::runtime::governor::beside::Beside;
 use crate::runtime::governor::board::battery_low;
 use crate::runtime::governor::gauges::{Gauges, NO_HEAT};
 use crate::runtime::governor::reader::{GaugeReader, Seen};
@@ -32,8 +34,7 @@ use crate::units::Millicores;
 pub(in crate::runtime) struct GovernorShell {
     governor: Governor,
     gauges: GaugeReader,
-    /// Says that the supply ends also while a gauge hangs.
-    hardware: HardwareView,
+    beside: Beside,
     /// What is attached, board and configuration together.
     pub(in crate::runtime) attached: HardwarePlan,
     pub(in crate::runtime) budget: watch::Sender<Budget>,
@@ -69,7 +70,7 @@ pub(in crate::runtime) fn prepare_governor(
         core: profile.power.map(|power| power.core),
     };
     let metrics = Arc::clone(&common.metrics);
-    let mut gauges = Gauges::new(root, profile, config.budget.temperature, hardware.clone(), metrics);
+    let mut gauges = Gauges::new(root, profile, config.budget.temperature, metrics);
     let governor = Governor::new(GovernorConfig { has_sensor: gauges.has_sensor(), ..limits });
     let first = gauges.read(common.clock.uptime());
     let mut shell = GovernorShell {
@@ -77,7 +78,7 @@ pub(in crate::runtime) fn prepare_governor(
         status: watch::channel(*governor.status()).0,
         governor,
         gauges: GaugeReader::start(first, move |at| gauges.read(at)).map_err(WiringError::Thread)?,
-        hardware,
+        beside: Beside::new(root, hardware),
         attached,
         stopping,
         clock: common.clock.clone(),
@@ -110,7 +111,7 @@ impl GovernorShell {
     fn observe(&mut self, Seen { mut readings, time_is_known }: Seen) {
         let now = readings.at;
         self.clock.confirm(time_is_known);
-        readings.hardware.power.failing |= self.hardware.current(now).power.failing;
+        self.beside.add(&mut readings);
         self.metrics.set(Metric::MemoryBytes, readings.memory.used.0);
         let (before, before_lost) = (self.governor.status().budget, self.governor.status().flags_lost);
         let budget = self.governor.observe(readings);

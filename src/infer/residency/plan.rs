@@ -60,8 +60,8 @@ pub fn plan(models: &[Needs], limit: u64) -> Fit {
 /// Bytes of a model while it is loaded beside the pinned.
 fn beside_pinned(models: &[Needs], of: ModelId, needs: &Needs, rule: VariantRule) -> Option<u64> {
     let others = ids(models).filter(|(id, needs)| *id != of && needs.is_pinned());
-    let beside = others.filter_map(|(_, needs)| cost_of(needs, rule)).map(|cost| cost.kept).sum::<u64>();
-    Some(beside.saturating_add(cost_of(needs, rule)?.peak))
+    let kept = others.filter_map(|(_, needs)| cost_of(needs, rule)).map(|cost| cost.kept);
+    Some(kept.fold(cost_of(needs, rule)?.peak, u64::saturating_add))
 }
 
 fn ids(models: &[Needs]) -> impl Iterator<Item = (ModelId, &Needs)> {

@@ -170,4 +170,17 @@ mod tests {
         (0..1_000).for_each(|now| play.second(now, |_| true));
         assert_eq!(play.loads.len(), 17, "one a minute: {:?}", play.loads);
     }
+
+    #[test]
+    fn a_model_whose_oldest_work_passes_its_deadline_meanwhile_has_waited_all_the_same() {
+        let mut play = Play::new(&[Priority::Normal, Priority::Bulk]);
+        play.second(0, |id| id == 0);
+        let came = (0..1_000).find(|&now| {
+            // Work of a minute waits for the second, none is older.
+            play.world.want(&[None, Some(at(now.max(60) - 60))]);
+            play.world.used(ModelId(0), at(now));
+            matches!(play.world.step(ModelId(1), VariantRule::Best, at(now)), Step::Load { .. })
+        });
+        assert_eq!(came, Some(AGED.as_secs()));
+    }
 }

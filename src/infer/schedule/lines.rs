@@ -36,15 +36,20 @@ struct Line {
 impl Lines {
     /// Adds work at the end of its line.
     pub(super) fn push(&mut self, work: Work, bytes: u64) {
-        self.put(work, bytes, VecDeque::push_back);
+        let end = self.count_of(usize::from(work.subject.stream.0));
+        self.put(work, bytes, end);
     }
 
-    /// Puts work back where it was taken from.
-    pub(super) fn push_front(&mut self, work: Work, bytes: u64) {
-        self.put(work, bytes, VecDeque::push_front);
+    /// Puts work back where it was taken from: before all that is younger. Batches come back in any order.
+    pub(super) fn put_back(&mut self, work: Work, bytes: u64) {
+        let line = usize::from(work.subject.stream.0);
+        let mut held = (0..self.count_of(line)).map_while(|index| self.at(line, index));
+        let place = held.position(|other| other.age() >= work.age());
+        let place = place.unwrap_or_else(|| self.count_of(line));
+        self.put(work, bytes, place);
     }
 
-    fn put(&mut self, work: Work, bytes: u64, end: fn(&mut VecDeque<usize>, usize)) {
+    fn put(&mut self, work: Work, bytes: u64, index: usize) {
         let (line, model, lane) =
             (usize::from(work.subject.stream.0), usize::from(work.model.0), work.priority as usize);
         if self.lines.len() <= line {
@@ -60,7 +65,7 @@ impl Lines {
             None => self.store.push(held),
         }
         if let Some(line) = self.lines.get_mut(line) {
-            end(&mut line.places, place);
+            line.places.insert(index, place);
             line.bytes += bytes;
         }
         self.bytes += bytes;

@@ -44,7 +44,7 @@ impl Scheduler {
             };
             match reason {
                 Some(reason) => self.lose(work, reason, lost),
-                None => self.lines.push_front(work, bytes),
+                None => self.lines.put_back(work, bytes),
             }
         }
         self.spare.push(batch.work);

@@ -1,20 +1,18 @@
-//! Everything that is read for the governor, once a turn.
+//! What drivers of the kernel tell the governor, once a turn: heat, clock, supply.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::board::{Profile, Thermal};
 use crate::clock::Uptime;
 use crate::config::TemperatureLimit;
-use crate::flow::{HardwareReading, PowerReading, PowerSource, Sensed};
+use crate::flow::HardwareReading;
 use crate::governor::Readings;
-use crate::io::memory::read_memory;
 use crate::io::sysfs::{
     CoolingDevice, Sysfs, SysfsError, ThrottleFlags, clock_share, hottest, power, trip_points,
 };
 use crate::runtime::governor::reader::Seen;
-use crate::runtime::hardware::HardwareView;
 use crate::telemetry::{Metric, Metrics};
 use crate::units::{Celsius, Millicores};
 
@@ -23,11 +21,9 @@ pub(in crate::runtime::governor) const NO_HEAT: Celsius = Celsius(0.0);
 
 /// The gauges of one board.
 pub(in crate::runtime::governor) struct Gauges {
-    root: PathBuf,
     sysfs: Sysfs,
     profile: Profile,
     limit: TemperatureLimit,
-    hardware: HardwareView,
     metrics: Arc<Metrics>,
     /// Types of the zones that have ever told their temperature. One that falls silent is lost, however cool the others
     /// are; one that never spoke belongs to a part that is switched off.
@@ -41,20 +37,10 @@ impl Gauges {
         root: &Path,
         profile: Profile,
         limit: TemperatureLimit,
-        hardware: HardwareView,
         metrics: Arc<Metrics>,
     ) -> Self {
         let sysfs = Sysfs::at(root);
-        Self {
-            root: root.to_owned(),
-            sysfs,
-            profile,
-            limit,
-            hardware,
-            metrics,
-            spoken: BTreeSet::new(),
-            busy: None,
-        }
+        Self { sysfs, profile, limit, metrics, spoken: BTreeSet::new(), busy: None }
     }
 
     /// Whether the board has a temperature sensor, found or promised.
@@ -80,6 +66,7 @@ impl Gauges {
         let policies = self.sysfs.clock_policies().unwrap_or_default();
         let full = self.profile.cpufreq.and_then(|clock| clock.full);
         let slowed = flagged || cooling.iter().any(CoolingDevice::slows);
+        let power = power(&self.sysfs.power_supplies().unwrap_or_default());
         Readings {
             at,
             temperature,
@@ -89,8 +76,8 @@ impl Gauges {
             slowed,
             flags_lost,
             busy: self.busy(at),
-            memory: read_memory(&self.root),
-            hardware: self.hardware(at),
+            hardware: HardwareReading { power, ..HardwareReading::default() },
+            ..Readings::default()
         }
     }
 
@@ -128,30 +115,6 @@ impl Gauges {
         let millis = spent.saturating_sub(before).saturating_mul(1_000) / passed;
         Some(Millicores(u32::try_from(millis).unwrap_or(u32::MAX)))
     }
-
-    fn hardware(&self, at: Uptime) -> HardwareReading {
-        let wired = self.hardware.current(at);
-        let kernel = power(&self.sysfs.power_supplies().unwrap_or_default());
-        HardwareReading { power: merged(wired.power, kernel), ..wired }
-    }
-}
-
-/// What was wired counts where it says anything: it was wired to know better.
-fn merged(wired: PowerReading, kernel: PowerReading) -> PowerReading {
-    PowerReading {
-        source: if wired.source == PowerSource::Unknown { kernel.source } else { wired.source },
-        charge: first(wired.charge, kernel.charge),
-        voltage: first(wired.voltage, kernel.voltage),
-        draw: first(wired.draw, kernel.draw),
-        failing: wired.failing || kernel.failing,
-    }
-}
-
-fn first<T>(wired: Sensed<T>, kernel: Sensed<T>) -> Sensed<T> {
-    match wired {
-        Sensed::Absent => kernel,
-        Sensed::Lost | Sensed::Known(_) => wired,
-    }
 }
 
 #[cfg(test)]
@@ -160,16 +123,15 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::flow::{PowerSource, Sensed};
     use crate::runtime::governor::board_profile;
-    use crate::runtime::hardware::HardwareVoice;
-    use crate::units::{Bytes, Ratio};
+    use crate::units::Ratio;
 
     /// A Raspberry Pi 4 of files.
-    fn board(files: &[(&str, &str)]) -> (tempfile::TempDir, HardwareVoice, Gauges) {
+    fn board(files: &[(&str, &str)]) -> (tempfile::TempDir, Gauges) {
         let root = tempfile::tempdir().unwrap();
         let pi = [
             ("proc/device-tree/compatible", "raspberrypi,4-model-b\0brcm,bcm2711\0"),
-            ("proc/self/status", "VmRSS: 2048 kB\nRssAnon: 1024 kB\n"),
             ("sys/class/thermal/thermal_zone0/type", "cpu-thermal\n"),
             ("sys/class/thermal/thermal_zone0/temp", "61500\n"),
         ];
@@ -179,17 +141,16 @@ mod tests {
             fs::write(path, text).unwrap();
         }
         let profile = board_profile(None, &Sysfs::at(root.path())).unwrap();
-        let (voice, view) = HardwareVoice::channel();
         let metrics = Arc::new(Metrics::new());
-        let gauges = Gauges::new(root.path(), profile, TemperatureLimit::Auto, view, metrics);
-        (root, voice, gauges)
+        let gauges = Gauges::new(root.path(), profile, TemperatureLimit::Auto, metrics);
+        (root, gauges)
     }
 
     #[test]
-    fn a_throttled_pi_is_read_with_its_clock_its_supply_and_its_memory() {
+    fn a_throttled_pi_is_read_with_its_clock_and_its_supply() {
         const POLICY: &str = "sys/devices/system/cpu/cpufreq/policy0";
         let flags = "sys/devices/platform/soc/soc:firmware/get_throttled";
-        let (_root, _voice, mut gauges) = board(&[
+        let (_root, mut gauges) = board(&[
             (flags, "50005\n"),
             (&format!("{POLICY}/scaling_cur_freq"), "600000"),
             (&format!("{POLICY}/cpuinfo_max_freq"), "1500000"),
@@ -202,7 +163,6 @@ mod tests {
         assert_eq!((readings.temperature, readings.trip), (Some(Celsius(61.5)), Celsius(80.0)));
         assert!(readings.under_voltage && readings.slowed);
         assert_eq!((readings.clock, readings.busy), (Ratio::new(0.4), None));
-        assert_eq!(readings.memory.used, Bytes(1 << 20));
         let supply = readings.hardware.power;
         assert_eq!(
             (supply.source, supply.charge),
@@ -215,7 +175,7 @@ mod tests {
 
     #[test]
     fn a_zone_that_falls_silent_is_lost_however_cool_the_others_are() {
-        let (root, _voice, mut gauges) = board(&[
+        let (root, mut gauges) = board(&[
             ("proc/device-tree/compatible", "nvidia,p3450-0000\0nvidia,tegra210\0"),
             ("sys/class/thermal/thermal_zone1/type", "GPU-therm\n"),
             ("sys/class/thermal/thermal_zone1/temp", "40000\n"),
@@ -232,7 +192,7 @@ mod tests {
 
     #[test]
     fn a_pipe_in_the_place_of_a_gauge_is_lost_and_waited_for_by_nobody() {
-        let (root, _voice, mut gauges) = board(&[]);
+        let (root, mut gauges) = board(&[]);
         let chip = root.path().join("sys/class/thermal/thermal_zone0/temp");
         fs::remove_file(&chip).unwrap();
         let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
@@ -245,7 +205,7 @@ mod tests {
     #[test]
     fn flags_that_cannot_be_read_are_lost_and_those_that_are_not_there_are_not() {
         let flags = "sys/devices/platform/soc/soc:firmware/get_throttled";
-        let (root, _voice, mut gauges) = board(&[]);
+        let (root, mut gauges) = board(&[]);
         assert!(!gauges.readings(Uptime::ZERO).flags_lost, "a kernel that is not Raspberry Pi's has none");
         let path = root.path().join(flags);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -253,17 +213,5 @@ mod tests {
             fs::write(&path, text).unwrap();
             assert_eq!(gauges.readings(Uptime::ZERO).flags_lost, lost, "{text}");
         }
-    }
-
-    #[test]
-    fn what_is_wired_goes_before_what_the_kernel_says() {
-        let (_root, voice, mut gauges) =
-            board(&[("sys/class/power_supply/AC/type", "Mains"), ("sys/class/power_supply/AC/online", "1")]);
-        assert_eq!(gauges.readings(Uptime::ZERO).hardware.power.source, PowerSource::Mains);
-        let power =
-            PowerReading { source: PowerSource::Battery, charge: Sensed::Lost, ..PowerReading::default() };
-        voice.say(HardwareReading { power, ..HardwareReading::default() }, Uptime::ZERO);
-        let read = gauges.readings(Uptime::ZERO);
-        assert_eq!((read.hardware.power, read.slowed, read.clock), (power, false, None));
     }
 }

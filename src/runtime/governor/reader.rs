@@ -49,7 +49,7 @@ impl GaugeReader {
         Ok(Self { questions, open: None, last: first })
     }
 
-    /// What is measured now. Not back in time is lost, never cool: no temperature, the rest as it was.
+    /// What is measured now. Not back in time is lost, never cool: no temperature, the rest of the gauges as it was.
     pub(in crate::runtime::governor) async fn read(&mut self, at: Uptime) -> Seen {
         if let Some(seen) = self.ask(at).await {
             self.last = seen;
@@ -107,8 +107,14 @@ mod tests {
         inside.recv().await.unwrap();
         go.send(()).unwrap();
         // The late answer is thrown away; the question after it is answered.
-        let mut turns = 5..;
-        while temperature(reader.read(Uptime(turns.next().unwrap())).await).is_none() {
+        let mut turns = (5..).map(Uptime);
+        loop {
+            let at = turns.next().unwrap();
+            let back = reader.read(at).await.readings;
+            if back.temperature.is_some() {
+                assert_eq!(back.at, at, "what is said late is of the past");
+                break;
+            }
             tokio::task::yield_now().await;
         }
     }

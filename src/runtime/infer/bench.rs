@@ -311,9 +311,8 @@ mod tests {
         let (turns, seen) = watch::channel(Arc::default());
         bench.turns = turns;
         bench.shelf.fill(&[ModelId(0)], now);
-        let mut batch = batch(Priority::Normal, "pump".to_owned());
-        batch.model = ModelId(1);
-        assert!(send.try_send(batch).is_ok());
+        let of_second = || Batch { model: ModelId(1), ..batch(Priority::Normal, "pump".to_owned()) };
+        assert!(send.try_send(of_second()).is_ok());
         bench.look(Vec::new(), now);
         let Next::Tell(judged) = bench.next(&streams, now, FAR) else { panic!("it is not its turn") };
         assert_eq!((judged.answers.len(), judged.batch.work.len()), (0, 1));
@@ -323,6 +322,10 @@ mod tests {
         bench.look(Vec::new(), minute);
         assert!(matches!(bench.next(&streams, minute, FAR), Next::Rest(_)), "it is on its way");
         assert_eq!(bench.waiting.len(), 1);
+        assert!(send.try_send(of_second()).is_ok());
+        bench.look(Vec::new(), minute);
+        let Next::Tell(judged) = bench.next(&streams, minute, FAR) else { panic!("one waits here, no more") };
+        assert_eq!((judged.answers.len(), judged.batch.work.len(), bench.waiting.len()), (0, 1, 1));
     }
 
     #[test]

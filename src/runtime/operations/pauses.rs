@@ -315,4 +315,17 @@ mod tests {
         let all = book.meant(None).unwrap();
         assert!(book.pause(&all, None).await.is_err() && ids(&book).is_empty());
     }
+
+    #[tokio::test]
+    async fn a_pause_that_was_refused_does_not_begin_with_the_next_run_though_the_disk_takes_it_later() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = folder.path().join("not/there/yet");
+        let first = book(&state);
+        let all = first.meant(None).unwrap();
+        assert!(first.pause(&all, None).await.is_err());
+        std::fs::create_dir_all(&state).unwrap();
+        first.files.end().await;
+        assert!(state.join("pauses").is_file(), "what waits is tried again");
+        assert!(ids(&book(&state)).is_empty());
+    }
 }
