@@ -24,7 +24,7 @@ use crate::board::Profile;
 use crate::clock::{Clock, EventTime, SystemClock, Uptime};
 use crate::config::Config;
 use crate::forward::{Moment, Session, Status};
-use crate::infer::{Fit, ModelStatus};
+use crate::infer::ModelStatus;
 use crate::io::mqtt::Publisher;
 use crate::io::sysfs::Sysfs;
 use crate::outbox::OutboxError;
@@ -107,14 +107,13 @@ pub(in crate::runtime) async fn wire(
         start_hardware(attached, &options.root, outlets, stopping_seen.clone(), &common)?;
     let (forward, link) = start_forward(config, &common, &outbox, grace_seen, health_seen.clone())?;
     let levels = LevelTeller::new(outbox.epoch, outbox.records.clone(), publisher_seen.clone(), &common);
-    let left_out = LeftOut { is_safe_mode, too_large: too_large(config, &models) };
     let shelf = shelf(config, models, &common);
     let pauses = Arc::new(pause_book(config, files.clone(), &common));
     let paused = pauses.ids();
     let around = Around { outbox: &outbox, governor: &governor, paused, measurements, panel: panel.clone() };
     let BrainSide { analyze, infer, inputs, filters, models } = start_brain(plan, shelf, around, &common)?;
     let pauses_seen = pauses.subscribe();
-    let told = Told { link, models, pauses: pauses_seen, hardware, panel: panel.clone(), left_out };
+    let told = Told { link, models, pauses: pauses_seen, hardware, panel: panel.clone(), is_safe_mode };
     let sources = sources(&outbox, &governor, told, &common);
     let around = Surroundings {
         files: files.clone(),
@@ -208,23 +207,15 @@ struct Told {
     pauses: watch::Receiver<Pauses>,
     hardware: HardwareHealth,
     panel: HardwareCommands,
-    left_out: LeftOut,
-}
-
-/// Why models are not loaded.
-struct LeftOut {
     is_safe_mode: bool,
-    too_large: Option<Arc<str>>,
 }
 
 /// What the status topics tell of.
 fn sources(outbox: &OutboxSide, governor: &GovernorShell, told: Told, common: &Common) -> Sources {
-    let Told { link, models, pauses, hardware, panel, left_out } = told;
-    let LeftOut { is_safe_mode, too_large } = left_out;
+    let Told { link, models, pauses, hardware, panel, is_safe_mode } = told;
     Sources {
         pauses,
         is_safe_mode,
-        too_large,
         outbox: outbox.report.clone(),
         flushed: outbox.flushed.clone(),
         link,
@@ -298,15 +289,6 @@ async fn models(config: &Config, is_safe_mode: bool) -> Result<Models, WiringErr
         error!(why = %fault.why, "refused a model");
     }
     Ok(models)
-}
-
-/// The model that no turn makes room for, if there is one: a budget that `check` would have refused does not keep the rest
-/// from its work.
-fn too_large(config: &Config, models: &Models) -> Option<Arc<str>> {
-    let Fit::Never { largest, .. } = models.fit(config) else { return None };
-    let name = models.name(largest);
-    error!(model = %name, "the models do not fit into budget.memory: tidegate check says how much they need");
-    Some(name)
 }
 
 fn start_forward(

@@ -56,7 +56,6 @@ pub(in crate::runtime::status) fn health_json(
 fn complaint(sources: &Sources, seen: &Seen<'_>, now: Uptime) -> Option<String> {
     safe_mode(sources)
         .or_else(|| bad_model(sources))
-        .or_else(|| too_large(sources))
         .or_else(|| bad_disk(sources))
         .or_else(|| refusals(sources))
         // A sensor at fault is told by its own name before what comes of it.
@@ -86,13 +85,6 @@ fn bad_model(sources: &Sources) -> Option<String> {
     };
     let bad = sources.models.borrow().iter().find(|model| is_bad(model)).map(|model| Arc::clone(&model.id));
     bad.map(|id| format!("model {id} is not in use: status/models says why"))
-}
-
-fn too_large(sources: &Sources) -> Option<String> {
-    let name = sources.too_large.as_ref()?;
-    Some(format!(
-        "the models do not fit into budget.memory, {name} for one: tidegate check says how much they need"
-    ))
 }
 
 fn bad_disk(sources: &Sources) -> Option<String> {

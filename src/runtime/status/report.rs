@@ -59,8 +59,6 @@ pub(in crate::runtime) struct Sources {
     pub(in crate::runtime) hardware: HardwareHealth,
     pub(in crate::runtime) panel: HardwareCommands,
     pub(in crate::runtime) is_safe_mode: bool,
-    /// A model that does not fit into the budget beside those that stay.
-    pub(in crate::runtime) too_large: Option<Arc<str>>,
     pub(in crate::runtime) pauses: watch::Receiver<Pauses>,
     pub(in crate::runtime) metrics: Arc<Metrics>,
     pub(in crate::runtime) progress: Arc<Progress>,

@@ -60,7 +60,6 @@ fn report(models: Vec<ModelStatus>, budget: Budget, outbox: OutboxReport) -> Sta
         panel: HardwareCommands::new(None),
         flushed: watch::channel(None).1,
         is_safe_mode: false,
-        too_large: None,
         pauses: watch::channel(Pauses::default()).1,
         metrics: Arc::new(Metrics::new()),
         progress: Arc::new(Progress::new(clock.uptime())),
@@ -158,16 +157,6 @@ fn safe_mode_is_told_before_the_models_it_leaves_out_and_names_the_remedy() {
         "{reason}"
     );
     assert_eq!(budget_json(&report.sources, report.memory_max, report.clock.uptime())["safe_mode"], true);
-}
-
-#[test]
-fn models_that_cannot_fit_into_the_budget_are_no_health() {
-    let mut report = quiet();
-    report.sources.too_large = Some(Arc::from("redactor@1.0.0"));
-    let health = parsed(&report.health());
-    assert_eq!(health["status"], "degraded");
-    let reason = health["reason"].as_str().unwrap();
-    assert!(reason.contains("redactor@1.0.0") && reason.contains("tidegate check"), "{reason}");
 }
 
 #[test]
