@@ -78,6 +78,38 @@ fn models_that_cannot_fit_are_refused_with_the_sum() {
     assert!(ended.said.contains(&wrong), "{wrong}: {}", ended.said);
 }
 
+/// A size above that of the smallest form would not tell why the plan has less.
+#[test]
+fn the_plan_says_which_form_of_a_model_it_counts_where_the_best_do_not_fit() {
+    let (ample, scarce) = (plan(&check("96 MiB")).0, plan(&check("64 MiB")).0);
+    let line = |parts: &[(String, u64)]| {
+        parts
+            .iter()
+            .map(|(what, _)| what.clone())
+            .find(|what| what.starts_with("model failure-mode"))
+            .unwrap()
+    };
+    assert_eq!(line(&ample), "model failure-mode@2.0.0");
+    assert_eq!(line(&scarce), "model failure-mode@2.0.0 as int8-qoperator");
+}
+
+/// The sum alone sends the operator round in circles: with a larger budget windows and queues get more, and the sum grows.
+#[test]
+fn the_budget_that_a_refusal_names_is_enough_and_a_mebibyte_less_is_not() {
+    let refused = check("40 MiB");
+    let (_, rest) = refused.said.split_once("the plan needs; allowed: at least ").unwrap();
+    let least = rest.split_once(',').unwrap().0.parse::<Bytes>().unwrap();
+    let enough = check(&least.to_string());
+    assert_eq!(enough.code, Some(0), "{}", enough.said);
+    let less = check(&Bytes(least.0 - (1 << 20)).to_string());
+    assert_eq!(less.code, Some(78), "{}", less.said);
+    assert!(
+        less.said.contains(&format!("allowed: at least {least},")),
+        "the same whatever was asked: {}",
+        less.said
+    );
+}
+
 /// Between "all at once" and "not at all" lie budgets with which the models take turns. The planted bug, a sum that forgets
 /// a model or counts one twice, shows as a budget that is accepted below its own sum, or refused above it.
 #[test]

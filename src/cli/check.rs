@@ -3,12 +3,13 @@
 use std::path::Path;
 
 use crate::cli::exit::{Failure, say};
-use crate::config::{Config, Fault, LinkSettings, WHOLE_FILE};
-use crate::infer::ModelState;
+use crate::config::{Config, Fault, LinkSettings, ValueSource, WHOLE_FILE};
+use crate::infer::residency::DWELL;
+use crate::infer::{Fit, ModelState};
 use crate::io::files::{read_secret, read_text};
 use crate::io::mqtt::{FileFault, TlsFiles, TlsMemory, examine, expiries};
 use crate::io::sysfs::Sysfs;
-use crate::runtime::{Models, attached, board_profile, load_models, memory_plan, plan};
+use crate::runtime::{Models, attached, board_profile, least_budget, load_models, memory_plan, plan};
 use crate::units::Bytes;
 
 /// Checks everything that can be checked without starting.
@@ -132,11 +133,29 @@ fn print_memory(config: &Config, models: &Models, faults: &mut Vec<String>) {
     }
     let budget = config.budget.memory;
     say(&format!("  {:>10}  together, of a budget of {budget}", Bytes(sum).to_string()));
+    if let Fit::Turns { turns, .. } = models.fit(config)
+        && turns.len() > 1
+    {
+        let stays = DWELL.as_secs();
+        say(&format!(
+            "turns   a model stays for at least {stays} s: give the streams of these a deadline of minutes"
+        ));
+    }
     if sum > budget.0 {
+        let from = match config.budget.memory_from {
+            ValueSource::Configuration => String::new(),
+            from @ (ValueSource::Board | ValueSource::BuiltIn) => format!(" ({})", from.as_str()),
+        };
+        let enough = least_budget(config, models).map(|least| {
+            format!("at least {least}, of which windows and queues get their share, and MemoryMax of the unit with it; ")
+        });
+        let enough = enough.unwrap_or_default();
         let fault = Fault {
             key: "budget.memory".to_owned(),
-            wrong: format!("{budget} is less than the {} the plan needs", Bytes(sum)),
-            allowed: "a larger budget, fewer or smaller models, or smaller limits".to_owned(),
+            wrong: format!("{budget}{from} is less than the {} the plan needs", Bytes(sum)),
+            allowed: format!(
+                "{enough}fewer or smaller models; smaller limits.series, limits.text, limits.packet"
+            ),
         };
         faults.push(fault.to_string());
     }

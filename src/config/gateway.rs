@@ -12,9 +12,11 @@ use crate::units::{Bytes, Celsius};
 const NAME_RULE: &str = "1 to 32 of a-z, 0-9 and -";
 const NAME_CHARS_MAX: usize = 32;
 
-/// A gateway with less has no room for the engine's code and one model; more than 64 GiB is a slip of the pen.
-const MEMORY_MIN: Bytes = Bytes(16 << 20);
-const MEMORY_MAX: Bytes = Bytes(64 << 30);
+/// The smallest `budget.memory`: a gateway with less has no room for the engine's code and one model.
+pub const MEMORY_MIN: Bytes = Bytes(16 << 20);
+
+/// The largest `budget.memory`: more is a slip of the pen.
+pub const MEMORY_MAX: Bytes = Bytes(64 << 30);
 
 /// Where neither the configuration nor a board file says it: what a Raspberry Pi 4 gets.
 const MEMORY_BUILT_IN: Bytes = Bytes(96 << 20);

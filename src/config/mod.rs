@@ -18,7 +18,7 @@ mod stream;
 mod tree;
 
 pub use fault::{Fault, Faults, WHOLE_FILE};
-pub use gateway::{BudgetSettings, Gateway, TemperatureLimit, ValueSource};
+pub use gateway::{BudgetSettings, Gateway, MEMORY_MAX, MEMORY_MIN, TemperatureLimit, ValueSource};
 pub use hardware::{Device, DeviceSource};
 pub use link::{LinkSettings, Plant, Upstream, UpstreamEncoding};
 pub use stream::{ForwardFeature, ForwardSettings, StreamSettings, StreamSource};

@@ -130,7 +130,7 @@ impl Act {
             Self::WarmUp => "the rigs send, the models decide, decisions go upstream",
             Self::Outage => "the link upstream is cut; deciding goes on, the outbox keeps it all",
             Self::Return => "the link is back: the outbox drains, nothing missing, nothing twice",
-            Self::Heat => "heat wave: the gateway does less before the hardware slows it down",
+            Self::Heat => "heat wave: the gateway does less, to spare the chip",
             Self::Cooling => "it cools down: step by step everything is judged again",
         }
     }

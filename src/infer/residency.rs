@@ -251,6 +251,21 @@ impl Residency {
         }
     }
 
+    /// Whether a model that is away has no room beside those that stay, whoever else goes: those of alarms, and what hangs.
+    pub fn is_shut_out(&self, id: ModelId) -> bool {
+        let Some(place) = self.place(id).filter(|place| matches!(place.at, Whereabouts::Away)) else {
+            return false;
+        };
+        let stays = self.places.iter().filter_map(|other| match other.at {
+            Whereabouts::Here(loaded) => other.needs.is_pinned().then_some(loaded.kept),
+            Whereabouts::Lost(loaded) => Some(loaded.kept),
+            Whereabouts::Away | Whereabouts::Out => None,
+        });
+        let beside = stays.fold(0, u64::saturating_add);
+        let form = self.form_for(&place.needs.forms, VariantRule::Best);
+        form.is_some_and(|form| !fits(self.limit, beside, self.cost(id, form).peak))
+    }
+
     /// Who can be let go while memory is short, least recently useful first: those nobody has needed for [`DWELL`], and
     /// with `all` whoever has been loaded for that long. The pinned stay.
     pub fn idle(&self, all: bool, now: Uptime) -> Vec<ModelId> {
@@ -267,7 +282,7 @@ impl Residency {
 
     /// A form is being loaded: what that takes is taken.
     pub fn begin(&mut self, id: ModelId, form: usize) {
-        self.coming = Some(Coming { id, form, peak: self.cost(id, form).peak });
+        self.coming = Some(Coming { id, form, peak: self.cost(id, form).kept });
     }
 
     /// What is on its way.
@@ -556,6 +571,25 @@ mod tests {
         // What loading takes for a moment counts once, for the worst.
         let heavy = [Needs { forms: vec![cost(10, 100, 1)], lane: Priority::Normal }, needs(20, false)];
         assert_eq!(plan(&heavy, 120), Fit::Together { needed: 120, rule: VariantRule::Best });
+    }
+
+    #[test]
+    fn a_model_that_never_fits_is_told_from_one_that_waits_for_its_turn() {
+        let mut world = Residency::new(vec![needs(60, true), needs(90, false), needs(40, false)], 70);
+        let shut_out = |world: &Residency| [0, 1, 2].map(|id| world.is_shut_out(ModelId(id)));
+        assert_eq!(shut_out(&world), [false, false, false], "each has room alone, in its smallest form");
+        obey(&mut world, fits, ModelId(0), VariantRule::Best, at(0)).unwrap();
+        assert_eq!((shut_out(&world), world.kept()), ([false, true, false], 30));
+        assert_eq!(world.step(ModelId(1), VariantRule::Best, at(100)), Step::Never);
+        obey(&mut world, fits, ModelId(2), VariantRule::Best, at(100)).unwrap();
+        world.lose(ModelId(2));
+        assert_eq!(shut_out(&world), [false, true, false], "one that hangs is not away");
+        let none = Residency::new(vec![needs(60, true), Needs::default()], 0);
+        assert_eq!(
+            [0, 1].map(|id| none.is_shut_out(ModelId(id))),
+            [true, false],
+            "one that was refused says so itself"
+        );
     }
 
     #[test]

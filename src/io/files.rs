@@ -103,7 +103,12 @@ fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut fresh = path.as_os_str().to_owned();
     fresh.push(".new");
     let fresh = PathBuf::from(fresh);
-    let mut file = File::create(&fresh)?;
+    // A rest of an earlier attempt goes unopened: it may be a pipe, which would have to be waited for, or a link.
+    match std::fs::remove_file(&fresh) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
+    let mut file = File::create_new(&fresh)?;
     file.write_all(bytes)?;
     file.sync_all()?;
     std::fs::rename(&fresh, path)?;
@@ -247,6 +252,28 @@ mod tests {
             assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
         }
         assert!(read_text(&folder.path().join("state/x.new")).is_err());
+    }
+
+    /// A pipe there held up the thread of the state for good: orderly ends were taken for crashes.
+    #[test]
+    fn a_pipe_or_a_link_where_a_state_is_written_holds_up_nothing_and_is_not_followed() {
+        let folder = tempfile::tempdir().unwrap();
+        let [path, fresh, other] = ["x", "x.new", "other"].map(|name| folder.path().join(name));
+        for pipe in [&path, &fresh] {
+            rustix::fs::mkfifoat(rustix::fs::CWD, pipe, rustix::fs::Mode::RUSR).unwrap();
+        }
+        let (done, ended) = std::sync::mpsc::sync_channel(1);
+        let at = path.clone();
+        std::thread::spawn(move || done.send(replace_file(&at, b"1")).unwrap());
+        ended.recv_timeout(std::time::Duration::from_secs(20)).unwrap().unwrap();
+        assert_eq!(read_bytes(&path, 9).unwrap(), b"1");
+        std::fs::write(&other, "another's").unwrap();
+        std::os::unix::fs::symlink(&other, &fresh).unwrap();
+        replace_file(&path, b"2").unwrap();
+        assert_eq!(
+            (read_bytes(&path, 9).unwrap(), read_text(&other).unwrap()),
+            (b"2".to_vec(), "another's".into())
+        );
     }
 
     #[test]

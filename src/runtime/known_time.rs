@@ -4,11 +4,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::clock::{Clock, ClockQuality, EventTime, SystemClock, Uptime};
-use crate::io::files::read_text;
+use crate::io::files::read_bytes;
 use crate::runtime::state_files::{StateFile, StateFiles};
 
 /// Written this often while the clock is confirmed: the bound is a day old at most, the disk wears by a block a day.
 const KEPT_EVERY: Duration = Duration::from_hours(24);
+
+/// Longest file that is read: more digits than any time has.
+const FILE_BYTES_MAX: u64 = 64;
 
 /// The file, seconds since 1970 in decimal digits, and when it was last written.
 pub(in crate::runtime) struct KnownTime {
@@ -25,7 +28,7 @@ impl KnownTime {
 
     /// What an earlier run has kept.
     pub(in crate::runtime) fn read(&self) -> Option<EventTime> {
-        let text = read_text(&self.path).ok()?;
+        let text = String::from_utf8(read_bytes(&self.path, FILE_BYTES_MAX).ok()?).ok()?;
         let seconds = text.trim().parse::<u32>().ok()?;
         Some(EventTime(i64::from(seconds) * 1_000_000))
     }
@@ -67,5 +70,17 @@ mod tests {
             std::fs::write(folder.path().join("clock"), garbage).unwrap();
             assert_eq!(known.read(), None, "{garbage}");
         }
+    }
+
+    /// It is read before any signal is heard again: a pipe there held up the start and its end for good.
+    #[test]
+    fn a_pipe_in_the_place_of_the_time_is_no_time_and_is_not_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = StateFiles::start(folder.path(), &Arc::new(Metrics::new())).unwrap();
+        let known = KnownTime::in_folder(folder.path(), files);
+        rustix::fs::mkfifoat(rustix::fs::CWD, folder.path().join("clock"), rustix::fs::Mode::RUSR).unwrap();
+        let (done, ended) = std::sync::mpsc::sync_channel(1);
+        std::thread::spawn(move || done.send(known.read()).unwrap());
+        assert_eq!(ended.recv_timeout(Duration::from_secs(20)).unwrap(), None);
     }
 }

@@ -8,7 +8,7 @@ mod limits;
 
 use std::sync::Arc;
 
-use crate::config::Config;
+use crate::config::{Config, MEMORY_MAX, MEMORY_MIN};
 use crate::distill::COARSENING_BYTES_MAX;
 use crate::infer::manifest::{InputLayout, Tags};
 use crate::infer::tensor::Dtype;
@@ -46,6 +46,9 @@ const INPUT_COPIES: u64 = 3;
 /// A batch of 256 events with its compressor's share.
 const BATCH_BYTES: u64 = 16 << 10;
 
+/// What a budget is told in: nobody writes one to the byte.
+const MEBIBYTE: u64 = 1 << 20;
+
 /// The links to the two brokers.
 const LINKS: u64 = 2;
 
@@ -55,6 +58,25 @@ pub fn memory_plan(config: &Config, models: &Models) -> Vec<MemoryPart> {
     let fixed = sum(&parts);
     parts.extend(model_parts(config, models, fixed));
     parts
+}
+
+/// The smallest budget, in whole MiB, that a configuration fits into; `None` where none does. More than the sum at a smaller
+/// one: windows and work that waits get shares of the budget, so the plan grows with it, if more slowly.
+pub fn least_budget(config: &Config, models: &Models) -> Option<Bytes> {
+    let mut config = config.clone();
+    let mut fits = |budget: u64| {
+        config.budget.memory = Bytes(budget * MEBIBYTE);
+        sum(&memory_plan(&config, models)) <= config.budget.memory.0
+    };
+    let (mut less, mut enough) = (MEMORY_MIN.0 / MEBIBYTE - 1, MEMORY_MAX.0 / MEBIBYTE);
+    if !fits(enough) {
+        return None;
+    }
+    while enough - less > 1 {
+        let middle = u64::midpoint(less, enough);
+        if fits(middle) { enough = middle } else { less = middle }
+    }
+    Some(Bytes(enough * MEBIBYTE))
 }
 
 /// Bytes that the rest of the plan leaves for models.

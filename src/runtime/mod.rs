@@ -71,7 +71,7 @@ pub use extraction::{Pieces, Unmarked};
 pub use governor::board_profile;
 pub use hardware::attached;
 pub use infer::{ADMISSION_MEMORY, ADMISSION_SECONDS, InferLost, ModelFault, Models, load_models};
-pub use memory::{MemoryPart, memory_plan};
+pub use memory::{MemoryPart, least_budget, memory_plan};
 pub use options::{Options, Pace};
 pub use plan::{Plan, plan};
 pub use reading::{Reading, ReadingError, TextInput, word_config};

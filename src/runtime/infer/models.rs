@@ -94,6 +94,13 @@ impl Models {
         status.map_or_else(|| Arc::from(""), |status| status.id)
     }
 
+    /// For people: which form it is, if it is not the best.
+    fn lesser(&self, id: ModelId, form: usize) -> String {
+        let source = self.sources.get(usize::from(id.0)).and_then(Option::as_ref).filter(|_| form > 0);
+        let forms = source.map(|source| source.forms()).unwrap_or_default();
+        forms.get(form).map_or_else(String::new, |form| format!(" as {}", form.name))
+    }
+
     fn expect(&mut self, source: ModelSource, reading: Option<Reading>) {
         let manifest = Arc::clone(source.manifest());
         if let Some(id) = self.registry.expect(Arc::clone(&manifest))
@@ -143,13 +150,13 @@ pub(in crate::runtime) fn model_parts(config: &Config, models: &Models, fixed: u
     };
     let (mut parts, mut sum) = (Vec::new(), 0);
     for (id, needs) in (0_u16..).map(ModelId).zip(&needs) {
-        let form = residency::choose(&needs.forms, rule);
-        let Some(cost) = form.and_then(|form| needs.forms.get(form)) else { continue };
+        let Some(form) = residency::choose(&needs.forms, rule) else { continue };
+        let Some(cost) = needs.forms.get(form) else { continue };
         // Where not even turns help, those that stay and the one that is too large are told.
         let is_told = turns.is_empty() || needs.is_pinned();
         if is_told {
             sum += cost.kept;
-            parts.push(part(format!("model {}", models.name(id)), cost.kept));
+            parts.push(part(format!("model {}{}", models.name(id), models.lesser(id, form)), cost.kept));
         }
     }
     let names: Vec<String> = turns.iter().map(|id| models.name(*id).to_string()).collect();

@@ -25,6 +25,9 @@ use crate::telemetry::{Purpose, book};
 /// Times a model may give no sign of life and come back; then it stays out of use.
 const HANGS_MAX: u64 = 3;
 
+/// Why a model is never loaded. The service goes on without it where `check` refuses: what can be done is done.
+const SHUT_OUT: &str = "no room in budget.memory: tidegate check prints the sum";
+
 /// The models, loaded or not.
 pub(in crate::runtime) struct Shelf {
     pub(in crate::runtime) registry: Registry,
@@ -99,6 +102,9 @@ impl Shelf {
                 let loaded = load(&source, id, form);
                 self.settle(id, form, loaded, now);
             }
+        }
+        for id in pinned_first.iter().filter(|id| self.residency.is_shut_out(**id)) {
+            error!(model = %self.name(*id), why = SHUT_OUT, "a model is not in use");
         }
     }
 
@@ -261,8 +267,13 @@ impl Shelf {
         let coming = self.residency.coming().map(|coming| coming.id);
         let mut shown: Vec<ModelStatus> = self.registry.status().collect();
         for (id, model) in (0_u16..).zip(&mut shown) {
-            if model.state == ModelState::Unloaded && coming == Some(ModelId(id)) {
+            if model.state != ModelState::Unloaded {
+                continue;
+            }
+            if coming == Some(ModelId(id)) {
                 model.state = ModelState::Loading;
+            } else if self.residency.is_shut_out(ModelId(id)) {
+                model.state = ModelState::Refused(SHUT_OUT.to_owned());
             }
         }
         shown

@@ -84,7 +84,7 @@ fn bad_model(sources: &Sources) -> Option<String> {
         ModelState::Quarantined(_) | ModelState::Refused(_) => true,
     };
     let bad = sources.models.borrow().iter().find(|model| is_bad(model)).map(|model| Arc::clone(&model.id));
-    bad.map(|id| format!("model {id} is not in use"))
+    bad.map(|id| format!("model {id} is not in use: status/models says why"))
 }
 
 fn bad_disk(sources: &Sources) -> Option<String> {

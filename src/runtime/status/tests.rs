@@ -110,8 +110,11 @@ fn every_message_carries_version_time_and_instance() {
 fn health_names_what_is_wrong_and_says_of_every_task_that_it_moves() {
     for (state, reason) in [
         (ModelState::Ready, "the plant broker is away"),
-        (ModelState::Quarantined(FailureReason::NonFinite), "model m@1.0.0 is not in use"),
-        (ModelState::Refused("digest".to_owned()), "model m@1.0.0 is not in use"),
+        (
+            ModelState::Quarantined(FailureReason::NonFinite),
+            "model m@1.0.0 is not in use: status/models says why",
+        ),
+        (ModelState::Refused("digest".to_owned()), "model m@1.0.0 is not in use: status/models says why"),
     ] {
         let report = report(vec![model(state)], Budget::NOMINAL, OutboxReport::default());
         let health = parsed(&report.health());

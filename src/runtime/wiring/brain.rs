@@ -57,7 +57,7 @@ pub(in crate::runtime::wiring) fn start_brain(
     let (inputs, inputs_seen) = mpsc::channel(INPUTS_MAX);
     let (wanted, since) = watch::channel(Vec::new());
     let (turns, turns_seen) = watch::channel(Arc::default());
-    let (status, models) = watch::channel(shelf.registry.status().collect());
+    let (status, models) = watch::channel(shelf.status());
     plan.pipeline.schedule.batch_max = shelf.registry.batch_sizes().collect();
     plan.pipeline.schedule.costs = shelf.costs();
     let (ingest, pipeline) = plan.stages();

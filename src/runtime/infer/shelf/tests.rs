@@ -290,3 +290,12 @@ async fn nobody_gives_way_to_a_model_whose_file_is_gone() {
     assert_eq!(states, [ModelState::Ready, ModelState::Quarantined(FailureReason::Errored)]);
     assert_eq!(ask(&mut world.shelf, 0, &[1.0; 4]), None);
 }
+
+/// Health said `up` and no line of the log told it: the streams of such a model were never judged.
+#[test]
+fn a_model_that_never_fits_is_shown_as_out_of_use() {
+    let mut shelf = shelf(&[folder("tests/golden/models/dense-pair")], |_| 0);
+    shelf.fill(&[ModelId(0)], at(0));
+    assert_eq!(prepare(&mut shelf, 0, 1), Standing::Not);
+    assert_eq!(shelf.status()[0].state, ModelState::Refused(SHUT_OUT.to_owned()));
+}
