@@ -282,7 +282,7 @@ impl Residency {
 
     /// A form is being loaded: what that takes is taken.
     pub fn begin(&mut self, id: ModelId, form: usize) {
-        self.coming = Some(Coming { id, form, peak: self.cost(id, form).kept });
+        self.coming = Some(Coming { id, form, peak: self.cost(id, form).peak });
     }
 
     /// What is on its way.
