@@ -25,6 +25,10 @@ const KEPT_MAX: Duration = Duration::from_secs(5);
 /// What a disk did not take is given to it again this often.
 const RETRY_EVERY: Duration = Duration::from_secs(10);
 
+/// Set in a test's process of its own: the disk never answers.
+#[cfg(test)]
+pub(in crate::runtime) static DISK_HANGS: std::sync::OnceLock<()> = std::sync::OnceLock::new();
+
 /// A file in `state_dir`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::runtime) enum StateFile {
@@ -110,7 +114,7 @@ impl StateFiles {
     /// # Errors
     /// When there can be no more threads.
     pub(in crate::runtime) fn start(folder: &Path, metrics: &Arc<Metrics>) -> io::Result<Self> {
-        let (files, worker) = Self::with(folder, metrics, replace_file);
+        let (files, worker) = Self::with(folder, metrics, replace);
         // Its end closes the channel.
         drop(thread("tg-state", worker.run())?);
         Ok(files)
@@ -169,6 +173,14 @@ impl StateFiles {
         // Nothing is waited for but the end of the channel.
         drop(self.tried.clone().wait_for(|_| false).await);
     }
+}
+
+fn replace(path: &Path, state: &[u8]) -> Result<(), FileError> {
+    #[cfg(test)]
+    while DISK_HANGS.get().is_some() {
+        std::thread::park();
+    }
+    replace_file(path, state)
 }
 
 impl<W: FnMut(&Path, &[u8]) -> Result<(), FileError>> Worker<W> {

@@ -12,11 +12,11 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use rustix::fs::{CWD, Mode, mkfifoat};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::config::Config;
 use crate::runtime::options::Options;
+use crate::runtime::state_files::DISK_HANGS;
 use crate::runtime::supervisor::run;
 use crate::telemetry::{FAIL_POINT, Task};
 
@@ -48,11 +48,13 @@ enum How {
     Spins,
     /// It awaits for ever; the others on its executor go on.
     Awaits,
+    /// It does not, but the disk under the small files of state never answers.
+    DiskHangs,
     /// The planted bug: it blocks, and a timer ticks in its place.
     TickedByTimer,
 }
 
-const ALL: [How; 5] = [How::Not, How::Blocks, How::Spins, How::Awaits, How::TickedByTimer];
+const ALL: [How; 6] = [How::Not, How::Blocks, How::Spins, How::Awaits, How::DiskHangs, How::TickedByTimer];
 
 impl How {
     fn word(self) -> &'static str {
@@ -61,6 +63,7 @@ impl How {
             Self::Blocks => "blocks",
             Self::Spins => "spins",
             Self::Awaits => "awaits",
+            Self::DiskHangs => "disk-hangs",
             Self::TickedByTimer => "ticked-by-timer",
         }
     }
@@ -90,14 +93,14 @@ fn fail(ticking: Task) -> Vec<Task> {
         let timer = how == How::TickedByTimer && STALLED.load(Ordering::Relaxed) > 0;
         return if timer { vec![ticking, task] } else { vec![ticking] };
     }
-    if how == How::Not || TICKS.fetch_add(1, Ordering::Relaxed) < TICKS_BEFORE {
+    if matches!(how, How::Not | How::DiskHangs) || TICKS.fetch_add(1, Ordering::Relaxed) < TICKS_BEFORE {
         return vec![ticking];
     }
     if STALLED.fetch_add(1, Ordering::Relaxed) == 0 {
         tell_systemd("STALLED=1");
     }
     match how {
-        How::Not | How::Awaits => Vec::new(),
+        How::Not | How::DiskHangs | How::Awaits => Vec::new(),
         How::Blocks | How::TickedByTimer => loop {
             std::thread::park();
         },
@@ -112,6 +115,9 @@ fn a_gateway_that_stalls_where_it_is_told_as_a_child_of_the_others() {
     // By itself it is no test.
     let Some(folder) = std::env::var_os(FOLDER) else { return };
     assert!(FAIL_POINT.set(fail).is_ok());
+    if let Some((How::DiskHangs, _)) = told() {
+        assert!(DISK_HANGS.set(()).is_ok());
+    }
     crate::telemetry::start_logging("info");
     let text = std::fs::read_to_string(Path::new(&folder).join("gateway.toml")).unwrap();
     let options = Options { root: Path::new(&folder).join("root"), ..Options::default() };
@@ -133,10 +139,7 @@ fn now() -> Instant {
 
 impl Watched {
     fn start(how: How, task: Task) -> Self {
-        Self::start_in(tempfile::tempdir().unwrap(), how, task)
-    }
-
-    fn start_in(folder: tempfile::TempDir, how: How, task: Task) -> Self {
+        let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir(folder.path().join("root")).unwrap();
         let config = format!(
             "[gateway]\nsite = \"test\"\nid = \"gw\"\nboard = \"generic-x86-64\"\nstate_dir = \"{0}/state\"\n\
@@ -262,15 +265,9 @@ fn whatever_task_stalls_in_whatever_way_the_watchdog_is_fed_no_more() {
     assert_eq!(all_at_once(&[(How::TickedByTimer, Task::Infer)]), [None], "the planted bug is not seen");
 }
 
-/// A file of state is opened for writing, and the disk never answers.
 #[test]
 fn a_disk_that_hangs_under_the_files_of_state_keeps_nobody_from_starting_feeding_and_ending() {
-    let folder = tempfile::tempdir().unwrap();
-    let state = folder.path().join("state");
-    std::fs::create_dir(&state).unwrap();
-    // A pipe that nobody reads.
-    mkfifoat(CWD, state.join("starts.new"), Mode::RWXU).unwrap();
-    let mut gateway = Watched::start_in(folder, How::Not, Task::Analyze);
+    let mut gateway = Watched::start(How::DiskHangs, Task::Analyze);
     gateway.wait_for("READY=1");
     for _ in 0..3 {
         assert_eq!(gateway.hear(SILENT).as_deref(), Some("WATCHDOG=1"));
