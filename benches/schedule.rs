@@ -14,6 +14,7 @@ use tidegate::clock::{EventTime, SystemClock, Uptime};
 use tidegate::flow::{
     AssetId, Budget, Completeness, ModelId, Priority, StreamId, Subject, TimeSpan, When, Window,
 };
+use tidegate::infer::schedule::HOLD_UP_MAX;
 use tidegate::infer::{Batch, ScheduleConfig, Scheduler, Work, WorkInput};
 use tidegate::units::{Bytes, Millicores};
 
@@ -52,7 +53,13 @@ fn work(number: u32, stream: u16, now: Uptime) -> Work {
 /// Processor time per piece, and the share of them that was judged.
 fn run(load: &Load, clock: &SystemClock) -> (Duration, f64) {
     let (batch_max, costs) = (vec![8; 3], Vec::new());
-    let config = ScheduleConfig { pieces_max: 256, bytes_max: Bytes(64 << 20), batch_max, costs };
+    let config = ScheduleConfig {
+        pieces_max: 256,
+        bytes_max: Bytes(64 << 20),
+        batch_max,
+        costs,
+        hold_up_max: HOLD_UP_MAX,
+    };
     let mut scheduler = Scheduler::new(config);
     scheduler.set_budget(load.budget);
     // The models' thread, in the time of the load.

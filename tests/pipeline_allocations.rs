@@ -11,6 +11,7 @@ use tidegate::flow::{
     AssetId, Budget, Completeness, ModelId, Priority, Report, SampleBatch, StreamId, StreamKind, Subject,
     TimeSpan, When, Window,
 };
+use tidegate::infer::schedule::HOLD_UP_MAX;
 use tidegate::infer::{ScheduleConfig, Scheduler, Work, WorkInput};
 use tidegate::ingest::{
     Ingest, IngestConfig, Limits, Message, PayloadFormat, Sink, StreamInput, TimeField, TimeUnit, TopicFilter,
@@ -92,6 +93,7 @@ fn pipeline(length: Length) -> Pipeline {
             bytes_max: Bytes(16 << 20),
             batch_max: vec![8],
             costs: Vec::new(),
+            hold_up_max: HOLD_UP_MAX,
         },
     })
 }
@@ -158,7 +160,13 @@ fn a_message_allocates_nothing_on_its_way_into_a_window_nor_a_window_on_its_way_
 #[test]
 fn a_schedule_that_was_full_once_allocates_nothing_while_it_batches_gathers_and_sheds() {
     let (pieces_max, batch_max) = (64, vec![8, 8]);
-    let config = ScheduleConfig { pieces_max, bytes_max: Bytes(1 << 20), batch_max, costs: Vec::new() };
+    let config = ScheduleConfig {
+        pieces_max,
+        bytes_max: Bytes(1 << 20),
+        batch_max,
+        costs: Vec::new(),
+        hold_up_max: HOLD_UP_MAX,
+    };
     let mut scheduler = Scheduler::new(config);
     scheduler.set_budget(Budget {
         cpu: Millicores(800),

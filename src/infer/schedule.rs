@@ -56,6 +56,8 @@ pub struct ScheduleConfig {
     pub batch_max: Vec<usize>,
     /// Processor time of one input, by [`ModelId`], where it is known before the start.
     pub costs: Vec<Option<Duration>>,
+    /// Longest run of work that is no alarm, unless it is one piece: [`HOLD_UP_MAX`].
+    pub hold_up_max: Duration,
 }
 
 /// What the scheduler has counted since the start, beside its [`Tally`].

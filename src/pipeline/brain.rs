@@ -342,6 +342,7 @@ mod tests {
     use crate::distill::DistillConfig;
     use crate::flow::{Admit, BudgetReason, Level, ModelId, Quality, Sample, SignalId};
     use crate::infer::ScheduleConfig;
+    use crate::infer::schedule::HOLD_UP_MAX;
     use crate::window::{Length, WindowConfig};
 
     /// A stream of one channel whose every row is a window.
@@ -374,6 +375,7 @@ mod tests {
                 bytes_max: Bytes(1 << 20),
                 batch_max: Vec::new(),
                 costs: Vec::new(),
+                hold_up_max: HOLD_UP_MAX,
             },
         }
     }

@@ -8,6 +8,7 @@ use crate::egress::{Declared, Door, ModelWords, Policy, TaskWords};
 use crate::features::FeatureLayout;
 use crate::flow::{ModelId, StreamId, StreamKind};
 use crate::infer::manifest::Encoding;
+use crate::infer::schedule::HOLD_UP_MAX;
 use crate::infer::{Manifest, ScheduleConfig};
 use crate::ingest::{Ingest, IngestConfig, StreamInput as TopicInput};
 use crate::pipeline::{Pipeline, PipelinePlan, StreamPlan};
@@ -64,6 +65,7 @@ pub fn plan(
                 bytes_max: queue_bytes(config),
                 batch_max: Vec::new(),
                 costs: Vec::new(),
+                hold_up_max: HOLD_UP_MAX,
             },
         },
         inputs: Vec::new(),

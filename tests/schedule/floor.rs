@@ -7,6 +7,7 @@ use tidegate::flow::{
     AssetId, Budget, Completeness, ModelId, Priority, Private, Report, StreamId, Subject, TimeSpan, When,
     Window,
 };
+use tidegate::infer::schedule::HOLD_UP_MAX;
 use tidegate::infer::{Batch, ScheduleConfig, Scheduler, Work, WorkInput};
 use tidegate::units::{Bytes, Ratio};
 
@@ -50,7 +51,13 @@ pub(crate) fn at(millis: u64) -> Uptime {
 }
 
 pub(crate) fn config(pieces_max: usize) -> ScheduleConfig {
-    ScheduleConfig { pieces_max, bytes_max: Bytes(64 << 20), batch_max: vec![8; 4], costs: Vec::new() }
+    ScheduleConfig {
+        pieces_max,
+        bytes_max: Bytes(64 << 20),
+        batch_max: vec![8; 4],
+        costs: Vec::new(),
+        hold_up_max: HOLD_UP_MAX,
+    }
 }
 
 /// What happened to one piece of work.

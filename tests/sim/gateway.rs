@@ -13,6 +13,7 @@ use tidegate::flow::{
 };
 use tidegate::forward::{ForwardConfig, LaneStart, Moment, Session};
 use tidegate::governor::{Governor, GovernorConfig};
+use tidegate::infer::schedule::HOLD_UP_MAX;
 use tidegate::infer::{Batch, ScheduleConfig, Work, WorkInput};
 use tidegate::outbox::{Lane, Outbox, OutboxConfig, OutboxError, WhenFull};
 use tidegate::pipeline::{Pipeline, PipelinePlan, StreamPlan};
@@ -203,6 +204,7 @@ pub(crate) fn plan(settings: &Settings, epoch: u32) -> PipelinePlan {
             bytes_max: Bytes(16 << 20),
             batch_max: Vec::new(),
             costs: Vec::new(),
+            hold_up_max: HOLD_UP_MAX,
         },
     }
 }

@@ -486,6 +486,8 @@ pub(crate) fn plan(scene: &Scene) -> PipelinePlan {
                 .map(|cost| if cost.batches { scene.batch_max } else { 1 })
                 .collect(),
             costs: scene.costs.iter().map(|cost| Some(cost.single)).collect(),
+            // A piece of work stands for many of the plant's here, and a run of eight for many short runs.
+            hold_up_max: Duration::MAX,
         },
     }
 }

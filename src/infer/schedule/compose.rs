@@ -6,7 +6,7 @@ use crate::clock::Uptime;
 use crate::flow::{ModelId, Priority, VariantRule};
 use crate::infer::BATCH_MIN;
 use crate::infer::schedule::under_way::Given;
-use crate::infer::schedule::{BATCH_TEXT_MAX, CostBook, Scheduler, Scratch};
+use crate::infer::schedule::{BATCH_TEXT_MAX, CostBook, ScheduleConfig, Scheduler, Scratch};
 use crate::infer::work::{Batch, Work};
 
 /// Longest time that work which is no alarm is to take in one run: an alarm that comes meanwhile waits for its end. A batch
@@ -78,7 +78,8 @@ impl Scheduler {
                 break;
             }
             if !picked.is_empty()
-                && holds_up(&self.costs, (model, self.budget.variant), lane, size + work.size())
+                && lane != Priority::Alarm
+                && is_long(&self.costs, &self.config, (model, self.budget.variant), size + work.size())
             {
                 break;
             }
@@ -107,6 +108,11 @@ impl Scheduler {
 }
 
 /// Whether alarms would wait too long for a run of this size, as far as its cost is known.
-fn holds_up(costs: &CostBook, (model, form): (ModelId, VariantRule), lane: Priority, size: u64) -> bool {
-    lane != Priority::Alarm && costs.expect(model, form, size).is_some_and(|cost| cost > HOLD_UP_MAX)
+fn is_long(
+    costs: &CostBook,
+    config: &ScheduleConfig,
+    (model, form): (ModelId, VariantRule),
+    size: u64,
+) -> bool {
+    costs.expect(model, form, size).is_some_and(|cost| cost > config.hold_up_max)
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::clock::Uptime;
 use crate::flow::Priority;
 use crate::infer::BATCH_MIN;
-use crate::infer::schedule::{BATCH_TEXT_MAX, HOLD_UP_MAX, Lost, Scheduler};
+use crate::infer::schedule::{BATCH_TEXT_MAX, Lost, Scheduler};
 use crate::infer::work::Work;
 use crate::tally::DropReason;
 
@@ -98,7 +98,7 @@ impl Scheduler {
         };
         let mut together = if most < BATCH_MIN { 1 } else { most };
         let mut cost = of(together);
-        while cost > HOLD_UP_MAX && together > 1 && work.priority != Priority::Alarm {
+        while cost > self.config.hold_up_max && together > 1 && work.priority != Priority::Alarm {
             together = if together > BATCH_MIN { together - 1 } else { 1 };
             cost = of(together);
         }
